@@ -1,0 +1,97 @@
+/**
+ * Errors a caller can act on. Everything else is a bug: assert, and let the job crash.
+ *
+ * A code says what happened; its traits say what to do. No error knows about HTTP or exit codes:
+ * `api` and `cli` map kinds once. `docs/errors.md` lists the same codes, and test/docs.test.ts keeps
+ * them equal.
+ */
+
+export type ErrorKind =
+  | 'invalid'
+  | 'notFound'
+  | 'conflict'
+  | 'unavailable'
+  | 'corrupt'
+  | 'cancelled';
+
+type ErrorTraits = {
+  readonly kind: ErrorKind;
+  readonly retryable: boolean;
+};
+
+export const ERRORS = {
+  ArgumentInvalid: { kind: 'invalid', retryable: false },
+  BlockMissing: { kind: 'corrupt', retryable: false },
+  Cancelled: { kind: 'cancelled', retryable: true },
+  DiskChanged: { kind: 'conflict', retryable: true },
+  DiskFormatUnsupported: { kind: 'invalid', retryable: false },
+  DiskInUse: { kind: 'conflict', retryable: true },
+  DiskNotFound: { kind: 'notFound', retryable: false },
+  DiskRangeInvalid: { kind: 'invalid', retryable: false },
+  DiskReadFailed: { kind: 'unavailable', retryable: false },
+  DiskUnavailable: { kind: 'unavailable', retryable: true },
+  DiskWriteFailed: { kind: 'unavailable', retryable: false },
+  FormatUnsupported: { kind: 'invalid', retryable: false },
+  IndexDamaged: { kind: 'corrupt', retryable: true },
+  KeySlotInvalid: { kind: 'corrupt', retryable: false },
+  LogDamaged: { kind: 'corrupt', retryable: false },
+  ObjectDamaged: { kind: 'corrupt', retryable: false },
+  ObjectExists: { kind: 'conflict', retryable: false },
+  ObjectNotFound: { kind: 'notFound', retryable: false },
+  OutputExists: { kind: 'conflict', retryable: false },
+  OwnerChanged: { kind: 'conflict', retryable: true },
+  PasswordMissing: { kind: 'invalid', retryable: false },
+  PasswordWrong: { kind: 'invalid', retryable: false },
+  PointNotFound: { kind: 'notFound', retryable: false },
+  ProtocolViolation: { kind: 'unavailable', retryable: false },
+  RepositoryExists: { kind: 'conflict', retryable: false },
+  RepositoryHeld: { kind: 'conflict', retryable: true },
+  RepositoryNotFound: { kind: 'notFound', retryable: false },
+  SessionEnded: { kind: 'conflict', retryable: false },
+  StoreFailed: { kind: 'unavailable', retryable: true },
+  StoreFull: { kind: 'unavailable', retryable: true },
+  StoreReadOnly: { kind: 'conflict', retryable: false },
+  StoreUnsupported: { kind: 'invalid', retryable: false },
+  ToolMissing: { kind: 'unavailable', retryable: false },
+} as const satisfies Record<string, ErrorTraits>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** `details` are facts for the operator (ids, offsets, sizes), never prose and never secrets. */
+export type ErrorDetails = Readonly<Record<string, string | number>>;
+
+export class HoldfastError extends Error {
+  override readonly name = 'HoldfastError';
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; details?: ErrorDetails } = {},
+  ) {
+    super(message, { cause: options.cause });
+    this.code = code;
+    this.details = options.details ?? {};
+  }
+
+  get retryable(): boolean {
+    return ERRORS[this.code].retryable;
+  }
+
+  get kind(): ErrorKind {
+    return ERRORS[this.code].kind;
+  }
+}
+
+/** Whether `error` is a HoldfastError with this code. */
+export function isHoldfastError(error: unknown, code?: ErrorCode): error is HoldfastError {
+  return error instanceof HoldfastError && (code === undefined || error.code === code);
+}
+
+/** @throws {HoldfastError} `Cancelled` if the signal has been aborted. */
+export function throwIfCancelled(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) {
+    throw new HoldfastError('Cancelled', 'cancelled', { cause: signal.reason });
+  }
+}

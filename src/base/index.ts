@@ -1,0 +1,12 @@
+/** What every room may use; it knows no word of the backup domain. Depends on nothing. */
+export {
+  ERRORS,
+  HoldfastError,
+  isHoldfastError,
+  throwIfCancelled,
+  type ErrorCode,
+  type ErrorDetails,
+  type ErrorKind,
+} from './errors.ts';
+export { FakeClock, type Clock } from './clock.ts';
+export type { Progress, ProgressListener } from './progress.ts';
