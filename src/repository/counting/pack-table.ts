@@ -1,0 +1,96 @@
+/**
+ * The packs as the index knows them: a local number for each, in log order, and the live bytes in each.
+ * A number is never used twice, so records of packs that are gone need no tombstone. Kept by the
+ * applier (applier.ts), saved with the index.
+ */
+import { strict as assert } from 'node:assert';
+
+type PackRow = {
+  readonly id: string;
+  /** Sum of the shares of the copies in this pack that count for a live block or page. */
+  liveBytes: number;
+  /** Sum of all frames' sealed lengths. */
+  readonly frameBytes: number;
+  readonly slotCount: number;
+};
+
+export type PackTableJson = {
+  readonly next: number;
+  readonly packs: readonly (readonly [number, string, number, number, number])[];
+};
+
+export class PackTable {
+  readonly #rows = new Map<number, PackRow>();
+  readonly #numbers = new Map<string, number>();
+  #next = 0;
+
+  /** Gives `id` the next number; idempotent. */
+  add(id: string, sizes: { readonly frameBytes: number; readonly slotCount: number }): number {
+    const known = this.#numbers.get(id);
+    if (known !== undefined) return known;
+    const number = this.#next;
+    this.#next += 1;
+    this.#rows.set(number, { id, liveBytes: 0, ...sizes });
+    this.#numbers.set(id, number);
+    return number;
+  }
+
+  remove(id: string): void {
+    const number = this.#numbers.get(id);
+    if (number === undefined) return;
+    this.#numbers.delete(id);
+    this.#rows.delete(number);
+  }
+
+  numberOf(id: string): number | undefined {
+    return this.#numbers.get(id);
+  }
+
+  idOf(number: number): string | undefined {
+    return this.#rows.get(number)?.id;
+  }
+
+  isGone(number: number): boolean {
+    return !this.#rows.has(number);
+  }
+
+  addLive(number: number, bytes: number): void {
+    const row = this.#rows.get(number);
+    assert.ok(row !== undefined, `pack number ${number} is gone`);
+    row.liveBytes += bytes;
+    assert.ok(row.liveBytes >= 0 && row.liveBytes <= row.frameBytes, `live bytes of ${row.id}`);
+  }
+
+  /** Every pack with its number, in log order. */
+  *rows(): IterableIterator<Readonly<PackRow> & { readonly number: number }> {
+    for (const [number, row] of this.#rows) yield { number, ...row };
+  }
+
+  /** Number → id, for readers in other threads; gone packs are absent. */
+  ids(): [number, string][] {
+    return Array.from(this.#rows, ([number, { id }]) => [number, id]);
+  }
+
+  toJson(): PackTableJson {
+    return {
+      next: this.#next,
+      packs: Array.from(this.#rows, ([number, row]) => [
+        number,
+        row.id,
+        row.liveBytes,
+        row.frameBytes,
+        row.slotCount,
+      ]),
+    };
+  }
+
+  static fromJson(json: PackTableJson): PackTable {
+    const table = new PackTable();
+    for (const [number, id, liveBytes, frameBytes, slotCount] of json.packs) {
+      table.#rows.set(number, { id, liveBytes, frameBytes, slotCount });
+      table.#numbers.set(id, number);
+    }
+    table.#next = json.next;
+    return table;
+  }
+}

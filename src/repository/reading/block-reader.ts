@@ -1,0 +1,133 @@
+/**
+ * Reads blocks and pages by id: index → pack → frame → checked content (invariant 7). Also the page
+ * source of every walk. Works in the main thread and in workers; each has its own.
+ *
+ * A block whose pack has meanwhile been compacted is looked up once more through `refresh`; a copy
+ * that is damaged gives way to the next copy, and what was met is told to `onDamage`.
+ */
+import { HoldfastError, isHoldfastError } from '#base';
+import type { ObjectStore } from '#storage';
+import type { Found } from '../block-index/found.ts';
+import { newFound } from '../block-index/found.ts';
+import type { Keyring } from '../keys/keyring.ts';
+import type { PageSource } from '../map/placement.ts';
+import { BoundedCache } from '../pack/bounded-cache.ts';
+import { checkSlot } from '../pack/frame-reader.ts';
+import { FooterCache, FrameCache } from '../pack/pack-caches.ts';
+import type { CopyRules } from './copy-rules.ts';
+
+const MEBIBYTE = 1024 * 1024;
+
+export type BlockReaderOptions = {
+  readonly keyring: Keyring;
+  readonly store: ObjectStore;
+  readonly find: (id: Buffer, into: Found) => Found;
+  readonly rules: () => CopyRules;
+  /** Brings index and rules up to date; false: nothing new can be known. */
+  readonly refresh?: () => Promise<boolean>;
+  /** Told of every copy that is there by the index and cannot be used. */
+  readonly onDamage?: (damage: DamagedCopy) => void;
+  readonly frameCacheBytes?: number;
+};
+
+export type DamagedCopy = {
+  readonly pack: string;
+  /** −1: the whole pack. */
+  readonly frame: number;
+  readonly error: HoldfastError;
+};
+
+/** Where a readable copy lies, best first. */
+export type Place = { readonly packId: Buffer; readonly frame: number; readonly slot: number };
+
+export class BlockReader implements PageSource {
+  readonly #options: BlockReaderOptions;
+  readonly #found = newFound();
+  readonly #pages = new BoundedCache<Buffer>({
+    limitBytes: 64 * MEBIBYTE,
+    sizeOf: () => 1280,
+  });
+  readonly #frames: FrameCache;
+  readonly footers: FooterCache;
+
+  constructor(options: BlockReaderOptions) {
+    const { store, keyring } = options;
+    this.#options = options;
+    this.footers = new FooterCache({ store, keys: keyring, limitBytes: 32 * MEBIBYTE });
+    this.#frames = new FrameCache({
+      store,
+      keys: keyring,
+      limitBytes: options.frameCacheBytes ?? 32 * MEBIBYTE,
+    });
+  }
+
+  readonly cached = (id: Buffer): Buffer | undefined => this.#pages.peek(id.latin1Slice());
+
+  /** @throws {HoldfastError} `BlockMissing` if no readable copy is left. */
+  readonly page = (id: Buffer): Promise<Buffer> => {
+    const kept = Buffer.from(id);
+    return this.#pages.get(kept.latin1Slice(), async () => Buffer.from(await this.read(kept)));
+  };
+
+  /** The readable copies of a block or page, the newest first. */
+  places(id: Buffer): Place[] {
+    const rules = this.#options.rules();
+    const found = this.#options.find(id, this.#found);
+    const places: (Place & { readonly pack: number })[] = [];
+    for (let at = 0; at < found.copyCount; at += 1) {
+      const [pack, frame, slot] = [found.packs[at]!, found.frames[at]!, found.slots[at]!];
+      if (!rules.isReadable(pack, frame)) continue;
+      places.push({ pack, packId: rules.packId(pack)!, frame, slot });
+    }
+    return places.sort((a, b) => b.pack - a.pack);
+  }
+
+  /**
+   * The content of a block or page, checked against its id. Shared memory: do not write into it.
+   *
+   * @throws {HoldfastError} `BlockMissing`, with what was wrong with each copy.
+   */
+  async read(id: Buffer): Promise<Buffer> {
+    const first = await this.#readPlaces(id);
+    if (Buffer.isBuffer(first)) return first;
+    const isNew = (await this.#options.refresh?.()) ?? false;
+    const second = isNew ? await this.#readPlaces(id) : first;
+    if (Buffer.isBuffer(second)) return second;
+    const why = second.map((damage) => damage.error.message).join('; ');
+    for (const damage of second) this.#options.onDamage?.(damage);
+    throw new HoldfastError(
+      'BlockMissing',
+      `block ${id.toString('hex')} has no readable copy${why === '' ? '' : `: ${why}`}`,
+      { cause: second[0]?.error, details: { block: id.toString('hex') } },
+    );
+  }
+
+  /** The content, or what is wrong with every copy. */
+  async #readPlaces(id: Buffer): Promise<Buffer | DamagedCopy[]> {
+    const damaged: DamagedCopy[] = [];
+    for (const place of this.places(id)) {
+      try {
+        const content = await this.#readPlace(id, place);
+        for (const damage of damaged) this.#options.onDamage?.(damage);
+        return content;
+      } catch (error) {
+        if (!isLost(error)) throw error;
+        const frame = error.code === 'ObjectNotFound' ? -1 : place.frame;
+        damaged.push({ pack: place.packId.toString('hex'), frame, error });
+      }
+    }
+    return damaged;
+  }
+
+  async #readPlace(id: Buffer, { packId, frame, slot }: Place): Promise<Buffer> {
+    const footer = this.footers.peek(packId) ?? (await this.footers.table({ packId }));
+    const raw = this.#frames.peek(footer, frame) ?? (await this.#frames.frame(footer, frame));
+    return checkSlot({ keys: this.#options.keyring, footer, frame, slot, raw, id });
+  }
+}
+
+function isLost(error: unknown): error is HoldfastError {
+  return (
+    isHoldfastError(error) && (error.code === 'ObjectDamaged' || error.code === 'ObjectNotFound')
+  );
+}

@@ -1,0 +1,80 @@
+/**
+ * The session's claim table: which new blocks its workers have taken on, so that a block met by two
+ * workers is stored once. Shared memory, open addressing; an entry is five 32-bit words:
+ *
+ *     0: state (0 free ──CAS──► 1 being written ──► 2 ready)   1–4: the id, whole
+ *
+ * Entries are never removed; a full table is renewed together with the session's view of the index
+ * (backup-session.ts), by when everything claimed is sealed and found there.
+ */
+
+const WORDS = 5;
+
+export type ClaimTableData = { readonly words: SharedArrayBuffer; readonly size: SharedArrayBuffer };
+
+export class ClaimTable {
+  readonly #words: Int32Array;
+  readonly #size: Int32Array;
+  readonly #mask: number;
+
+  constructor(data: ClaimTableData) {
+    this.#words = new Int32Array(data.words);
+    this.#size = new Int32Array(data.size);
+    this.#mask = this.#words.length / WORDS - 1;
+  }
+
+  /** Memory for a table; `capacity` is a power of two. */
+  static allocate(capacity: number): ClaimTableData {
+    return {
+      words: new SharedArrayBuffer(capacity * WORDS * 4),
+      size: new SharedArrayBuffer(4),
+    };
+  }
+
+  /** True once more than 70 % is used: time to renew it. */
+  get isCrowded(): boolean {
+    return Atomics.load(this.#size, 0) > 0.7 * (this.#mask + 1);
+  }
+
+  /** Empties the table. Only while no worker uses it. */
+  clear(): void {
+    this.#words.fill(0);
+    Atomics.store(this.#size, 0, 0);
+  }
+
+  /**
+   * Claims the id at `offset` of `ids`.
+   *
+   * @returns true: the caller must store the block; false: this session has it already.
+   */
+  claim(ids: Buffer, offset = 0): boolean {
+    const words = this.#words;
+    const a = ids.readInt32LE(offset);
+    const b = ids.readInt32LE(offset + 4);
+    const c = ids.readInt32LE(offset + 8);
+    const d = ids.readInt32LE(offset + 12);
+    for (let at = a & this.#mask, tried = 0; tried <= this.#mask; tried += 1) {
+      const base = at * WORDS;
+      let state = Atomics.load(words, base);
+      if (state === 0) state = Atomics.compareExchange(words, base, 0, 1);
+      if (state === 0) {
+        words[base + 1] = a;
+        words[base + 2] = b;
+        words[base + 3] = c;
+        words[base + 4] = d;
+        Atomics.store(words, base, 2);
+        Atomics.add(this.#size, 0, 1);
+        return true;
+      }
+      while (state === 1) state = Atomics.load(words, base);
+      const same =
+        words[base + 1] === a &&
+        words[base + 2] === b &&
+        words[base + 3] === c &&
+        words[base + 4] === d;
+      if (same) return false;
+      at = (at + 1) & this.#mask;
+    }
+    return true;
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * Writes one unit of a disk's map: a level-1 page (4096 blocks) and the 64 leaves below it. Compares
+ * each block with the previous point's, stores what is new, and gives the unit's page id. This is the
+ * hot loop's repository half; it runs in worker threads.
+ *
+ * The previous map is a hint for speed only where it can be read: a leaf that cannot (damage) counts
+ * as unknown, so all its blocks must be given.
+ */
+import { strict as assert } from 'node:assert';
+import { isHoldfastError } from '#base';
+import type { Keyring } from '../keys/keyring.ts';
+import type { PageSource } from '../map/placement.ts';
+import type { BlockWriter } from './block-writer.ts';
+
+const ENTRIES = 64;
+const ID_BYTES = 16;
+const PAGE_BYTES = ENTRIES * ID_BYTES;
+const ZERO_PAGE = Buffer.alloc(PAGE_BYTES);
+const ZERO_ID = Buffer.alloc(ID_BYTES);
+
+export type UnitStatistics = {
+  /** Blocks that differ from the previous point's. */
+  changedBlocks: number;
+};
+
+export type UnitWriterOptions = {
+  readonly keyring: Keyring;
+  readonly writer: BlockWriter;
+  readonly previous: PageSource;
+  /** Whether unchanged blocks must be looked up too, because copies are damaged. */
+  readonly healing: boolean;
+};
+
+/** What is to be stored at one leaf. */
+export type LeafContent = {
+  /** The leaf's blocks in order, whole blocks (the last block of a disk padded with zeros). */
+  readonly bytes: Buffer;
+  /** One byte a block: 1, `bytes` has it; 0, it is as the previous point says. Absent: all 1. */
+  readonly given?: Uint8Array;
+};
+
+export class UnitWriter {
+  readonly #options: UnitWriterOptions;
+  readonly #zeroBlock: Buffer;
+  readonly #page = Buffer.alloc(PAGE_BYTES);
+  readonly statistics: UnitStatistics = { changedBlocks: 0 };
+  #previousPage: Buffer | undefined = ZERO_PAGE;
+  #previousId = ZERO_ID;
+
+  constructor(options: UnitWriterOptions) {
+    this.#options = options;
+    this.#zeroBlock = Buffer.alloc(options.keyring.blockSize);
+  }
+
+  /** Begins a unit; `previousId` is its page's id in the previous point (zeros: none). */
+  async open(previousId: Buffer): Promise<void> {
+    this.#previousId = Buffer.from(previousId);
+    this.#previousPage = await this.#readPrevious(previousId);
+    this.#page.set(this.#previousPage ?? ZERO_PAGE);
+  }
+
+  async #readPrevious(id: Buffer): Promise<Buffer | undefined> {
+    if (id.equals(ZERO_ID)) return ZERO_PAGE;
+    const cached = this.#options.previous.cached(id);
+    if (cached !== undefined) return cached;
+    try {
+      return await this.#options.previous.page(id);
+    } catch (error) {
+      if (isHoldfastError(error) && error.kind === 'corrupt') return undefined;
+      throw error;
+    }
+  }
+
+  /** The previous point's leaf page; undefined if it cannot be read: then give every block. */
+  async previousLeaf(leaf: number): Promise<Buffer | undefined> {
+    if (this.#previousPage === undefined) return undefined;
+    return this.#readPrevious(entryOf(this.#previousPage, leaf));
+  }
+
+  /** Makes leaf 0–63 all zeros. */
+  async writeZeros(leaf: number): Promise<void> {
+    const previous = await this.previousLeaf(leaf);
+    if (previous === undefined) this.statistics.changedBlocks += ENTRIES;
+    else this.statistics.changedBlocks += countNonZero(previous);
+    ZERO_ID.copy(this.#page, leaf * ID_BYTES);
+  }
+
+  /** Stores leaf 0–63 with `content`. `content.bytes` may be reused when the promise resolves. */
+  async writeLeaf(leaf: number, content: LeafContent): Promise<void> {
+    const previous = await this.previousLeaf(leaf);
+    assert.ok(previous !== undefined || content.given === undefined, 'every block must be given');
+    const page = Buffer.from(previous ?? ZERO_PAGE);
+    const { blockSize } = this.#options.keyring;
+    const blockCount = content.bytes.length / blockSize;
+    if (content.given === undefined) page.fill(0, blockCount * ID_BYTES);
+    for (let at = 0; at < blockCount; at += 1) {
+      if (content.given !== undefined && content.given[at] === 0) continue;
+      const block = content.bytes.subarray(at * blockSize, (at + 1) * blockSize);
+      const write = this.#writeBlock(block, entryOf(page, at), previous === undefined);
+      if (write !== undefined) await write;
+    }
+    await this.#putPage(page, leaf, previous);
+  }
+
+  /** Compares one block with its entry (changed in place) and stores it if it is new. */
+  #writeBlock(block: Buffer, entry: Buffer, unknown: boolean): Promise<void> | undefined {
+    if (block.equals(this.#zeroBlock)) {
+      if (unknown || !entry.equals(ZERO_ID)) this.statistics.changedBlocks += 1;
+      entry.fill(0);
+      return undefined;
+    }
+    const id = this.#options.keyring.blockId(block);
+    const same = !unknown && entry.equals(id);
+    if (!same) this.statistics.changedBlocks += 1;
+    if (same && !this.#options.healing) return undefined;
+    id.copy(entry);
+    return this.#options.writer.put('data', block, id);
+  }
+
+  async #putPage(page: Buffer, leaf: number, previous: Buffer | undefined): Promise<void> {
+    if (previous !== undefined && !this.#options.healing && page.equals(previous)) return;
+    const id = await this.#store(page);
+    id.copy(this.#page, leaf * ID_BYTES);
+  }
+
+  async #store(page: Buffer): Promise<Buffer> {
+    if (page.equals(ZERO_PAGE)) return ZERO_ID;
+    const id = this.#options.keyring.pageId(page);
+    await this.#options.writer.put('page', page, id);
+    return id;
+  }
+
+  /** Ends the unit. @returns its page's id. */
+  async finish(): Promise<Buffer> {
+    const unchanged = this.#previousPage?.equals(this.#page) === true && !this.#options.healing;
+    return unchanged ? this.#previousId : Buffer.from(await this.#store(this.#page));
+  }
+}
+
+function entryOf(page: Buffer, at: number): Buffer {
+  return page.subarray(at * ID_BYTES, (at + 1) * ID_BYTES);
+}
+
+function countNonZero(page: Buffer): number {
+  let count = 0;
+  for (let at = 0; at < ENTRIES; at += 1) if (!entryOf(page, at).equals(ZERO_ID)) count += 1;
+  return count;
+}
