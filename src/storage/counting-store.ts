@@ -7,7 +7,7 @@ import type {
   ObjectWriter,
 } from './object-store.ts';
 
-export type CountedMethod =
+type CountedMethod =
   | 'createIfAbsent'
   | 'openWriter'
   | 'write'
@@ -20,7 +20,7 @@ export type CountedMethod =
   | 'list'
   | 'discardUnfinished';
 
-export type MethodCount = {
+type MethodCount = {
   /** Calls begun, failed ones included. */
   readonly calls: number;
   /** Bytes of calls that succeeded; for createIfAbsent only of objects it created. */

@@ -7,18 +7,12 @@
  * same interface, so they stack: counting over retrying over limited over a folder. To add a kind of
  * store, implement `ObjectStore`, run `object-store.contract.ts` on it, and let open-store.ts choose it.
  */
-export type {
-  ByteRange,
-  CreateOutcome,
-  ListedObject,
-  ObjectStore,
-  ObjectWriter,
-} from './object-store.ts';
+export type { ByteRange, ObjectStore, ObjectWriter } from './object-store.ts';
 export { checkObjectName, isObjectName } from './object-name.ts';
-export { openStore, type OpenStoreOptions } from './open-store.ts';
-export { CountingStore, type CountedMethod, type MethodCount } from './counting-store.ts';
-export { LimitedStore, type LimitOptions } from './limited-store.ts';
+export { openStore } from './open-store.ts';
+export { CountingStore } from './counting-store.ts';
+export { LimitedStore } from './limited-store.ts';
 export { ReadOnlyStore } from './read-only-store.ts';
-export { RetryingStore, type RetryOptions } from './retrying-store.ts';
+export { RetryingStore } from './retrying-store.ts';
 export { MemoryDisk } from './memory-disk.ts';
 export type { FaultKind, FaultPlan, ListingMode } from './store-faults.ts';

@@ -9,7 +9,7 @@ import type {
   ObjectWriter,
 } from './object-store.ts';
 
-export type LimitOptions = {
+type LimitOptions = {
   readonly clock: Clock;
   readonly maxConcurrentCalls: number;
   /** Of reads and writes together; undefined: unlimited. */

@@ -152,8 +152,9 @@ export class LocalFolder implements ObjectStore {
   /** Reads the range that `rangeFor` chooses, knowing the size and before anything is allocated. */
   async #read(name: string, rangeFor: (sizeBytes: number) => ByteRange): Promise<Buffer> {
     try {
-      return await this.#files.use(this.#pathOf(name), async (handle, sizeBytes) => {
-        const { offsetBytes, lengthBytes } = rangeFor(sizeBytes);
+      return await this.#files.use(this.#pathOf(name), async (handle, stats) => {
+        if (!stats.isFile()) throw objectNotFound(this.#place(name));
+        const { offsetBytes, lengthBytes } = rangeFor(stats.size);
         const bytes = Buffer.allocUnsafeSlow(lengthBytes);
         let done = 0;
         while (done < lengthBytes) {

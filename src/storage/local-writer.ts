@@ -11,11 +11,15 @@ import {
   beginPut,
   publishPut,
   removePut,
+  syncPutData,
   writeFully,
   type UnfinishedPut,
 } from './unfinished-put.ts';
 
 const BUFFER_BYTES = 1024 * 1024;
+
+/** How much is written before the disk is told to start, so that commit finds little left to do. */
+const WRITEBACK_BYTES = 16 * 1024 * 1024;
 
 export class LocalWriter implements ObjectWriter {
   readonly #tree: FolderTree;
@@ -25,6 +29,8 @@ export class LocalWriter implements ObjectWriter {
   #filledBytes = 0;
   #flushedBytes = 0;
   #inFlight: Promise<void> = Promise.resolve();
+  #writeback: Promise<void> | undefined;
+  #writebackFromBytes = 0;
   #failure: { readonly error: unknown } | undefined;
   #state: 'open' | 'busy' | 'ended' = 'open';
 
@@ -60,6 +66,7 @@ export class LocalWriter implements ObjectWriter {
       try {
         await this.#flush();
         await this.#inFlight;
+        await this.#writeback;
         this.#throwFailure();
         await this.#publish();
       } catch (error) {
@@ -75,6 +82,7 @@ export class LocalWriter implements ObjectWriter {
     if (this.#state === 'ended') return;
     this.#end();
     await this.#inFlight;
+    await this.#writeback;
     await removePut(this.#put);
   }
 
@@ -102,10 +110,25 @@ export class LocalWriter implements ObjectWriter {
     this.#spare = full;
     this.#flushedBytes += bytes.length;
     this.#filledBytes = 0;
-    this.#inFlight = writeFully(this.#put, bytes, position).catch((error: unknown) => {
-      this.#failure = { error };
-    });
+    this.#startWriteback(position);
+    this.#inFlight = writeFully(this.#put, bytes, position).catch(this.#fail);
   }
+
+  /** The system reports a lost write to one fsync only: a failure here must not be forgotten. */
+  #startWriteback(flushedBytes: number): void {
+    if (this.#writeback !== undefined) return;
+    if (flushedBytes - this.#writebackFromBytes < WRITEBACK_BYTES) return;
+    this.#writebackFromBytes = flushedBytes;
+    this.#writeback = syncPutData(this.#put)
+      .catch(this.#fail)
+      .finally(() => {
+        this.#writeback = undefined;
+      });
+  }
+
+  readonly #fail = (error: unknown): void => {
+    this.#failure ??= { error };
+  };
 
   #throwFailure(): void {
     if (this.#failure !== undefined) throw this.#failure.error as Error;

@@ -6,7 +6,7 @@
  * A file deleted meanwhile, by anybody, is noticed by its link count and opened anew.
  */
 import assert from 'node:assert/strict';
-import { fstatSync } from 'node:fs';
+import { fstatSync, type Stats } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 
 /** Bounds also what deleted packs another process's readers keep on disk: 16 × 64 MiB. */
@@ -20,20 +20,19 @@ export class OpenFiles {
   #closed = false;
 
   /**
-   * Runs `act` with the open file and its size.
+   * Runs `act` with the open file and its state.
    *
    * @throws the system's error (ENOENT …) if the file cannot be opened.
    */
-  async use<T>(
-    path: string,
-    act: (handle: FileHandle, sizeBytes: number) => Promise<T>,
-  ): Promise<T> {
+  async use<T>(path: string, act: (handle: FileHandle, stats: Stats) => Promise<T>): Promise<T> {
     for (;;) {
+      const isFresh = !this.#files.has(path);
       const file = this.#take(path);
       try {
         const handle = await file.opened;
-        const { nlink, size } = fstatSync(handle.fd);
-        if (nlink > 0) return await act(handle, size);
+        const stats = fstatSync(handle.fd);
+        // Some FUSE file systems always say 0: what was opened just now is taken as it is.
+        if (isFresh || stats.nlink > 0) return await act(handle, stats);
         this.drop(path, file);
       } catch (error) {
         this.drop(path, file);

@@ -9,7 +9,7 @@ import type { ObjectStore } from './object-store.ts';
 import { ReadOnlyStore } from './read-only-store.ts';
 import { probeFolder, probeStore } from './store-probe.ts';
 
-export type OpenStoreOptions = {
+type OpenStoreOptions = {
   /** Make the folder (and its parents) if it is not there, and try the whole contract on it. */
   readonly create?: boolean;
   /** The store refuses every change, nothing is written, and nothing is probed. */

@@ -14,7 +14,7 @@ import type {
   ObjectWriter,
 } from './object-store.ts';
 
-export type RetryOptions = {
+type RetryOptions = {
   readonly clock: Clock;
   /** Calls in all, the first one included. */
   readonly attempts?: number;

@@ -73,6 +73,15 @@ export async function writeFully(
   }
 }
 
+/** Makes what was written so far durable, without giving it a name. */
+export async function syncPutData(put: UnfinishedPut): Promise<void> {
+  try {
+    await put.handle.datasync();
+  } catch (error) {
+    throw syncError(put, error);
+  }
+}
+
 /**
  * fsyncs and closes the temporary file, gives it its name, and makes that durable.
  *
@@ -87,11 +96,7 @@ export async function publishPut(
     await put.handle.sync();
     await put.handle.close();
   } catch (error) {
-    throw fileError(error, {
-      doing: `making ${put.name} durable`,
-      path: put.path,
-      access: 'write',
-    });
+    throw syncError(put, error);
   }
   const folder = folderOf(put.name);
   await tree.ensure(folder);
@@ -99,6 +104,7 @@ export async function publishPut(
   if (outcome === 'discarded') {
     tree.forget(folder);
     tree.forget(UNFINISHED_FOLDER);
+    await removePut(put);
     return outcome;
   }
   await tree.sync(folder);
@@ -110,6 +116,10 @@ export async function publishPut(
 export async function removePut(put: UnfinishedPut): Promise<void> {
   await put.handle.close().catch(() => undefined);
   await unlink(put.path).catch(() => undefined);
+}
+
+function syncError(put: UnfinishedPut, error: unknown): Error {
+  return fileError(error, { doing: `making ${put.name} durable`, path: put.path, access: 'write' });
 }
 
 async function linkPut(tree: FolderTree, put: UnfinishedPut): Promise<CreateOutcome | 'discarded'> {
