@@ -1,0 +1,273 @@
+/**
+ * Prepares a disk for writing, once, in the main thread.
+ *
+ *     new file    NAME.partial/NAME ──finish──► fsync, NAME (never over another file), folder fsync
+ *                        └────────────discard─► removed: no half image that looks whole
+ *     existing    written in place where it differs; needs `overwrite`; discard leaves it half written
+ *
+ * The partial image has its final name already, since some formats (vmdk) write it down inside.
+ * An existing image stays locked against VMs by a qemu-nbd process, a device by O_EXCL.
+ */
+import { constants } from 'node:fs';
+import { chmod, link, mkdir, open, rm, stat, truncate, type FileHandle } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { HoldfastError } from '#base';
+import type { OpenOptions, TargetSpec } from './disk-source.ts';
+import { imageFormatOf, type ImageFormat } from './image-format.ts';
+import { inspectChain, readImageInfo, type ChainRules } from './image-info.ts';
+import { startImageServer } from './image-server.ts';
+import { runTool } from './tool.ts';
+
+export type TargetOptions = OpenOptions &
+  ChainRules & {
+    readonly path: string;
+    readonly format?: string;
+    readonly sizeBytes: number;
+    /** Writes over what exists; without it existing files and devices are refused. */
+    readonly overwrite: boolean;
+  };
+
+export interface PreparedTarget {
+  /** For `openTarget`, here or in worker threads, until `finish` or `discard`. */
+  readonly spec: TargetSpec;
+  readonly sizeBytes: number;
+  /** Call after every opened target was closed. On return the image is complete, named and durable. */
+  finish(): Promise<void>;
+  /** Gives up: removes a new image. Does nothing after `finish`. */
+  discard(): Promise<void>;
+}
+
+type Output = { readonly path: string; readonly format: ImageFormat };
+
+const SECTOR_BYTES = 512;
+const OUTPUT_MODE = 0o600;
+
+/**
+ * @throws {HoldfastError} `OutputExists` (also for a `.partial` left by an interrupted restore),
+ *   `DiskFormatUnsupported`, `DiskInUse`, `ArgumentInvalid` if an existing image or device has another
+ *   size, `DiskWriteFailed`, `ToolMissing`.
+ */
+export async function createTarget(options: TargetOptions): Promise<PreparedTarget> {
+  const path = resolve(options.path);
+  const stats = await stat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  const isBlockDevice = stats?.isBlockDevice() === true;
+  const format = imageFormatOf({ path, format: options.format, isBlockDevice });
+  if (stats === undefined) return await newTarget({ path, format }, options);
+  if (!options.overwrite) {
+    throw new HoldfastError('OutputExists', `"${path}" exists already`, { details: { path } });
+  }
+  if (!isBlockDevice && !stats.isFile()) {
+    throw new HoldfastError('OutputExists', `"${path}" is neither a file nor a block device`);
+  }
+  if (isBlockDevice) return await deviceTarget({ path, format }, options);
+  return await existingTarget({ path, format }, options);
+}
+
+async function newTarget(output: Output, options: TargetOptions): Promise<PreparedTarget> {
+  const partial = `${output.path}.partial`;
+  const path = join(partial, basename(output.path));
+  await makePartialFolder(partial, options.overwrite);
+  const remove = async (): Promise<void> => await rm(partial, { recursive: true, force: true });
+  try {
+    const image = { path, format: output.format };
+    await createImage(image, options.sizeBytes);
+    return await opened(image, {
+      options,
+      fresh: true,
+      whole: async () => {
+        await syncPath(path);
+        await chmod(path, OUTPUT_MODE);
+        await publish(path, output.path);
+        await remove();
+        await syncPath(dirname(output.path));
+      },
+      given: remove,
+    });
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+}
+
+async function existingTarget(output: Output, options: TargetOptions): Promise<PreparedTarget> {
+  if (output.format !== 'raw') {
+    const { sizeBytes } = await inspectChain(output, options);
+    checkSize(output.path, {
+      hasBytes: sizeBytes,
+      options,
+      most: options.sizeBytes + SECTOR_BYTES,
+    });
+  }
+  const target = await opened(output, {
+    options,
+    fresh: false,
+    whole: async () => await syncPath(output.path),
+    given: async () => {},
+  });
+  // Only now that the image is locked.
+  if (output.format === 'raw') await truncate(output.path, options.sizeBytes);
+  return target;
+}
+
+async function deviceTarget(output: Output, options: TargetOptions): Promise<PreparedTarget> {
+  if (output.format !== 'raw') {
+    throw new HoldfastError(
+      'DiskFormatUnsupported',
+      `"${output.path}" is a device: it takes raw only`,
+    );
+  }
+  const claim = await claimDevice(output.path);
+  try {
+    const { sizeBytes } = await readImageInfo(output, false);
+    checkSize(output.path, { hasBytes: sizeBytes, options, most: Infinity });
+    return await opened(output, {
+      options,
+      fresh: false,
+      whole: async () => {
+        await claim.sync();
+        await claim.close();
+      },
+      given: async () => await claim.close(),
+    });
+  } catch (error) {
+    await claim.close();
+    throw error;
+  }
+}
+
+/** Locks and shows an image through qemu-nbd; raw ones are written directly all the same. */
+async function opened(
+  image: Output,
+  plan: {
+    readonly options: TargetOptions;
+    readonly fresh: boolean;
+    readonly whole: () => Promise<void>;
+    readonly given: () => Promise<void>;
+  },
+): Promise<PreparedTarget> {
+  const { options, fresh } = plan;
+  const { sizeBytes, clock } = options;
+  const needsServer = image.format !== 'raw' || !fresh;
+  const server = needsServer ? await startImageServer({ image, writable: true, clock }) : undefined;
+  const spec: TargetSpec =
+    image.format === 'raw' || server === undefined
+      ? { kind: 'raw', path: image.path, sizeBytes, fresh }
+      : { kind: 'nbd', uri: server.uri, sizeBytes, fresh };
+  let ended = false;
+  const end = async (then: () => Promise<void>): Promise<void> => {
+    if (ended) return;
+    ended = true;
+    await server?.close();
+    await then();
+  };
+  return {
+    spec,
+    sizeBytes,
+    finish: async () => {
+      try {
+        await end(plan.whole);
+      } catch (error) {
+        await plan.given();
+        throw error;
+      }
+    },
+    discard: async () => await end(plan.given),
+  };
+}
+
+async function makePartialFolder(partial: string, overwrite: boolean): Promise<void> {
+  if (overwrite) await rm(partial, { recursive: true, force: true });
+  try {
+    await mkdir(partial, { mode: 0o700 });
+  } catch (cause) {
+    const exists = (cause as NodeJS.ErrnoException).code === 'EEXIST';
+    throw new HoldfastError(
+      exists ? 'OutputExists' : 'DiskWriteFailed',
+      exists
+        ? `"${partial}" is there: another restore writes it, or an interrupted one left it; remove it or overwrite`
+        : `cannot create "${partial}": ${(cause as Error).message}`,
+      { cause, details: { path: partial } },
+    );
+  }
+}
+
+async function createImage(image: Output, sizeBytes: number): Promise<void> {
+  if (image.format === 'raw') {
+    const handle = await open(image.path, 'wx', OUTPUT_MODE);
+    try {
+      await handle.truncate(sizeBytes);
+    } finally {
+      await handle.close();
+    }
+    return;
+  }
+  // Without force_size a vhd's size is rounded up to whole cylinders.
+  const extra = image.format === 'vpc' ? ['-o', 'force_size=on'] : [];
+  const result = await runTool({
+    command: 'qemu-img',
+    args: ['create', '-q', '-f', image.format, ...extra, image.path, String(sizeBytes)],
+  });
+  if ('complaint' in result) {
+    throw new HoldfastError(
+      'DiskWriteFailed',
+      `cannot create "${image.path}": ${result.complaint}`,
+    );
+  }
+}
+
+/** Gives a complete image its name; never replaces a file that appeared meanwhile. */
+async function publish(partialPath: string, path: string): Promise<void> {
+  try {
+    await link(partialPath, path);
+  } catch (cause) {
+    const exists = (cause as NodeJS.ErrnoException).code === 'EEXIST';
+    throw new HoldfastError(
+      exists ? 'OutputExists' : 'DiskWriteFailed',
+      exists
+        ? `"${path}" was created meanwhile`
+        : `cannot name "${path}": ${(cause as Error).message}`,
+      { cause, details: { path } },
+    );
+  }
+}
+
+/** Opens a device so that the kernel refuses it while it is mounted or claimed otherwise. */
+async function claimDevice(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, constants.O_RDWR | constants.O_EXCL);
+  } catch (cause) {
+    const busy = (cause as NodeJS.ErrnoException).code === 'EBUSY';
+    throw new HoldfastError(
+      busy ? 'DiskInUse' : 'DiskUnavailable',
+      busy
+        ? `"${path}" is mounted or in use`
+        : `cannot open "${path}": ${(cause as Error).message}`,
+      { cause, details: { path } },
+    );
+  }
+}
+
+function checkSize(
+  path: string,
+  size: { readonly hasBytes: number; readonly options: TargetOptions; readonly most: number },
+): void {
+  const neededBytes = size.options.sizeBytes;
+  if (size.hasBytes >= neededBytes && size.hasBytes < size.most) return;
+  throw new HoldfastError(
+    'ArgumentInvalid',
+    `"${path}" has ${size.hasBytes} bytes, the disk ${neededBytes}: choose another output`,
+    { details: { path, sizeBytes: size.hasBytes, neededBytes } },
+  );
+}
+
+async function syncPath(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * What an image says about itself, and whether it may be opened: backing, data and extent files are
+ * refused unless they lie in the image's own folder or are named by the user. Asked one image at a
+ * time, each with its explicit format, so that nothing refused is ever opened.
+ */
+import { realpath } from 'node:fs/promises';
+import { dirname, sep } from 'node:path';
+import { HoldfastError } from '#base';
+import { imageFormatOf, type ImageFormat } from './image-format.ts';
+import { imageError, runTool } from './tool.ts';
+
+export type ImageRef = { readonly path: string; readonly format: ImageFormat };
+
+export type ImageInfo = {
+  readonly sizeBytes: number;
+  readonly backing?: { readonly path: string; readonly format: string | undefined };
+  /** Data file of a qcow2 image, extents of a vmdk. */
+  readonly otherFiles: readonly string[];
+};
+
+/** The part of `qemu-img info --output=json` that we read. */
+type QemuInfo = {
+  'virtual-size': number;
+  'backing-filename'?: string;
+  'full-backing-filename'?: string;
+  'backing-filename-format'?: string;
+  'format-specific'?: { data?: { 'data-file'?: string; extents?: { filename: string }[] } };
+};
+
+const MAX_CHAIN = 64;
+
+/**
+ * Asks qemu-img. With `whileInUse` a lock of another process is ignored (metadata only: sizes and
+ * names do not change under a running VM in a way that matters here).
+ *
+ * @throws {HoldfastError} `DiskInUse`, `DiskFormatUnsupported`, `DiskUnavailable`, `ToolMissing`.
+ */
+export async function readImageInfo(image: ImageRef, whileInUse: boolean): Promise<ImageInfo> {
+  const result = await runTool({
+    command: 'qemu-img',
+    args: ['info', ...(whileInUse ? ['-U'] : []), '--output=json', '-f', image.format, image.path],
+  });
+  if ('complaint' in result) throw imageError(image.path, result.complaint);
+  const info = JSON.parse(result.output) as QemuInfo;
+  const backingPath = info['full-backing-filename'] ?? info['backing-filename'];
+  const specific = info['format-specific']?.data;
+  const otherFiles = (specific?.extents ?? []).map(({ filename }) => filename);
+  if (specific?.['data-file'] !== undefined) otherFiles.push(specific['data-file']);
+  return {
+    sizeBytes: info['virtual-size'],
+    ...(backingPath === undefined
+      ? {}
+      : { backing: { path: backingPath, format: info['backing-filename-format'] } }),
+    otherFiles,
+  };
+}
+
+export type ChainRules = {
+  /** Files outside the image's folder that may be read all the same. */
+  readonly allowedFiles?: readonly string[];
+  /** Allows every file: for images that the operator trusts. */
+  readonly allowOutside?: boolean;
+};
+
+/**
+ * Follows the backing chain.
+ *
+ * @returns the image's size, and every file that reading it touches.
+ * @throws {HoldfastError} `DiskFormatUnsupported` if a file is not allowed or a backing file's format
+ *   is not named in the image; `DiskNotFound` if one is missing.
+ */
+export async function inspectChain(
+  image: ImageRef,
+  rules: ChainRules,
+): Promise<{ readonly sizeBytes: number; readonly files: readonly string[] }> {
+  const folder = dirname(await realpath(image.path));
+  const allowed = new Set(await Promise.all((rules.allowedFiles ?? []).map(resolved)));
+  const mayRead = async (path: string, owner: string): Promise<string> => {
+    const real = await resolved(path);
+    if (rules.allowOutside === true || allowed.has(real) || real.startsWith(folder + sep)) {
+      return real;
+    }
+    throw new HoldfastError(
+      'DiskFormatUnsupported',
+      `"${owner}" needs "${path}", which is outside its folder: allow that file by name if you trust the image`,
+      { details: { path: owner, needs: path } },
+    );
+  };
+
+  const files = new Set([image.path]);
+  let sizeBytes: number | undefined;
+  let next: ImageRef | undefined = image;
+  while (next !== undefined) {
+    const owner: string = next.path;
+    const info: ImageInfo = await readImageInfo(next, true);
+    sizeBytes ??= info.sizeBytes;
+    for (const path of info.otherFiles) files.add(await mayRead(path, owner));
+    next = undefined;
+    if (info.backing !== undefined) {
+      const path = await mayRead(info.backing.path, owner);
+      if (files.has(path) || files.size > MAX_CHAIN) {
+        throw new HoldfastError(
+          'DiskFormatUnsupported',
+          `the backing chain of "${owner}" is endless`,
+        );
+      }
+      files.add(path);
+      next = { path, format: backingFormat(info.backing, owner) };
+    }
+  }
+  return { sizeBytes: sizeBytes!, files: Array.from(files) };
+}
+
+function backingFormat(
+  backing: { readonly path: string; readonly format: string | undefined },
+  owner: string,
+): ImageFormat {
+  if (backing.format !== undefined) return imageFormatOf({ ...backing, isBlockDevice: false });
+  throw new HoldfastError(
+    'DiskFormatUnsupported',
+    `"${owner}" does not say which format its backing file "${backing.path}" has: ` +
+      'write it down once with qemu-img rebase -u -b BACKING -F FORMAT IMAGE',
+    { details: { path: owner, needs: backing.path } },
+  );
+}
+
+/** The real path; addresses such as `nbd://…` and `json:{…}` stay as they are. */
+async function resolved(path: string): Promise<string> {
+  if (/^[^/]+:/.test(path)) return path;
+  try {
+    return await realpath(path);
+  } catch (cause) {
+    throw new HoldfastError('DiskNotFound', `"${path}" does not exist`, {
+      cause,
+      details: { path },
+    });
+  }
+}

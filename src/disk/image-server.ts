@@ -1,0 +1,131 @@
+/**
+ * A qemu-nbd process that shows one image on a unix socket in a folder of its own (mode 0700).
+ *
+ * It runs in its own session, so that Ctrl-C reaches us and not it, and the kernel ends it when the
+ * thread that started it ends, however that happens (`setpriv --pdeathsig`). It holds QEMU's image
+ * lock for as long as it runs.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { access, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { HoldfastError, type Clock } from '#base';
+import type { ImageRef } from './image-info.ts';
+import { formatNbdUri } from './nbd-address.ts';
+import { imageError, toolError } from './tool.ts';
+
+export type ImageServerOptions = {
+  readonly image: ImageRef;
+  readonly writable: boolean;
+  readonly clock: Clock;
+};
+
+export interface ImageServer {
+  readonly uri: string;
+  /** Ends the process in order (a written image is complete on disk) and removes its folder. Idempotent. */
+  close(): Promise<void>;
+}
+
+const MAX_CLIENTS = 32;
+const START_TIMEOUT_MS = 30_000;
+const POLL_MS = 3;
+const STOP_TIMEOUT_MS = 20_000;
+const MAX_FOLDER_BYTES = 80;
+const MAX_COMPLAINT_CHARACTERS = 4096;
+
+/**
+ * Starts the process and waits until it accepts connections.
+ *
+ * @throws {HoldfastError} `DiskInUse` if another process holds the image; `DiskFormatUnsupported`,
+ *   `DiskUnavailable`, `ToolMissing`.
+ */
+export async function startImageServer(options: ImageServerOptions): Promise<ImageServer> {
+  const parent = Buffer.byteLength(tmpdir()) > MAX_FOLDER_BYTES ? '/tmp' : tmpdir();
+  const folder = await mkdtemp(join(parent, 'holdfast-nbd-'));
+  const socket = join(folder, 'nbd');
+  const readyFile = join(folder, 'pid');
+  const { image } = options;
+  const child = spawn(
+    'setpriv',
+    ['--pdeathsig', 'TERM', '--', 'qemu-nbd', ...serverArgs(options, { socket, readyFile })],
+    { stdio: ['ignore', 'ignore', 'pipe'], detached: true },
+  );
+  const ended = endOf(child, image);
+  try {
+    await untilReady(readyFile, { ended, clock: options.clock });
+  } catch (error) {
+    child.kill('SIGKILL');
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
+  return {
+    uri: formatNbdUri({ endpoint: { path: socket }, exportName: '' }),
+    close: async () => {
+      await stop(child, { ended, clock: options.clock });
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function serverArgs(
+  { image, writable }: ImageServerOptions,
+  { socket, readyFile }: { readonly socket: string; readonly readyFile: string },
+): string[] {
+  const access = writable ? '--discard=unmap' : '--read-only';
+  const shared = `--shared=${MAX_CLIENTS}`;
+  const files = ['--socket', socket, '--pid-file', readyFile];
+  return [access, '--persistent', shared, '--format', image.format, ...files, image.path];
+}
+
+/** Resolves to the reason when the process has ended; never rejects. */
+function endOf(child: ChildProcess, image: ImageRef): Promise<Error> {
+  let complaint = '';
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+    if (complaint.length < MAX_COMPLAINT_CHARACTERS) complaint += text;
+  });
+  return new Promise((resolve) => {
+    child.once('error', (error) => resolve(toolError('setpriv', error)));
+    child.once('close', (exitCode) => {
+      const missing = exitCode === 127 && complaint.includes('qemu-nbd');
+      resolve(
+        missing
+          ? new HoldfastError('ToolMissing', 'qemu-nbd is not installed')
+          : imageError(image.path, complaint.trim() || `qemu-nbd ended (${exitCode})`),
+      );
+    });
+  });
+}
+
+type Life = { readonly ended: Promise<Error>; readonly clock: Clock };
+
+async function untilReady(readyFile: string, { ended, clock }: Life): Promise<void> {
+  let failure: Error | undefined;
+  void ended.then((error) => {
+    failure = error;
+  });
+  for (let waitedMs = 0; waitedMs < START_TIMEOUT_MS; waitedMs += POLL_MS) {
+    if (await exists(readyFile)) return;
+    await clock.sleep(POLL_MS);
+    if (failure !== undefined) throw failure;
+  }
+  throw new HoldfastError('DiskUnavailable', 'qemu-nbd does not start');
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function stop(child: ChildProcess, { ended, clock }: Life): Promise<void> {
+  const timer = new AbortController();
+  child.kill('SIGTERM');
+  const gaveUp = clock.sleep(STOP_TIMEOUT_MS, timer.signal).then(
+    () => child.kill('SIGKILL'),
+    () => false, // Cut short by our own abort, below.
+  );
+  await Promise.race([ended, gaveUp]);
+  await ended;
+  timer.abort();
+}

@@ -1,0 +1,24 @@
+/**
+ * The disk room: block devices as bytes and extents, wherever they live. Knows raw files, devices,
+ * images through qemu-nbd, and NBD in both directions; knows nothing of backups or repositories.
+ *
+ * To read a disk: `prepareSource` in the main thread, `openSource(spec)` in each worker. To write one:
+ * `createTarget`, `openTarget(spec)`, then `finish` or `discard`. To show one: `startNbdServer`.
+ */
+export {
+  alignExtents,
+  intersectExtents,
+  normaliseExtents,
+  subtractExtents,
+  totalBytes,
+  type Extent,
+} from './extent.ts';
+export type { DiskSource, DiskSpec, DiskTarget, OpenOptions, TargetSpec } from './disk-source.ts';
+export { prepareSource, type PreparedDisk, type PrepareOptions } from './prepare-source.ts';
+export { openSource, openTarget } from './open-disk.ts';
+export { createTarget, type PreparedTarget, type TargetOptions } from './create-target.ts';
+export { startNbdServer, type NbdServer, type NbdServerOptions } from './nbd-server.ts';
+export type { ServedDisk } from './served-disk.ts';
+export { NbdClient, type NbdClientOptions } from './nbd-client.ts';
+export { formatNbdUri, parseNbdUri, type NbdAddress } from './nbd-address.ts';
+export type { BlockStatus } from './nbd-protocol.ts';

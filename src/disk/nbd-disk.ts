@@ -1,0 +1,97 @@
+/** A disk behind an NBD server, as a source and a target. */
+import { HoldfastError } from '#base';
+import type { DiskTarget, OpenOptions, TargetSpec } from './disk-source.ts';
+import { ExtentCollector, type Extent } from './extent.ts';
+import { parseNbdUri } from './nbd-address.ts';
+import { NbdClient } from './nbd-client.ts';
+import { ALLOCATION, ALLOCATION_CONTEXT } from './nbd-protocol.ts';
+
+export class NbdDisk implements DiskTarget {
+  readonly #client: NbdClient;
+  readonly sizeBytes: number;
+  readonly fresh: boolean;
+
+  private constructor(client: NbdClient, spec: Pick<TargetSpec, 'sizeBytes' | 'fresh'>) {
+    this.#client = client;
+    this.sizeBytes = spec.sizeBytes;
+    this.fresh = spec.fresh;
+  }
+
+  /**
+   * Connects. A server may show up to a few sectors more than the spec says, never less.
+   *
+   * @throws {HoldfastError} `DiskChanged` if it shows less; what `NbdClient.connect` throws.
+   */
+  static async open(
+    spec: TargetSpec & { readonly kind: 'nbd' },
+    options: OpenOptions,
+  ): Promise<NbdDisk> {
+    const client = await connectNbd(spec.uri, options);
+    if (client.sizeBytes >= spec.sizeBytes) return new NbdDisk(client, spec);
+    await client.close();
+    throw new HoldfastError(
+      'DiskChanged',
+      `${spec.uri} had ${spec.sizeBytes} bytes and now has ${client.sizeBytes}`,
+    );
+  }
+
+  get description(): string {
+    return this.#client.description;
+  }
+
+  async read(offsetBytes: number, target: Uint8Array): Promise<void> {
+    this.#check(offsetBytes, target.length);
+    await this.#client.read(offsetBytes, target);
+  }
+
+  async dataExtents(range?: Extent): Promise<Extent[]> {
+    const wanted = range ?? { offset: 0, length: this.sizeBytes };
+    this.#check(wanted.offset, wanted.length);
+    if (wanted.length === 0) return [];
+    if (!this.#client.hasContext(ALLOCATION_CONTEXT)) return [wanted];
+    const collector = new ExtentCollector();
+    for await (const { offset, length, flags } of this.#client.statuses(
+      ALLOCATION_CONTEXT,
+      wanted,
+    )) {
+      // Only the zero flag promises zeros; a hole without it may read as anything.
+      if ((flags & ALLOCATION.zero) === 0) collector.add({ offset, length });
+    }
+    return collector.extents();
+  }
+
+  async write(offsetBytes: number, bytes: Uint8Array): Promise<void> {
+    this.#check(offsetBytes, bytes.length);
+    await this.#client.write(offsetBytes, bytes);
+  }
+
+  async writeZeroes(offsetBytes: number, lengthBytes: number): Promise<void> {
+    this.#check(offsetBytes, lengthBytes);
+    if (!this.fresh) await this.#client.writeZeroes(offsetBytes, lengthBytes);
+  }
+
+  async flush(): Promise<void> {
+    await this.#client.flush();
+  }
+
+  async close(): Promise<void> {
+    await this.#client.close();
+  }
+
+  #check(offset: number, length: number): void {
+    if (offset >= 0 && length >= 0 && offset + length <= this.sizeBytes) return;
+    throw new HoldfastError(
+      'DiskRangeInvalid',
+      `${length} bytes at ${offset} are not on ${this.description} (${this.sizeBytes} bytes)`,
+      { details: { offset, length, sizeBytes: this.sizeBytes } },
+    );
+  }
+}
+
+export async function connectNbd(uri: string, options: OpenOptions): Promise<NbdClient> {
+  return await NbdClient.connect({
+    address: parseNbdUri(uri),
+    contexts: [ALLOCATION_CONTEXT],
+    ...options,
+  });
+}
