@@ -30,7 +30,12 @@ export type LoggedDisk = {
 
 export type LogEvent =
   | { readonly type: 'repository-created'; readonly repository: string; readonly blockSize: number }
-  | { readonly type: 'owner'; readonly host: string; readonly pid: number; readonly command: string }
+  | {
+      readonly type: 'owner';
+      readonly host: string;
+      readonly pid: number;
+      readonly command: string;
+    }
   | {
       readonly type: 'session-begun';
       readonly session: string;
