@@ -12,13 +12,7 @@
  */
 import type { KeyObject } from 'node:crypto';
 import { HoldfastError } from '#base';
-import {
-  SESSION_ID_BYTES,
-  packIdOf,
-  packName,
-  sessionOf,
-  counterOf,
-} from './pack-id.ts';
+import { SESSION_ID_BYTES, packIdOf, packName, sessionOf, counterOf } from './pack-id.ts';
 
 export type PackKind = 'data' | 'page';
 
