@@ -4,9 +4,10 @@
  * (absence is believed only of a direct look).
  *
  *     reading entry n:  there ──► seal, number, chain checked ──► yield, n + 1
- *                       absent ─► a later entry listed or seen?  no ──► end
- *                                 yes ─► look at n again: there ──► it came meanwhile, go on
- *                                                         absent ─► LogDamaged: n is missing
+ *                       absent ─► look for later entries, then at n again:
+ *                                 n there ─────────────► it came meanwhile, go on
+ *                                 absent, none later ──► end
+ *                                 absent, one later ───► LogDamaged: n is missing
  */
 
 import assert from 'node:assert/strict';
@@ -65,8 +66,8 @@ export class Log {
 
   /**
    * Yields every entry from `start` to the end of the log as of now, each verified: its seal, its number,
-   * its shape, and the hash of the one before. The end is where a direct look finds nothing and
-   * neither a listing nor a look one further shows anything later.
+   * its shape, and the hash of the one before. The end is where a direct look finds nothing,
+   * after neither a listing nor a look one further showed anything later.
    *
    * @throws {HoldfastError} `LogDamaged` naming the entry that is missing or wrong; `FormatUnsupported`;
    *   `StoreFailed`.
@@ -155,13 +156,17 @@ export class Log {
     }
   }
 
-  /** Entry `number` was not there: undefined if the log ends before it, its bytes if it came since. */
+  /**
+   * Entry `number` was not there when it was read, perhaps a while ahead: undefined if the log ends
+   * before it, its bytes if it came since.
+   */
   async #confirmEnd(number: number): Promise<Buffer | undefined> {
     const later = await this.#laterEntry(number);
-    if (later === undefined) return undefined;
-    // Whoever wrote the later one had seen this one, so a look from here on must see it as well.
+    // After that look: whoever wrote a later entry had seen this one, so this look must see it too.
     const bytes = await this.#read(number);
-    if (bytes === undefined) throw missing(number, `entry ${later} is there`);
+    if (bytes === undefined && later !== undefined) {
+      throw missing(number, `entry ${later} is there`);
+    }
     return bytes;
   }
 
