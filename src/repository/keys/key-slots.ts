@@ -56,6 +56,7 @@ export type NewSlotAccess =
 const PREFIX = 'keys/';
 const NAME = /^keys\/([0-9a-f]{32})$/;
 const MAX_SLOT_BYTES = 64 * 1024;
+const NOT_INTACT = 'it is changed, or was made without the master key';
 
 /**
  * Reads every slot that the store lists.
@@ -100,7 +101,10 @@ export async function openKeyring(options: {
     tried.push(slot);
     try {
       const keyring = await openKeySlot(slot, access);
-      if (keyring !== undefined) return { keyring, slot: summaryOf(slot), damaged };
+      if (keyring === undefined) continue;
+      // All that was needed is authentic; only its mac is not, and nobody is locked out for that.
+      if (!isSlotOf(slot, keyring)) damaged.push({ name: PREFIX + slot.slot, reason: NOT_INTACT });
+      return { keyring, slot: summaryOf(slot), damaged };
     } catch (error) {
       if (!isHoldfastError(error, 'KeySlotInvalid')) throw error;
       damaged.push({ name: PREFIX + slot.slot, reason: error.message });
@@ -185,7 +189,7 @@ export async function listKeySlots(
       ...damaged,
       ...forged.map(({ slot }) => ({
         name: PREFIX + slot,
-        reason: 'it is changed, or was made without the master key',
+        reason: NOT_INTACT,
       })),
     ],
   };

@@ -74,18 +74,22 @@ export class Log {
    */
   async *readFrom(start: LogPosition): AsyncGenerator<VerifiedEntry, void> {
     const ahead = new ReadAhead((number) => this.#read(number), start.number);
-    let { number, previousHash } = start;
-    for (;;) {
-      let bytes = await ahead.take();
-      if (bytes === undefined) {
-        bytes = await this.#confirmEnd(number);
-        if (bytes === undefined) return;
-        ahead.restart(number + 1);
+    try {
+      let { number, previousHash } = start;
+      for (;;) {
+        let bytes = await ahead.take();
+        if (bytes === undefined) {
+          bytes = await this.#confirmEnd(number);
+          if (bytes === undefined) return;
+          await ahead.restart(number + 1);
+        }
+        const verified = this.#verify(bytes, { number, previousHash });
+        yield verified;
+        number += 1;
+        previousHash = verified.hash;
       }
-      const verified = this.#verify(bytes, { number, previousHash });
-      yield verified;
-      number += 1;
-      previousHash = verified.hash;
+    } finally {
+      await ahead.settle();
     }
   }
 
@@ -229,10 +233,16 @@ class ReadAhead {
   }
 
   /** Forgets what is in flight: what was absent then may be there now. */
-  restart(nextNumber: number): void {
-    this.#inFlight.length = 0;
+  async restart(nextNumber: number): Promise<void> {
+    await this.settle();
     this.#nextNumber = nextNumber;
     this.#width = 1;
+  }
+
+  /** Afterwards nothing is in flight, and the store may be closed. */
+  async settle(): Promise<void> {
+    await Promise.allSettled(this.#inFlight);
+    this.#inFlight.length = 0;
   }
 }
 
