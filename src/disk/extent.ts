@@ -82,7 +82,7 @@ export function alignExtents(
 ): Extent[] {
   const { blockBytes, sizeBytes } = bounds;
   return normaliseExtents(
-    extents.map(({ offset, length }) => {
+    normaliseExtents(extents).map(({ offset, length }) => {
       const start = Math.floor(offset / blockBytes) * blockBytes;
       const end = Math.min(Math.ceil((offset + length) / blockBytes) * blockBytes, sizeBytes);
       return { offset: start, length: end - start };

@@ -291,7 +291,7 @@ export class NbdClient {
   /** Returns the last error if no attempt succeeds. */
   async #tryToReconnect(): Promise<unknown> {
     const { clock, signal, reconnectAttempts = DEFAULT_RECONNECT_ATTEMPTS } = this.#options;
-    let error: unknown;
+    let error: unknown = new HoldfastError('DiskUnavailable', 'reconnecting is switched off');
     for (let attempt = 0; attempt < reconnectAttempts && this.#end === undefined; attempt += 1) {
       try {
         await clock.sleep(Math.min(FIRST_PAUSE_MS * 2 ** attempt, LONGEST_PAUSE_MS), signal);

@@ -5,7 +5,6 @@
  *     open ──handshake──► up ──close()──► DISC sent, ended
  *                          └──socket ends, stalls, or violates──► lost(unanswered, error)
  */
-import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { HoldfastError, type Clock } from '#base';
 import { ByteIntake } from './byte-intake.ts';
@@ -130,8 +129,9 @@ export class NbdConnection {
   async close(): Promise<void> {
     this.#onLost = undefined;
     if (this.#socket.destroyed) return;
-    const closed = once(this.#socket, 'close');
+    const closed = new Promise((resolve) => this.#socket.once('close', resolve));
     const goodbye = { command: COMMAND.disconnect, offset: 0, length: 0 };
+    this.#failure ??= new HoldfastError('DiskUnavailable', 'NBD: the connection was closed');
     this.#socket.end(requestFrame(goodbye, 0n), () => this.#socket.destroy());
     await closed;
   }
