@@ -10,10 +10,12 @@ import type { DiskSpec, OpenOptions } from './disk-source.ts';
 import type { Extent } from './extent.ts';
 import { imageFormatOf } from './image-format.ts';
 import { inspectChain, readImageInfo, type ChainRules } from './image-info.ts';
+import { isOpenForWriting } from './image-lock.ts';
 import { startImageServer } from './image-server.ts';
 import { isNbdUri } from './nbd-address.ts';
 import { connectNbd } from './nbd-disk.ts';
 import { openSource } from './open-disk.ts';
+import { diskInUse } from './tool.ts';
 
 export type PrepareOptions = OpenOptions &
   ChainRules & {
@@ -52,9 +54,10 @@ export async function prepareSource(options: PrepareOptions): Promise<PreparedDi
   const format = imageFormatOf({ path, format: options.format, isBlockDevice });
   if (format !== 'raw') return await prepareImage({ path, format }, options);
 
-  // Also finds out, by QEMU's lock, whether a VM runs on it.
-  const info = await readImageInfo({ path, format }, false);
-  const sizeBytes = isBlockDevice ? info.sizeBytes : Number(stats.size);
+  if (await isOpenForWriting(stats)) throw diskInUse(path);
+  const sizeBytes = isBlockDevice
+    ? (await readImageInfo({ path, format }, true)).sizeBytes
+    : Number(stats.size);
   return prepared({ kind: 'raw', path, sizeBytes }, { options, files: [path] });
 }
 

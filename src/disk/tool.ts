@@ -65,11 +65,7 @@ export function toolError(command: string, cause: NodeJS.ErrnoException): Error 
 export function imageError(path: string, complaint: string): HoldfastError {
   const details = { path };
   if (/Failed to (get|lock)|Is another process using/.test(complaint)) {
-    return new HoldfastError(
-      'DiskInUse',
-      `"${path}" is in use, probably by a running VM: shut it down, or back it up through its hypervisor`,
-      { details, cause: complaint },
-    );
+    return diskInUse(path, complaint);
   }
   const text = complaint.replaceAll(/^qemu-\w+: /gm, '').replaceAll('\n', '; ');
   if (/not in \S+ format|Unknown driver|not supported|Unsupported|invalid/i.test(complaint)) {
@@ -78,4 +74,12 @@ export function imageError(path: string, complaint: string): HoldfastError {
   if (complaint.includes('No such file'))
     return new HoldfastError('DiskNotFound', text, { details });
   return new HoldfastError('DiskUnavailable', `"${path}": ${text}`, { details });
+}
+
+export function diskInUse(path: string, cause?: string): HoldfastError {
+  return new HoldfastError(
+    'DiskInUse',
+    `"${path}" is in use, probably by a running VM: shut it down, or back it up through its hypervisor`,
+    { details: { path }, cause },
+  );
 }

@@ -65,9 +65,10 @@ export async function sparseFile(
   await handle.close();
 }
 
-export async function readAll(
-  disk: { sizeBytes: number; read(offset: number, target: Uint8Array): Promise<void> },
-): Promise<Buffer> {
+export async function readAll(disk: {
+  sizeBytes: number;
+  read(offset: number, target: Uint8Array): Promise<void>;
+}): Promise<Buffer> {
   const content = Buffer.alloc(disk.sizeBytes, 0xee);
   await disk.read(0, content);
   return content;
