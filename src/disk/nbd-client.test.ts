@@ -239,27 +239,30 @@ async function lyingServer(
   return path;
 }
 
-const chunk = (cookie: Buffer, type: string, body: string, length = body.length / 2): Buffer =>
-  Buffer.concat([
+/** A final chunk; type and body in hex. Its stated length may be a lie. */
+function chunk(cookie: Buffer, [type, body]: [string, string], statedLength?: number): Buffer {
+  const length = statedLength ?? body.length / 2;
+  return Buffer.concat([
     Buffer.from(`668e33ef0001${type}`, 'hex'),
     cookie,
     Buffer.from(length.toString(16).padStart(8, '0') + body, 'hex'),
   ]);
+}
 
 const LIES: Readonly<Record<string, (cookie: Buffer) => Buffer>> = {
   'garbage instead of a reply': () => Buffer.alloc(64, 0x41),
-  'a reply to nothing': () => chunk(Buffer.alloc(8, 9), '0000', ''),
+  'a reply to nothing': () => chunk(Buffer.alloc(8, 9), ['0000', '']),
   'a simple reply where structured ones were agreed': (cookie) =>
     Buffer.concat([Buffer.from('6744669800000000', 'hex'), cookie]),
-  'a hole of 4 GiB': (cookie) => chunk(cookie, '0002', '0000000000000000ffffffff'),
-  'data before the request': (cookie) => chunk(cookie, '0001', '0000000000000000aa'),
-  'data of 4 GiB': (cookie) => chunk(cookie, '0001', '0000000000001000', 0xffffffff),
-  'less data than asked for': (cookie) => chunk(cookie, '0001', '0000000000001000aabb'),
-  'an error text longer than its chunk': (cookie) => chunk(cookie, '8001', '00000005ffff'),
-  'a huge error': (cookie) => chunk(cookie, '8001', '', 0x7fffffff),
-  'block status for a read': (cookie) => chunk(cookie, '0005', '000000010000100000000000'),
-  'an offset beyond every disk': (cookie) => chunk(cookie, '0001', 'ffffffffffffffffaa'),
-  'an unknown chunk': (cookie) => chunk(cookie, '0099', ''),
+  'a hole of 4 GiB': (cookie) => chunk(cookie, ['0002', '0000000000000000ffffffff']),
+  'data before the request': (cookie) => chunk(cookie, ['0001', '0000000000000000aa']),
+  'data of 4 GiB': (cookie) => chunk(cookie, ['0001', '0000000000001000'], 0xffffffff),
+  'less data than asked for': (cookie) => chunk(cookie, ['0001', '0000000000001000aabb']),
+  'an error text longer than its chunk': (cookie) => chunk(cookie, ['8001', '00000005ffff']),
+  'a huge error': (cookie) => chunk(cookie, ['8001', ''], 0x7fffffff),
+  'block status for a read': (cookie) => chunk(cookie, ['0005', '000000010000100000000000']),
+  'an offset beyond every disk': (cookie) => chunk(cookie, ['0001', 'ffffffffffffffffaa']),
+  'an unknown chunk': (cookie) => chunk(cookie, ['0099', '']),
 };
 
 for (const [lie, bytes] of Object.entries(LIES)) {
@@ -273,9 +276,9 @@ for (const [lie, bytes] of Object.entries(LIES)) {
 
 test('chunks of one reply may come in any order', async (t) => {
   const path = await lyingServer(t, (socket, cookie) => {
-    const late = chunk(cookie, '0001', `0000000000001002${'bbbb'}`);
+    const late = chunk(cookie, ['0001', `0000000000001002${'bbbb'}`]);
     late.writeUInt16BE(0, 4);
-    socket.write(Buffer.concat([late, chunk(cookie, '0001', `0000000000001000${'aaaa'}`)]));
+    socket.write(Buffer.concat([late, chunk(cookie, ['0001', `0000000000001000${'aaaa'}`])]));
   });
   const client = await connectTo(t, path);
   const target = Buffer.alloc(4);

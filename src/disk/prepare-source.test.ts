@@ -286,7 +286,8 @@ test('closing ends qemu-nbd, and so does the death of our process', async (t) =>
     await prepareSource({ location: ${JSON.stringify(image)}, clock });
     process.kill(process.pid, 'SIGKILL');`;
   const died = new Promise((resolve) => {
-    execFile(process.execPath, ['--input-type=module', '-e', script], { cwd: folder }, resolve);
+    const temporary = `TMPDIR=${folder}`;
+    execFile('env', [temporary, process.execPath, '--input-type=module', '-e', script], resolve);
   });
   await died;
   for (let tries = 0; tries < 100 && (await servers()) !== ''; tries += 1) await clock.sleep(10);
