@@ -35,8 +35,8 @@ const DEFAULT_STALL_TIMEOUT_MS = 120_000;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5000;
 const MAX_LOSSES = 4;
-/** One read or write on the wire. Measured, MiB/s: 256 KiB 5100, 1 MiB 3100 (it leaves the CPU's cache). */
-const PIECE_BYTES = 256 * 1024;
+/** One read or write on the wire. Measured, MiB/s from qemu-nbd: 256 KiB 4670, 1 MiB 5310, 4 MiB 2840. */
+const PIECE_BYTES = 1024 * 1024;
 /** Status, trim and zero requests carry no payload; servers take just under 4 GiB. */
 const LONG_PIECE_BYTES = 2 ** 31;
 
