@@ -6,7 +6,7 @@ import { extname } from 'node:path';
 import { HoldfastError } from '#base';
 
 /** QEMU's names. */
-export const IMAGE_FORMATS = ['raw', 'qcow2', 'qcow', 'vmdk', 'vhdx', 'vpc', 'vdi'] as const;
+const IMAGE_FORMATS = ['raw', 'qcow2', 'qcow', 'vmdk', 'vhdx', 'vpc', 'vdi'] as const;
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
 
 const BY_EXTENSION: Readonly<Record<string, ImageFormat>> = {

@@ -26,6 +26,8 @@ export interface ImageServer {
   close(): Promise<void>;
 }
 
+/** Of util-linux. */
+const LAUNCHER = 'setpriv';
 const MAX_CLIENTS = 32;
 const START_TIMEOUT_MS = 30_000;
 const POLL_MS = 3;
@@ -46,7 +48,7 @@ export async function startImageServer(options: ImageServerOptions): Promise<Ima
   const readyFile = join(folder, 'pid');
   const { image } = options;
   const child = spawn(
-    'setpriv',
+    LAUNCHER,
     ['--pdeathsig', 'TERM', '--', 'qemu-nbd', ...serverArgs(options, { socket, readyFile })],
     { stdio: ['ignore', 'ignore', 'pipe'], detached: true },
   );
@@ -71,10 +73,10 @@ function serverArgs(
   { image, writable }: ImageServerOptions,
   { socket, readyFile }: { readonly socket: string; readonly readyFile: string },
 ): string[] {
-  const access = writable ? '--discard=unmap' : '--read-only';
+  const access = writable ? ['--discard=unmap', '--detect-zeroes=unmap'] : ['--read-only'];
   const shared = `--shared=${MAX_CLIENTS}`;
   const files = ['--socket', socket, '--pid-file', readyFile];
-  return [access, '--persistent', shared, '--format', image.format, ...files, image.path];
+  return [...access, '--persistent', shared, '--format', image.format, ...files, image.path];
 }
 
 /** Resolves to the reason when the process has ended; never rejects. */
@@ -84,7 +86,7 @@ function endOf(child: ChildProcess, image: ImageRef): Promise<Error> {
     if (complaint.length < MAX_COMPLAINT_CHARACTERS) complaint += text;
   });
   return new Promise((resolve) => {
-    child.once('error', (error) => resolve(toolError('setpriv', error)));
+    child.once('error', (error) => resolve(toolError(LAUNCHER, error)));
     child.once('close', (exitCode) => {
       const missing = exitCode === 127 && complaint.includes('qemu-nbd');
       resolve(
