@@ -11,7 +11,7 @@
  */
 import { HoldfastError, isHoldfastError } from '#base';
 import type { BlockIndex } from '../block-index/block-index.ts';
-import { newFound } from '../block-index/found.ts';
+import { newFound } from '../block-index/index.ts';
 import type { Effect } from '../history/fold.ts';
 import type { PageSource } from '../map/placement.ts';
 import { pointAdded, pointRemoved } from '../map/placement-walk.ts';
@@ -55,6 +55,8 @@ export class Applier {
   readonly #pages: PageSource;
   /** Blocks owned, by `chain/point`. */
   readonly #owned: Map<string, number>;
+  /** Packs whose footer could not be read: their copies are not in the index. */
+  readonly unreadablePacks = new Set<string>();
   #position: AppliedPosition;
   #step = 0;
   #skip = 0;
@@ -143,20 +145,22 @@ export class Applier {
     run: { readonly counts: MergeCounts; readonly isOwnedDone: boolean },
   ): Promise<void> {
     const walked = await pointRemoved(this.#pages, rootsOf(effect), this.#sink);
-    run.counts.merged += walked.merged;
     run.counts.deleted += walked.deleted;
     if (run.isOwnedDone) return;
+    const merged = this.ownedBlocks(effect.chain, effect.point) - walked.deleted;
     this.#owned.delete(`${effect.chain}/${effect.point}`);
     if (effect.nextPoint === undefined) return;
+    run.counts.merged += merged;
     const key = `${effect.chain}/${effect.nextPoint}`;
-    this.#owned.set(key, (this.#owned.get(key) ?? 0) + walked.merged - walked.joined);
+    this.#owned.set(key, (this.#owned.get(key) ?? 0) + merged - walked.joined);
   }
 
   readonly #sink = (_kind: 'block' | 'page', id: Buffer, delta: 1 | -1): void => {
     this.#step += 1;
     if (this.#step <= this.#skip) return;
     const { index, packs, rules } = this.#options;
-    const found = index.find(id, this.#found);
+    const found = this.#found;
+    index.find(id, found);
     const after = found.count + delta;
     if (after < 0) throw new HoldfastError('IndexDamaged', 'the index counts less than nothing');
     if (found.count === 0 || after === 0) {
@@ -171,21 +175,22 @@ export class Applier {
     try {
       return this.#options.pages.cached(id) ?? (await this.#options.pages.page(id));
     } catch (error) {
-      this.#tolerate(error);
+      this.#assertLost(error);
+      this.#isIncomplete = true;
       return ZERO_PAGE;
     }
   }
 
-  /** Notes that something could not be read; throws where that must not be passed over. */
-  #tolerate(error: unknown): void {
-    const isLost = isHoldfastError(error) && (error.kind === 'corrupt' || error.kind === 'notFound');
+  /** Throws where what could not be read must not be passed over. */
+  #assertLost(error: unknown): void {
+    const isLost =
+      isHoldfastError(error) && (error.kind === 'corrupt' || error.kind === 'notFound');
     if (!isLost) throw error;
     if (this.#isStrict) {
       throw new HoldfastError('IndexDamaged', 'the index is too old to be caught up', {
         cause: error,
       });
     }
-    this.#isIncomplete = true;
   }
 
   async #addPack(pack: string): Promise<void> {
@@ -194,7 +199,8 @@ export class Applier {
     try {
       footer = await this.#options.footer(pack);
     } catch (error) {
-      this.#tolerate(error);
+      this.#assertLost(error);
+      this.unreadablePacks.add(pack);
       packs.add(pack, { frameBytes: 0, slotCount: 0 });
       return;
     }
@@ -229,7 +235,8 @@ export class Applier {
     copy: { readonly pack: number; readonly frame: number; readonly share: number },
   ): void {
     const { index, packs, rules } = this.#options;
-    const found = index.find(id, this.#found);
+    const found = this.#found;
+    index.find(id, found);
     if (found.count === 0 || !rules.isReadable(copy.pack, copy.frame)) return;
     const at = rules.countingCopy(found);
     if (at >= 0 && found.packs[at]! > copy.pack) return;
@@ -250,10 +257,11 @@ export class Applier {
     const number = packs.numberOf(pack);
     if (number === undefined) return;
     const moved: { readonly id: Buffer; readonly share: number }[] = [];
-    const isHit = (at: number): boolean => frame === -1 || frame === at;
+    await this.flush();
     for await (const entry of index.entries()) {
       const at = entry.count > 0 ? rules.countingCopy(entry) : -1;
-      if (at < 0 || entry.packs[at] !== number || !isHit(entry.frames[at]!)) continue;
+      const isHit = frame === -1 || frame === entry.frames[at];
+      if (at < 0 || entry.packs[at] !== number || !isHit) continue;
       moved.push({ id: Buffer.from(entry.id), share: entry.shares[at]! });
     }
     rules.damageFrame(number, frame);
@@ -261,7 +269,8 @@ export class Applier {
       this.#step += 1;
       if (this.#step <= this.#skip) continue;
       packs.addLive(number, -share);
-      const found = index.find(id, this.#found);
+      const found = this.#found;
+      index.find(id, found);
       const next = rules.countingCopy(found);
       if (next >= 0) packs.addLive(found.packs[next]!, found.shares[next]!);
     }
@@ -290,11 +299,18 @@ type Roots = {
   readonly next?: string | undefined;
 };
 
-function rootsOf(effect: Roots): { previous?: Buffer; root: Buffer; next?: Buffer } {
-  const bytes = (hex: string): Buffer => Buffer.from(hex, 'hex');
+type RootIds = {
+  readonly previous: Buffer | undefined;
+  readonly root: Buffer;
+  readonly next: Buffer | undefined;
+};
+
+function rootsOf(effect: Roots): RootIds {
+  const bytes = (hex: string | undefined): Buffer | undefined =>
+    hex === undefined ? undefined : Buffer.from(hex, 'hex');
   return {
-    root: bytes(effect.root),
-    ...(effect.previous === undefined ? {} : { previous: bytes(effect.previous) }),
-    ...(effect.next === undefined ? {} : { next: bytes(effect.next) }),
+    previous: bytes(effect.previous),
+    root: Buffer.from(effect.root, 'hex'),
+    next: bytes(effect.next),
   };
 }

@@ -11,7 +11,7 @@
  * and the same effects in the same order.
  */
 import { HoldfastError } from '#base';
-import type { LogEntry, LoggedPack } from '../log/log-entry.ts';
+import type { LogEntry } from '../log/log-entry.ts';
 import type { KnownPoint, RepositoryState } from './state.ts';
 
 /** What an entry does to the index, in order. Roots are hex; packs are pack ids. */
@@ -55,6 +55,8 @@ function damaged(entry: LogEntry, why: string): HoldfastError {
  */
 export function fold(state: RepositoryState, entry: LogEntry, hash: string): Effect[] {
   if (entry.number !== state.number + 1) throw damaged(entry, `follows ${state.number}`);
+  const epoch = entry.type === 'owner' ? state.epoch + 1 : state.epoch;
+  if (entry.epoch !== epoch) throw damaged(entry, `has epoch ${entry.epoch}, not ${epoch}`);
   const effects = effectsOf(state, entry);
   state.number = entry.number;
   state.hash = hash;
@@ -143,7 +145,7 @@ function sessionEffects(
 
 function addPacks(
   state: RepositoryState,
-  entry: LogEntry & { readonly session: string; readonly packs: readonly LoggedPack[] },
+  entry: Entry<'packs-sealed' | 'point-committed' | 'session-ended'>,
 ): Effect[] {
   if (entry.packs.length === 0) return [];
   const ids = entry.packs.map((pack) => packIdOf(entry.session, pack.counter));

@@ -1,14 +1,17 @@
 /**
  * The log and the state it gives, kept together: opening reads the newest usable checkpoint and what
  * follows it; appending applies what others appended first. Every entry, whoever wrote it, is handed
- * to `onEntry` once and in order, so that the index follows the log (invariant 9).
+ * to the listener once and in order, so that the index follows the log (invariant 9).
  *
  * Appends of one process go one after another. Of two processes that want the same number one gets
  * it; the other reads what was written, stops if the owner changed, and asks its caller whether its
  * event still makes sense (`event` is a function of the state).
  */
 import { HoldfastError } from '#base';
-import { readNewestCheckpoint, writeCheckpoint } from '../log/checkpoint.ts';
+import type { ObjectStore } from '#storage';
+import type { Keyring } from '../keys/keyring.ts';
+import type { RandomBytes } from '../keys/random-bytes.ts';
+import { type PassedOver, readNewestCheckpoint, writeCheckpoint } from '../log/checkpoint.ts';
 import type { LogEntry, LogEvent } from '../log/log-entry.ts';
 import type { Log } from '../log/log.ts';
 import { type Effect, fold } from './fold.ts';
@@ -16,21 +19,34 @@ import { emptyState, type RepositoryState, stateFromJson, stateToJson } from './
 
 const CHECKPOINT_EVERY = 128;
 
-export type EntryListener = (
-  entry: { readonly number: number; readonly hash: string; readonly type: LogEntry['type'] },
-  effects: readonly Effect[],
-) => Promise<void>;
+export type HistoryAccess = {
+  readonly store: ObjectStore;
+  readonly keyring: Keyring;
+  readonly random: RandomBytes;
+  readonly log: Log;
+};
+
+export type FoldedEntry = {
+  readonly number: number;
+  readonly hash: string;
+  readonly type: LogEntry['type'];
+};
+
+export type EntryListener = (entry: FoldedEntry, effects: readonly Effect[]) => Promise<void>;
+
+/** Makes an event of the newest state; undefined: there is nothing to write any more. */
+export type EventMaker = (state: RepositoryState) => LogEvent | undefined;
 
 export class History {
-  readonly #log: Log;
+  readonly #access: HistoryAccess;
   readonly state: RepositoryState;
   #listener: EntryListener | undefined;
   #tail: Promise<unknown> = Promise.resolve();
   /** Number of the newest checkpoint known. */
   #checkpointed: number;
 
-  private constructor(log: Log, state: RepositoryState) {
-    this.#log = log;
+  private constructor(access: HistoryAccess, state: RepositoryState) {
+    this.#access = access;
     this.state = state;
     this.#checkpointed = state.number;
   }
@@ -39,10 +55,22 @@ export class History {
    * Opens at the newest checkpoint that is not above `options.upTo`, or before the first entry.
    * Nothing newer is read: `catchUp` does that.
    */
-  static async open(log: Log, options: { readonly upTo?: number } = {}): Promise<History> {
-    const checkpoint = await readNewestCheckpoint(log, options);
-    const state = checkpoint === undefined ? emptyState() : stateFromJson(checkpoint.state);
-    return new History(log, state);
+  static async open(
+    access: HistoryAccess,
+    options: {
+      readonly upTo?: number;
+      readonly passedOver?: (checkpoint: PassedOver) => void;
+    } = {},
+  ): Promise<History> {
+    const checkpoint = await readNewestCheckpoint({
+      ...access,
+      parse: stateFromJson,
+      passedOver: options.passedOver ?? (() => undefined),
+      ...(options.upTo === undefined ? {} : { upTo: options.upTo }),
+    });
+    if (checkpoint === undefined) return new History(access, emptyState());
+    checkpoint.state.hash = checkpoint.next.previousHash;
+    return new History(access, checkpoint.state);
   }
 
   /** From now on every entry that is read or appended goes there, one after another. */
@@ -52,13 +80,17 @@ export class History {
 
   /** Reads and applies the entries up to the end of the log, or up to number `options.upTo`. */
   catchUp(options: { readonly upTo?: number } = {}): Promise<void> {
-    return this.#exclusively(() => this.#readOn(options.upTo));
+    return this.exclusively(() => this.#readOn(options.upTo));
   }
 
   async #readOn(upTo = Infinity): Promise<void> {
-    if (this.state.number >= upTo) return;
-    for await (const { entry, hash } of this.#log.readFrom(this.state.number + 1, this.state.hash)) {
-      await this.#take(entry, hash);
+    const { number, hash } = this.state;
+    if (number >= upTo) return;
+    for await (const verified of this.#access.log.readFrom({
+      number: number + 1,
+      previousHash: hash,
+    })) {
+      await this.#take(verified.entry, verified.hash);
       if (this.state.number >= upTo) return;
     }
   }
@@ -71,46 +103,33 @@ export class History {
   /**
    * Appends the event that `event` makes of the newest state, and applies it.
    *
-   * @param event called with the state that the entry will follow; undefined: nothing to append. May
-   *   be called again, when another process was faster. What it throws is thrown.
+   * @param event called with the state that the entry will follow. May be called again, when another
+   *   process was faster. What it throws is thrown.
    * @param options.epoch the writer's epoch; a reader passes undefined and follows the owner's.
-   * @returns the number of the entry, or undefined.
+   * @returns the number of the entry, or undefined if there was nothing to write.
    * @throws {HoldfastError} `OwnerChanged` if another process has become owner since.
    */
   append(
-    event: (state: RepositoryState) => LogEvent | undefined,
+    event: EventMaker,
     options: { readonly epoch: number | undefined },
   ): Promise<number | undefined> {
-    return this.#exclusively(() => this.#append(event, options.epoch));
+    return this.exclusively(() => this.#append(event, options.epoch));
   }
 
-  async #append(
-    event: (state: RepositoryState) => LogEvent | undefined,
-    epoch: number | undefined,
-  ): Promise<number | undefined> {
+  async #append(event: EventMaker, epoch: number | undefined): Promise<number | undefined> {
     for (;;) {
       const { state } = this;
-      if (epoch !== undefined && state.epoch > epoch) {
-        const { owner } = state;
-        throw new HoldfastError(
-          'OwnerChanged',
-          `${owner?.command ?? 'another process'} on ${owner?.host ?? 'another host'} (process ` +
-            `${owner?.pid ?? 0}) took the repository over; nothing more was written: run again`,
-        );
-      }
+      if (epoch !== undefined && state.epoch > epoch) throw ownerChanged(state);
       const made = event(state);
       if (made === undefined) return undefined;
-      const outcome = await this.#log.append(made, {
-        number: state.number + 1,
-        previous: state.hash,
-        epoch: made.type === 'owner' ? state.epoch + 1 : (epoch ?? state.epoch),
-      });
-      if (outcome === 'lost') {
-        await this.#readOn();
-        continue;
+      const at = { number: state.number + 1, previousHash: state.hash };
+      const writerEpoch = made.type === 'owner' ? state.epoch + 1 : (epoch ?? state.epoch);
+      const appended = await this.#access.log.append(made, { ...at, epoch: writerEpoch });
+      if (appended.outcome === 'appended') {
+        await this.#take(appended.entry, appended.hash);
+        return appended.entry.number;
       }
-      await this.#take(outcome.entry, outcome.hash);
-      return outcome.entry.number;
+      await this.#readOn();
     }
   }
 
@@ -119,20 +138,28 @@ export class History {
    *
    * @param options.always also if not.
    */
-  async checkpoint(options: { readonly always?: boolean } = {}): Promise<void> {
-    await this.#exclusively(async () => {
+  checkpoint(options: { readonly always?: boolean } = {}): Promise<void> {
+    return this.exclusively(async () => {
       const { number, hash } = this.state;
       const due = options.always === true ? 1 : CHECKPOINT_EVERY;
       if (number - this.#checkpointed < due) return;
-      await writeCheckpoint(this.#log, { number, hash, state: stateToJson(this.state) });
+      await writeCheckpoint(this.#access, { number, hash, state: stateToJson(this.state) });
       this.#checkpointed = number;
     });
   }
 
   /** Runs `work` when everything before it has ended; what it throws does not stop what follows. */
-  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
     const run = this.#tail.then(work);
     this.#tail = run.catch(() => undefined);
     return run;
   }
+}
+
+function ownerChanged({ owner }: RepositoryState): HoldfastError {
+  return new HoldfastError(
+    'OwnerChanged',
+    `${owner?.command ?? 'another process'} on ${owner?.host ?? 'another host'} (process ` +
+      `${owner?.pid ?? 0}) took the repository over; nothing more was written: run again`,
+  );
 }

@@ -63,9 +63,12 @@ export async function readNewestCheckpoint<State>(options: {
   readonly log: Log;
   readonly parse: (state: unknown) => State;
   readonly passedOver: (checkpoint: PassedOver) => void;
+  /** Only checkpoints of entries up to this number. */
+  readonly upTo?: number;
 }): Promise<ReadCheckpoint<State> | undefined> {
   const { store, log, passedOver } = options;
   for (const number of await listedNumbers(store)) {
+    if (options.upTo !== undefined && number > options.upTo) continue;
     const name = numberedName(FOLDER, number);
     const bytes = await readIfPresent(store, name);
     if (bytes === undefined) continue; // A stale listing.

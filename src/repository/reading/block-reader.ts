@@ -7,8 +7,7 @@
  */
 import { HoldfastError, isHoldfastError } from '#base';
 import type { ObjectStore } from '#storage';
-import type { Found } from '../block-index/found.ts';
-import { newFound } from '../block-index/found.ts';
+import { newFound, type Found } from '../block-index/index.ts';
 import type { Keyring } from '../keys/keyring.ts';
 import type { PageSource } from '../map/placement.ts';
 import { BoundedCache } from '../pack/bounded-cache.ts';
@@ -61,18 +60,19 @@ export class BlockReader implements PageSource {
     });
   }
 
-  readonly cached = (id: Buffer): Buffer | undefined => this.#pages.peek(id.latin1Slice());
+  readonly cached = (id: Buffer): Buffer | undefined => this.#pages.peek(id.toString('latin1'));
 
   /** @throws {HoldfastError} `BlockMissing` if no readable copy is left. */
   readonly page = (id: Buffer): Promise<Buffer> => {
     const kept = Buffer.from(id);
-    return this.#pages.get(kept.latin1Slice(), async () => Buffer.from(await this.read(kept)));
+    return this.#pages.get(kept.toString('latin1'), async () => Buffer.from(await this.read(kept)));
   };
 
   /** The readable copies of a block or page, the newest first. */
   places(id: Buffer): Place[] {
     const rules = this.#options.rules();
-    const found = this.#options.find(id, this.#found);
+    const found = this.#found;
+    this.#options.find(id, found);
     const places: (Place & { readonly pack: number })[] = [];
     for (let at = 0; at < found.copyCount; at += 1) {
       const [pack, frame, slot] = [found.packs[at]!, found.frames[at]!, found.slots[at]!];

@@ -6,6 +6,7 @@
  * - *counting*: of the readable copies, the one in the pack highest in the log;
  * - *findable* (deduplicated against): readable and not named by an open mark.
  */
+import type { Found } from '../block-index/index.ts';
 
 /** The dead slots of one marked pack: bit `firstSlot[frame] + slot`. */
 export type MarkedSlots = {
@@ -20,16 +21,7 @@ export type CopyRulesData = {
   readonly marks: readonly MarkedSlots[];
 };
 
-/** The copies of one id as the index gives them: parallel arrays, `copyCount` long. */
-export type FoundCopies = {
-  readonly count: number;
-  readonly copyCount: number;
-  readonly packs: ArrayLike<number>;
-  readonly frames: ArrayLike<number>;
-  readonly slots: ArrayLike<number>;
-  readonly shares: ArrayLike<number>;
-};
-
+/** Kept by the applier in the main thread, renewed with the view elsewhere. */
 export class CopyRules {
   readonly #packIds = new Map<number, Buffer>();
   readonly #damage = new Map<number, Set<number>>();
@@ -98,7 +90,7 @@ export class CopyRules {
   }
 
   /** Position in `found` of the counting copy, or −1. */
-  countingCopy(found: FoundCopies): number {
+  countingCopy(found: Found): number {
     let best = -1;
     for (let at = 0; at < found.copyCount; at += 1) {
       if (!this.isReadable(found.packs[at]!, found.frames[at]!)) continue;
@@ -107,8 +99,13 @@ export class CopyRules {
     return best;
   }
 
+  /** Whether a reader may use some copy. */
+  hasReadable(found: Found): boolean {
+    return this.countingCopy(found) >= 0;
+  }
+
   /** Whether a writer may rely on what is stored instead of storing it again. */
-  isFindable(found: FoundCopies): boolean {
+  isFindable(found: Found): boolean {
     for (let at = 0; at < found.copyCount; at += 1) {
       const [pack, frame, slot] = [found.packs[at]!, found.frames[at]!, found.slots[at]!];
       if (this.isReadable(pack, frame) && !this.isMarked(pack, frame, slot)) return true;

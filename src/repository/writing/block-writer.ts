@@ -40,6 +40,8 @@ export type WaitingFrames = Readonly<Record<PackKind, readonly PendingFrame[]>>;
 export class BlockWriter {
   readonly #options: BlockWriterOptions;
   readonly #lanes: Readonly<Record<PackKind, Lane>>;
+  /** Bytes of blocks and pages that were new, before compression. */
+  newBytes = 0;
 
   constructor(options: BlockWriterOptions) {
     const { blockSize } = options.keyring;
@@ -62,6 +64,7 @@ export class BlockWriter {
    */
   put(kind: PackKind, content: Buffer, id: Buffer): Promise<void> | undefined {
     if (this.#options.isStored(id) || !this.#options.claims.claim(id)) return undefined;
+    this.newBytes += content.length;
     return this.#lanes[kind].add(content, id);
   }
 

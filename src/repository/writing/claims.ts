@@ -10,7 +10,10 @@
 
 const WORDS = 5;
 
-export type ClaimTableData = { readonly words: SharedArrayBuffer; readonly size: SharedArrayBuffer };
+export type ClaimTableData = {
+  readonly words: SharedArrayBuffer;
+  readonly size: SharedArrayBuffer;
+};
 
 export class ClaimTable {
   readonly #words: Int32Array;

@@ -21,6 +21,8 @@ const ZERO_ID = Buffer.alloc(ID_BYTES);
 export type UnitStatistics = {
   /** Blocks that differ from the previous point's. */
   changedBlocks: number;
+  /** Bytes of blocks and pages that were not stored before, uncompressed. */
+  newBytes: number;
 };
 
 export type UnitWriterOptions = {
@@ -43,7 +45,7 @@ export class UnitWriter {
   readonly #options: UnitWriterOptions;
   readonly #zeroBlock: Buffer;
   readonly #page = Buffer.alloc(PAGE_BYTES);
-  readonly statistics: UnitStatistics = { changedBlocks: 0 };
+  readonly statistics: UnitStatistics = { changedBlocks: 0, newBytes: 0 };
   #previousPage: Buffer | undefined = ZERO_PAGE;
   #previousId = ZERO_ID;
 
@@ -114,7 +116,7 @@ export class UnitWriter {
     if (!same) this.statistics.changedBlocks += 1;
     if (same && !this.#options.healing) return undefined;
     id.copy(entry);
-    return this.#options.writer.put('data', block, id);
+    return this.#put('data', block, id);
   }
 
   async #putPage(page: Buffer, leaf: number, previous: Buffer | undefined): Promise<void> {
@@ -126,8 +128,16 @@ export class UnitWriter {
   async #store(page: Buffer): Promise<Buffer> {
     if (page.equals(ZERO_PAGE)) return ZERO_ID;
     const id = this.#options.keyring.pageId(page);
-    await this.#options.writer.put('page', page, id);
+    await this.#put('page', page, id);
     return id;
+  }
+
+  #put(kind: 'data' | 'page', content: Buffer, id: Buffer): Promise<void> | undefined {
+    const { writer } = this.#options;
+    const before = writer.newBytes;
+    const write = writer.put(kind, content, id);
+    this.statistics.newBytes += writer.newBytes - before;
+    return write;
   }
 
   /** Ends the unit. @returns its page's id. */

@@ -1,0 +1,51 @@
+/** Makes a new repository: key slot, log entry 0, and `repository.json` last, which makes it one. */
+import { HoldfastError, type Clock } from '#base';
+import type { ObjectStore } from '#storage';
+import { assertBlockSize } from '../keys/block-size.ts';
+import { addKeySlot, type KeySlotSummary, type NewSlotAccess } from '../keys/key-slots.ts';
+import { Keyring } from '../keys/keyring.ts';
+import type { RandomBytes } from '../keys/random-bytes.ts';
+import { REPOSITORY_FILE, writeRepositoryFile } from '../keys/repository-file.ts';
+import { Log, LOG_START } from '../log/log.ts';
+
+export type InitOptions = {
+  readonly store: ObjectStore;
+  /** A power of two from 4 KiB to 4 MiB. */
+  readonly blockSize: number;
+  readonly access: NewSlotAccess;
+  readonly label: string;
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+};
+
+/**
+ * @throws {HoldfastError} `RepositoryExists` if there is one, or what an interrupted `initRepository`
+ *   left; `ArgumentInvalid`; `PasswordMissing`.
+ */
+export async function initRepository(
+  options: InitOptions,
+): Promise<{ readonly id: string; readonly slot: KeySlotSummary }> {
+  const { store, blockSize, clock, random } = options;
+  assertBlockSize(blockSize);
+  if ((await store.size(REPOSITORY_FILE)) !== undefined) throw exists(store);
+  const keyring = Keyring.create({ blockSize, random });
+  const id = keyring.repositoryId.toString('hex');
+  const log = new Log({ store, keyring, clock, random });
+  const slot = await addKeySlot({ ...options, keyring });
+  const event = { type: 'repository-created', repository: id, blockSize } as const;
+  const appended = await log.append(event, { ...LOG_START, epoch: 0 });
+  if (appended.outcome === 'lost') {
+    await store.delete(`keys/${slot.slot}`);
+    throw exists(store);
+  }
+  await writeRepositoryFile(store, keyring);
+  return { id, slot };
+}
+
+function exists(store: ObjectStore): HoldfastError {
+  return new HoldfastError(
+    'RepositoryExists',
+    `there is a repository, or the beginning of one, in ${store.location}: choose an empty place`,
+    { details: { location: store.location } },
+  );
+}

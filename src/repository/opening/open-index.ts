@@ -1,0 +1,130 @@
+/**
+ * Brings log state and index together (invariant 9): opens the index, reads the log up to its position,
+ * compares hashes, replays the rest; or rebuilds, where there is no index that can be used.
+ *
+ * ```
+ *   index opens, its hash is in the log ──► replay what follows ──► ready
+ *   absent, damaged, of another history, too old to replay ──► rebuild from state, packs and maps ──► ready
+ * ```
+ */
+import { isHoldfastError } from '#base';
+import { BlockIndex } from '../block-index/index.ts';
+import { IndexKeeper, type KeeperOptions } from '../counting/index-keeper.ts';
+import type { Effect } from '../history/fold.ts';
+import { History, type HistoryAccess } from '../history/history.ts';
+import type { RepositoryState } from '../history/state.ts';
+
+export type IndexAccess = HistoryAccess & {
+  readonly onDamage: KeeperOptions['onDamage'];
+  readonly memtableRecords?: number | undefined;
+};
+
+export type OpenedIndex = {
+  readonly history: History;
+  readonly keeper: IndexKeeper;
+  /** Why the index was rebuilt; undefined: it was not. */
+  readonly rebuilt: string | undefined;
+};
+
+/** Opens the index in `dir`, or rebuilds it there. Both follow the log from then on. */
+export async function openIndex(dir: string, access: IndexAccess): Promise<OpenedIndex> {
+  try {
+    const opened = await openExisting(dir, access);
+    if (opened !== undefined) return { ...opened, rebuilt: undefined };
+    return { ...(await rebuildIndex(dir, access)), rebuilt: 'it belongs to another history' };
+  } catch (error) {
+    if (!isHoldfastError(error, 'IndexDamaged')) throw error;
+    const reason = error.details['reason'] === 'absent' ? 'there was none' : error.message;
+    return { ...(await rebuildIndex(dir, access)), rebuilt: reason };
+  }
+}
+
+type Opened = { readonly history: History; readonly keeper: IndexKeeper };
+
+async function openExisting(dir: string, access: IndexAccess): Promise<Opened | undefined> {
+  const position = await positionOf(dir);
+  if (position.number < 0) return undefined;
+  const history = await History.open(access, { upTo: position.number });
+  await history.catchUp({ upTo: position.number });
+  const { state } = history;
+  if (state.number !== position.number || state.hash !== position.hash) return undefined;
+  const keeper = await IndexKeeper.open(dir, keeperOptions(access, history));
+  try {
+    history.listen((entry, effects) => keeper.apply(entry, effects, { isStrict: true }));
+    await history.catchUp();
+    await keeper.loadMarks();
+  } catch (error) {
+    await keeper.close();
+    throw error;
+  }
+  follow(history, keeper);
+  return { history, keeper };
+}
+
+async function positionOf(dir: string): Promise<{ number: number; hash: string }> {
+  const index = await BlockIndex.open(dir, { isPackGone: () => false, memtableRecords: 16 });
+  try {
+    return index.position;
+  } finally {
+    await index.close();
+  }
+}
+
+/** From here on entries are new: what cannot be read then is damage, not an old index. */
+function follow(history: History, keeper: IndexKeeper): void {
+  history.listen((entry, effects) => keeper.apply(entry, effects, { isStrict: false }));
+}
+
+function keeperOptions(access: IndexAccess, history: History): KeeperOptions {
+  const { store, keyring, onDamage, memtableRecords } = access;
+  return {
+    store,
+    keyring,
+    onDamage,
+    state: history.state,
+    refresh: async () => {
+      const before = history.state.number;
+      await history.catchUp();
+      return history.state.number !== before;
+    },
+    ...(memtableRecords === undefined ? {} : { memtableRecords }),
+  };
+}
+
+/**
+ * Makes the index in `dir` anew from the log's state, the packs' footers and the maps; the old one
+ * serves until the new one is whole. The same repository gives the same bytes.
+ */
+export async function rebuildIndex(dir: string, access: IndexAccess): Promise<Opened> {
+  const history = await History.open(access);
+  await history.catchUp();
+  const keeper = await IndexKeeper.create(`${dir}.new`, keeperOptions(access, history));
+  try {
+    const { number, hash } = history.state;
+    const entry = { number, hash, type: 'owner' } as const;
+    await keeper.apply(entry, effectsOfState(history.state), { isStrict: false });
+    await keeper.flush();
+    await keeper.index.mergeAll();
+    await keeper.index.moveTo(dir);
+    await keeper.loadMarks();
+  } catch (error) {
+    await keeper.close();
+    throw error;
+  }
+  follow(history, keeper);
+  return { history, keeper };
+}
+
+/** What an empty index needs to become the one that belongs to `state`. */
+export function effectsOfState(state: RepositoryState): Effect[] {
+  const effects: Effect[] = [{ type: 'packs-added', packs: [...state.packs.keys()] }];
+  for (const chain of [...state.chains.keys()].sort()) {
+    let previous: string | undefined;
+    for (const point of state.chains.get(chain)!) {
+      const { root } = state.points.get(point)!.disks.find((disk) => disk.chain === chain)!;
+      effects.push({ type: 'point-added', chain, point, previous, root });
+      previous = root;
+    }
+  }
+  return effects;
+}

@@ -1,0 +1,59 @@
+/** What opening a repository needs, and its keys. */
+import { join } from 'node:path';
+import type { Clock } from '#base';
+import type { ObjectStore } from '#storage';
+import { openKeyring } from '../keys/key-slots.ts';
+import type { Keyring } from '../keys/keyring.ts';
+import type { RandomBytes } from '../keys/random-bytes.ts';
+import { readRepositoryFile } from '../keys/repository-file.ts';
+
+/** Local folders of a repository: a cache and locks, no part of the format. */
+export type LocalPlace = {
+  readonly indexDir: string;
+  /** Private copies of the index, one folder a reader. */
+  readonly readersDir: string;
+  /** Lock files: nothing but the lock opens them. */
+  readonly locksDir: string;
+};
+
+/** For a repository in a folder: beside its objects. */
+export function placeInFolder(folder: string): LocalPlace {
+  return {
+    indexDir: join(folder, 'index'),
+    readersDir: join(folder, 'readers'),
+    locksDir: join(folder, 'locks'),
+  };
+}
+
+export type OpenOptions = {
+  readonly store: ObjectStore;
+  readonly place: LocalPlace;
+  /** A password or a recovery key; undefined for a repository without encryption. */
+  readonly password?: string | undefined;
+  /** `own`: may change everything; `read`: restores, lists, verifies beside an owner. */
+  readonly access: 'own' | 'read';
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+  /** Of Holdfast, for manifests. */
+  readonly version: string;
+  /** Who we are, for messages to others. */
+  readonly process: { readonly host: string; readonly pid: number; readonly command: string };
+  /** How long to wait for another owner. */
+  readonly waitMs: number;
+  readonly signal?: AbortSignal;
+  /** Told of what is wrong and does not prevent opening, in one line. */
+  readonly warn: (message: string) => void;
+  /** Size of the index's table in memory; for tests. */
+  readonly memtableRecords?: number;
+};
+
+/** @throws {HoldfastError} `RepositoryNotFound`, `PasswordWrong`, `PasswordMissing`, `FormatUnsupported`. */
+export async function openKeys(
+  options: Pick<OpenOptions, 'store' | 'password' | 'warn'>,
+): Promise<Keyring> {
+  const { store, password, warn } = options;
+  const repository = await readRepositoryFile(store);
+  const opened = await openKeyring({ store, repository, password });
+  for (const { name, reason } of opened.damaged) warn(`key slot ${name} cannot be used: ${reason}`);
+  return opened.keyring;
+}

@@ -1,0 +1,214 @@
+/**
+ * An open repository: one handle for everything that can be done with it. It opens and closes; the work
+ * is in the folders beside (docs/ARCHITECTURE.md).
+ *
+ * ```
+ *   init ──► (nothing open)
+ *   open own  ──► lock ──► state and index ──► owner entry ──► duties ──► ready ──close──► index durable
+ *   open read ──► state and a private copy of the index ──► ready (pins its points) ──close──► unpinned
+ * ```
+ *
+ * One owner at a time on one machine by a kernel lock, between machines by the log's epochs (promise 4).
+ */
+import { join } from 'node:path';
+import { HoldfastError } from '#base';
+import type { History } from './history/history.ts';
+import type { RepositoryState } from './history/state.ts';
+import type { Keyring } from './keys/keyring.ts';
+import { Log } from './log/log.ts';
+import { lockWithin, type OwnerLock } from './log/owner-lock.ts';
+import { adoptSession, deleteDoomed, endDeadPins } from './opening/duties.ts';
+import { type IndexAccess, openIndex, type OpenedIndex } from './opening/open-index.ts';
+import { openKeys, type OpenOptions } from './opening/open-options.ts';
+import { isReaderAlive, ReaderSeat, removeDeadReaders } from './opening/reader-seat.ts';
+import type { DamagedCopy } from './reading/block-reader.ts';
+import type { RepositoryParts } from './repository-parts.ts';
+
+type Opening = {
+  readonly parts: RepositoryParts;
+  readonly lock: OwnerLock | undefined;
+  readonly seat: ReaderSeat | undefined;
+  readonly damage: DamageNotes;
+  readonly opened: OpenedIndex;
+};
+
+const LOST_PACK = new HoldfastError('ObjectDamaged', 'the footer of the pack cannot be read');
+
+/** Damaged copies met since they were last logged. */
+type DamageNotes = Map<string, DamagedCopy>;
+
+export class Repository {
+  readonly parts: RepositoryParts;
+  /** Why the index was rebuilt at opening; undefined: it was not. */
+  readonly rebuilt: string | undefined;
+  readonly #lock: OwnerLock | undefined;
+  readonly #seat: ReaderSeat | undefined;
+  readonly #damage: DamageNotes;
+  #isClosed = false;
+
+  private constructor(opening: Opening) {
+    this.parts = opening.parts;
+    this.rebuilt = opening.opened.rebuilt;
+    this.#lock = opening.lock;
+    this.#seat = opening.seat;
+    this.#damage = opening.damage;
+  }
+
+  /**
+   * Opens a repository. The caller closes it.
+   *
+   * @throws {HoldfastError} `RepositoryNotFound`, `PasswordWrong`, `PasswordMissing`,
+   *   `FormatUnsupported`; `RepositoryHeld` if `access` is `own` and another owner does not end within
+   *   `waitMs`; `LogDamaged`.
+   */
+  static async open(options: OpenOptions): Promise<Repository> {
+    const keyring = await openKeys(options);
+    return options.access === 'own' ? openOwn(keyring, options) : openRead(keyring, options);
+  }
+
+  static make(opening: Opening): Repository {
+    return new Repository(opening);
+  }
+
+  get state(): RepositoryState {
+    return this.parts.history.state;
+  }
+
+  get isOwner(): boolean {
+    return this.#lock !== undefined;
+  }
+
+  /**
+   * Keeps the points' blocks until the repository is closed. A reader that may not write does without.
+   *
+   * @returns whether they are pinned.
+   * @throws {HoldfastError} `PointNotFound`.
+   */
+  async pin(points: readonly string[]): Promise<boolean> {
+    return (await this.#seat?.pin(this.parts, points)) ?? false;
+  }
+
+  /** Writes what was found damaged into the log, so that it heals. @returns how many copies. */
+  async logDamage(copies: Iterable<DamagedCopy> = []): Promise<number> {
+    for (const copy of copies) this.#damage.set(`${copy.pack}/${copy.frame}`, copy);
+    const frames = [...this.#damage.values()].map(({ pack, frame }) => ({ pack, frame }));
+    if (frames.length === 0) return 0;
+    let logged = 0;
+    await this.parts.append((state) => {
+      const fresh = frames.filter(({ pack, frame }) => {
+        const known = state.damage.get(pack);
+        return state.packs.has(pack) && known?.has(frame) !== true && known?.has(-1) !== true;
+      });
+      logged = fresh.length;
+      return fresh.length === 0 ? undefined : { type: 'damage', frames: fresh };
+    });
+    this.#damage.clear();
+    return logged;
+  }
+
+  /** Releases everything; what is open of sessions is left to the next owner. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    try {
+      if (this.#lock !== undefined || this.#seat?.mayWrite === true) await this.logDamage();
+      await this.#seat?.unpin(this.parts);
+      if (this.#lock !== undefined) {
+        await this.parts.flushIndex();
+        await this.parts.history.checkpoint();
+      }
+    } finally {
+      await this.parts.keeper.close();
+      await this.#seat?.leave();
+      this.#lock?.release();
+    }
+  }
+}
+
+async function openOwn(keyring: Keyring, options: OpenOptions): Promise<Repository> {
+  const { clock, place, process, signal, waitMs } = options;
+  const lock = await lockWithin(join(place.locksDir, 'owner'), {
+    holder: { ...process, sinceMs: clock.nowMs() },
+    clock,
+    waitMs,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  try {
+    const damage: DamageNotes = new Map();
+    const opened = await openIndex(place.indexDir, indexAccess(keyring, options, damage));
+    const epoch = await becomeOwner(opened.history, options);
+    const parts = makeParts(opened, { keyring, options, epoch });
+    const repository = Repository.make({ parts, lock, seat: undefined, damage, opened });
+    await doDuties(repository, options);
+    return repository;
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+async function becomeOwner(history: History, options: OpenOptions): Promise<number> {
+  await history.append(() => ({ type: 'owner', ...options.process }), { epoch: undefined });
+  return history.state.epoch;
+}
+
+async function doDuties(repository: Repository, options: OpenOptions): Promise<void> {
+  const { parts, state } = repository;
+  for (const session of [...state.sessions.values()]) await adoptSession(parts, session);
+  await endDeadPins(parts, (pin) => isReaderAlive(options.place, pin));
+  await removeDeadReaders(options.place);
+  await deleteDoomed(parts);
+  await repository.logDamage(
+    Array.from(parts.keeper.unreadablePacks, (pack) => ({ pack, frame: -1, error: LOST_PACK })),
+  );
+}
+
+async function openRead(keyring: Keyring, options: OpenOptions): Promise<Repository> {
+  const seat = await ReaderSeat.take(options);
+  try {
+    await seat.copyIndex(options.place.indexDir);
+    const damage: DamageNotes = new Map();
+    const opened = await openIndex(seat.indexDir, indexAccess(keyring, options, damage));
+    const parts = makeParts(opened, { keyring, options, epoch: undefined });
+    return Repository.make({ parts, lock: undefined, seat, damage, opened });
+  } catch (error) {
+    await seat.leave();
+    throw error;
+  }
+}
+
+function indexAccess(keyring: Keyring, options: OpenOptions, damage: DamageNotes): IndexAccess {
+  const { store, random, clock } = options;
+  return {
+    store,
+    keyring,
+    random,
+    log: new Log({ store, keyring, clock, random }),
+    onDamage: (copy) => damage.set(`${copy.pack}/${copy.frame}`, copy),
+    memtableRecords: options.memtableRecords,
+  };
+}
+
+function makeParts(
+  opened: OpenedIndex,
+  from: {
+    readonly keyring: Keyring;
+    readonly options: OpenOptions;
+    readonly epoch: number | undefined;
+  },
+): RepositoryParts {
+  const { history, keeper } = opened;
+  const { keyring, options, epoch } = from;
+  const { store, clock, random, version } = options;
+  return {
+    store,
+    keyring,
+    clock,
+    random,
+    version,
+    history,
+    keeper,
+    append: (event) => history.append(event, { epoch }),
+    flushIndex: () => history.exclusively(() => keeper.flush()),
+  };
+}
