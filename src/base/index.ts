@@ -9,4 +9,5 @@ export {
   type ErrorKind,
 } from './errors.ts';
 export { FakeClock, type Clock } from './clock.ts';
+export { realClock } from './real-clock.ts';
 export type { Progress, ProgressListener } from './progress.ts';
