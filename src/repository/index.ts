@@ -13,4 +13,13 @@ export {
 } from './writing/session-thread.ts';
 export type { UnitWriter } from './writing/unit-writer.ts';
 export type { WaitingFrames } from './writing/block-writer.ts';
+export { DEFAULT_BLOCK_SIZE, isBlockSize } from './keys/block-size.ts';
+export {
+  addKeySlot,
+  listKeySlots,
+  removeKeySlot,
+  type KeySlotSummary,
+  type NewSlotAccess,
+} from './keys/key-slots.ts';
+export { makeRecoveryKey } from './keys/recovery-key.ts';
 export { readManifest, type Manifest } from './points/manifest.ts';
