@@ -1,0 +1,146 @@
+/**
+ * From what a user named (a folder, later a bucket) to an open repository, and back: the store, the
+ * local place beside it, the keys. Whoever opens here gets both closed in the right order.
+ */
+import { readdir } from 'node:fs/promises';
+import { HoldfastError, isHoldfastError } from '#base';
+import {
+  initRepository,
+  placeInFolder,
+  Repository,
+  type NewSlotAccess,
+  type OpenOptions,
+} from '#repository';
+import { type ObjectStore, openStore } from '#storage';
+
+/** What the program lends to every operation: time, randomness, who it is, where warnings go. */
+export type Caller = Pick<OpenOptions, 'clock' | 'random' | 'version' | 'process' | 'warn'>;
+
+export type RepositoryRequest = Pick<OpenOptions, 'password' | 'access' | 'waitMs' | 'signal'> & {
+  /** A folder or its `file://` URL. */
+  readonly location: string;
+  readonly caller: Caller;
+};
+
+export type NewRepository = {
+  readonly id: string;
+  /** Absolute. */
+  readonly location: string;
+  readonly blockSize: number;
+  readonly isEncrypted: boolean;
+};
+
+/** What a fresh file system has in its root. */
+const NOT_CONTENT: ReadonlySet<string> = new Set(['lost+found']);
+
+/**
+ * Opens the repository, lends it to `use`, and closes it and its store whatever happens. A folder that
+ * cannot be written is opened all the same where `access` is `read`.
+ *
+ * @throws {HoldfastError} as `openStore` and `Repository.open`, and what `use` throws.
+ */
+export async function withRepository<Result>(
+  request: RepositoryRequest,
+  use: (repository: Repository) => Promise<Result>,
+): Promise<Result> {
+  const store = await openExisting(request);
+  try {
+    const repository = await Repository.open(openOptions(request, store));
+    tellOfRebuild(repository, request);
+    return await closingAfter(repository, use);
+  } finally {
+    await store.close();
+  }
+}
+
+/**
+ * Makes a repository in a folder that is empty or not there yet.
+ *
+ * @throws {HoldfastError} `RepositoryExists` if there is one or the folder holds anything else;
+ *   `StoreUnsupported`, `StoreReadOnly`, `StoreFull`; `PasswordMissing`.
+ */
+export async function createRepository(options: {
+  readonly location: string;
+  readonly blockSize: number;
+  readonly access: NewSlotAccess;
+  /** Of the first key slot. */
+  readonly label: string;
+  readonly caller: Caller;
+}): Promise<NewRepository> {
+  const { location, blockSize, access, label, caller } = options;
+  const { clock, random } = caller;
+  await refuseContent(location);
+  const store = await openStore(location, { create: true });
+  try {
+    const { id } = await initRepository({ store, blockSize, access, label, clock, random });
+    return { id, location: store.location, blockSize, isEncrypted: access.kdf !== 'none' };
+  } finally {
+    await store.close();
+  }
+}
+
+async function openExisting({ location, access }: RepositoryRequest): Promise<ObjectStore> {
+  if (access === 'own') return await openStore(location);
+  try {
+    return await openStore(location);
+  } catch (error) {
+    const isFull = isHoldfastError(error, 'StoreFull');
+    if (!isFull && !isHoldfastError(error, 'StoreReadOnly')) throw error;
+    return await openStore(location, { readOnly: true });
+  }
+}
+
+/** The options for an operation of the repository that opens it by itself. */
+export function openOptions(request: RepositoryRequest, store: ObjectStore): OpenOptions {
+  const { caller, password, access, waitMs, signal } = request;
+  return {
+    ...caller,
+    store,
+    place: placeInFolder(store.location),
+    password,
+    access,
+    waitMs,
+    ...(signal === undefined ? {} : { signal }),
+  };
+}
+
+function tellOfRebuild(repository: Repository, { caller, access }: RepositoryRequest): void {
+  if (repository.rebuilt === undefined || access === 'read') return;
+  if (repository.rebuilt === 'there was none' && repository.state.points.size === 0) return;
+  caller.warn(`the index was rebuilt from the repository: ${repository.rebuilt}`);
+}
+
+/** An error of `use` counts more than one of closing. */
+async function closingAfter<Result>(
+  repository: Repository,
+  use: (repository: Repository) => Promise<Result>,
+): Promise<Result> {
+  let result: Result;
+  try {
+    result = await use(repository);
+  } catch (error) {
+    await repository.close().catch(() => {}); // The next owner finds what was left open.
+    throw error;
+  }
+  await repository.close();
+  return result;
+}
+
+async function refuseContent(location: string): Promise<void> {
+  let names: string[];
+  try {
+    names = await readdir(location.startsWith('file://') ? new URL(location) : location);
+  } catch {
+    return; // Not a folder, not there, not readable: `openStore` says so.
+  }
+  const content = names.filter((name) => !NOT_CONTENT.has(name));
+  if (content.length === 0) return;
+  const what = content.includes('repository.json')
+    ? 'there is a repository'
+    : `there are files already (${content.slice(0, 3).join(', ')}${content.length > 3 ? ', …' : ''})`;
+  throw new HoldfastError(
+    'RepositoryExists',
+    `${what} in ${location}: choose an empty or a new folder`,
+    { details: { location } },
+  );
+}
