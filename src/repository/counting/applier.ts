@@ -47,7 +47,12 @@ export type AppliedState = {
 };
 
 /** How the placements of an expired point were shared out, in blocks. */
-export type MergeCounts = { merged: number; deleted: number };
+export type MergeCounts = {
+  merged: number;
+  deleted: number;
+  /** By how much the live bytes fell. */
+  freedBytes: number;
+};
 
 export class Applier {
   readonly #options: ApplierOptions;
@@ -99,7 +104,8 @@ export class Applier {
     effects: readonly Effect[],
     options: { readonly isStrict: boolean },
   ): Promise<MergeCounts> {
-    const counts: MergeCounts = { merged: 0, deleted: 0 };
+    const counts: MergeCounts = { merged: 0, deleted: 0, freedBytes: 0 };
+    const liveBefore = this.#options.packs.liveBytes;
     this.#step = 0;
     this.#skip = this.#position.cursor;
     this.#isStrict = options.isStrict;
@@ -112,6 +118,7 @@ export class Applier {
     this.#position = { number: entry.number, hash: entry.hash, cursor: 0 };
     this.#step = 0;
     this.#ownedEffects = 0;
+    counts.freedBytes = liveBefore - this.#options.packs.liveBytes;
     if (this.#options.index.needsFlush) await this.flush();
     return counts;
   }

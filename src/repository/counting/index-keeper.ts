@@ -17,6 +17,8 @@ import { Applier, type AppliedState, type MergeCounts } from './applier.ts';
 import { readMarks } from './marked-slots.ts';
 import { PackTable } from './pack-table.ts';
 
+const REMEMBERED_ENTRIES = 64;
+
 export type KeeperOptions = {
   readonly store: ObjectStore;
   readonly keyring: Keyring;
@@ -28,6 +30,21 @@ export type KeeperOptions = {
   readonly memtableRecords?: number;
 };
 
+export type CopyPlace = {
+  /** The pack's number. */
+  readonly number: number;
+  readonly frame: number;
+  readonly slot: number;
+};
+
+export type CountingPlace = {
+  readonly pack: number;
+  readonly frame: number;
+  readonly slot: number;
+  readonly share: number;
+  readonly count: number;
+};
+
 export class IndexKeeper {
   readonly #options: KeeperOptions;
   readonly #packs: PackTable;
@@ -37,8 +54,8 @@ export class IndexKeeper {
   readonly #remembered = new Map<string, PackFooter>();
   readonly index: BlockIndex;
   readonly reader: BlockReader;
-  /** What the last expiry did, in blocks. */
-  lastMerge: MergeCounts = { merged: 0, deleted: 0 };
+  /** What the newest entries did, by number. */
+  readonly #applied = new Map<number, MergeCounts>();
   #failure: unknown;
 
   private constructor(
@@ -142,7 +159,7 @@ export class IndexKeeper {
   ): Promise<void> {
     this.#throwFailure();
     try {
-      this.lastMerge = await this.#applier.apply(entry, effects, options);
+      this.#note(entry.number, await this.#applier.apply(entry, effects, options));
       for (const effect of effects) {
         if (effect.type !== 'packs-added') continue;
         for (const pack of effect.packs) this.#remembered.delete(pack);
@@ -152,6 +169,16 @@ export class IndexKeeper {
       this.#failure = error;
       throw error;
     }
+  }
+
+  #note(number: number, counts: MergeCounts): void {
+    this.#applied.set(number, counts);
+    this.#applied.delete(number - REMEMBERED_ENTRIES);
+  }
+
+  /** What entry `number` did, if it is one of the newest. */
+  appliedBy(number: number): MergeCounts {
+    return this.#applied.get(number) ?? { merged: 0, deleted: 0, freedBytes: 0 };
   }
 
   #throwFailure(): void {
@@ -205,6 +232,31 @@ export class IndexKeeper {
     this.index.find(id, found);
     const at = this.#rules.countingCopy(found);
     return { share: at < 0 ? 0 : found.shares[at]!, count: found.count };
+  }
+
+  /** Where the copy lies that counts for the id. */
+  countingPlace(id: Buffer): CountingPlace | undefined {
+    const found = this.index.find(id, this.#found);
+    const at = this.#rules.countingCopy(found);
+    if (at < 0) return undefined;
+    const [pack, frame, slot] = [found.packs[at]!, found.frames[at]!, found.slots[at]!];
+    return { pack, frame, slot, share: found.shares[at]!, count: found.count };
+  }
+
+  /** Whether the copy at `place` is the one that counts. */
+  isCounting(id: Buffer, place: CopyPlace): boolean {
+    const counting = this.countingPlace(id);
+    return (
+      counting !== undefined &&
+      counting.pack === place.number &&
+      counting.frame === place.frame &&
+      counting.slot === place.slot
+    );
+  }
+
+  /** Whether some point needs the copy at `place`. */
+  isAlive(id: Buffer, place: CopyPlace): boolean {
+    return this.isCounting(id, place) && this.stored(id).count > 0;
   }
 
   /** Makes all that is applied durable. Only inside the history's turn. */

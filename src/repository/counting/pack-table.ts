@@ -23,6 +23,12 @@ export class PackTable {
   readonly #rows = new Map<number, PackRow>();
   readonly #numbers = new Map<string, number>();
   #next = 0;
+  #liveBytes = 0;
+
+  /** Of all packs. */
+  get liveBytes(): number {
+    return this.#liveBytes;
+  }
 
   /** Gives `id` the next number; idempotent. */
   add(id: string, sizes: { readonly frameBytes: number; readonly slotCount: number }): number {
@@ -38,6 +44,7 @@ export class PackTable {
   remove(id: string): void {
     const number = this.#numbers.get(id);
     if (number === undefined) return;
+    this.#liveBytes -= this.#rows.get(number)!.liveBytes;
     this.#numbers.delete(id);
     this.#rows.delete(number);
   }
@@ -58,6 +65,7 @@ export class PackTable {
     const row = this.#rows.get(number);
     assert.ok(row !== undefined, `pack number ${number} is gone`);
     row.liveBytes += bytes;
+    this.#liveBytes += bytes;
     assert.ok(row.liveBytes >= 0 && row.liveBytes <= row.frameBytes, `live bytes of ${row.id}`);
   }
 
@@ -89,6 +97,7 @@ export class PackTable {
     for (const [number, id, liveBytes, frameBytes, slotCount] of json.packs) {
       table.#rows.set(number, { id, liveBytes, frameBytes, slotCount });
       table.#numbers.set(id, number);
+      table.#liveBytes += liveBytes;
     }
     table.#next = json.next;
     return table;

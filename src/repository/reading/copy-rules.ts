@@ -64,6 +64,13 @@ export class CopyRules {
     this.#damage.set(number, frames);
   }
 
+  /** As `damageFrame`, of a pack by its id; nothing if the pack is not known. */
+  damageCopy(pack: string, frame: number): void {
+    for (const [number, id] of this.#packIds) {
+      if (id.toString('hex') === pack) this.damageFrame(number, frame);
+    }
+  }
+
   /** Replaces the marks by those that are open now. */
   setMarks(marks: readonly MarkedSlots[]): void {
     this.#marks.clear();

@@ -12,7 +12,7 @@
  */
 import { HoldfastError, isHoldfastError } from '#base';
 import type { LoggedDisk, LoggedPack } from '../log/log-entry.ts';
-import { levelOneIds } from '../map/map-walk.ts';
+import { forEachBlock, levelOneIds, pagesBelow } from '../map/map-walk.ts';
 import { rewriteMap, truncateMap } from '../map/map-builder.ts';
 import type { SealedPack } from '../pack/pack-writer.ts';
 import type { KnownPoint } from '../history/state.ts';
@@ -147,6 +147,38 @@ export class BackupSession {
       this.#lostBases.add(disk);
       return Buffer.alloc((range.to - range.from) * 16);
     }
+  }
+
+  /**
+   * Whether the disk's newest point needs copies that are known to be damaged: then a backup must read
+   * all of the disk, whatever a hint says. Walks the whole map, but only where damage is known at all.
+   */
+  async isBaseDamaged(disk: string): Promise<boolean> {
+    const base = this.base(disk);
+    const { keeper, history } = this.#parts;
+    if (base === undefined) return false;
+    if (history.state.damage.size === 0 && keeper.unreadablePacks.size === 0) return false;
+    const root = Buffer.from(base.disk.root, 'hex');
+    const toBlock = Math.ceil(base.disk.sizeBytes / this.#parts.keyring.blockSize);
+    let isDamaged = false;
+    const check = (id: Buffer): boolean => {
+      isDamaged ||= !keeper.isReadable(id);
+      return !isDamaged;
+    };
+    try {
+      await pagesBelow({ pages: keeper.reader, root }, check);
+      if (isDamaged) return true;
+      await forEachBlock({ pages: keeper.reader, root, fromBlock: 0, toBlock }, ({ page }) => {
+        for (let at = 0; at < page.length; at += 16) {
+          const id = page.subarray(at, at + 16);
+          if (!id.equals(ZERO_ID)) check(id);
+        }
+      });
+    } catch (error) {
+      if (!isHoldfastError(error) || error.kind !== 'corrupt') throw error;
+      return true;
+    }
+    return isDamaged;
   }
 
   /** What a worker thread needs to write for this session. */

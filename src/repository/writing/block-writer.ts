@@ -64,8 +64,18 @@ export class BlockWriter {
    */
   put(kind: PackKind, content: Buffer, id: Buffer): Promise<void> | undefined {
     if (this.#options.isStored(id) || !this.#options.claims.claim(id)) return undefined;
+    return this.store(kind, content, id);
+  }
+
+  /** As `put`, without asking whether it is stored. */
+  store(kind: PackKind, content: Buffer, id: Buffer): Promise<void> | undefined {
     this.newBytes += content.length;
     return this.#lanes[kind].add(content, id);
+  }
+
+  /** Takes a frame that is compressed already. */
+  push(kind: PackKind, frame: PendingFrame): Promise<void> {
+    return this.#lanes[kind].push(frame);
   }
 
   /** Takes over frames that another writer of the session left waiting. */

@@ -45,39 +45,51 @@ export class ClaimTable {
     Atomics.store(this.#size, 0, 0);
   }
 
-  /**
-   * Claims the id at `offset` of `ids`.
-   *
-   * @returns true: the caller must store the block; false: this session has it already.
-   */
-  claim(ids: Buffer, offset = 0): boolean {
+  /** Claims the id. @returns true: the caller must store the block; false: this session has it. */
+  claim(id: Buffer): boolean {
+    return this.#find(id, true) === 'claimed';
+  }
+
+  /** Whether the id is claimed. */
+  has(id: Buffer): boolean {
+    return this.#find(id, false) === 'there';
+  }
+
+  /** A full table answers as if the id were new: the block is then stored once more, nothing else. */
+  #find(id: Buffer, claims: boolean): 'there' | 'claimed' | 'absent' {
     const words = this.#words;
-    const a = ids.readInt32LE(offset);
-    const b = ids.readInt32LE(offset + 4);
-    const c = ids.readInt32LE(offset + 8);
-    const d = ids.readInt32LE(offset + 12);
-    for (let at = a & this.#mask, tried = 0; tried <= this.#mask; tried += 1) {
+    const key = [
+      id.readInt32LE(0),
+      id.readInt32LE(4),
+      id.readInt32LE(8),
+      id.readInt32LE(12),
+    ] as const;
+    let at = key[0] & this.#mask;
+    for (let tried = 0; tried <= this.#mask; tried += 1) {
       const base = at * WORDS;
       let state = Atomics.load(words, base);
+      if (state === 0 && !claims) return 'absent';
       if (state === 0) state = Atomics.compareExchange(words, base, 0, 1);
       if (state === 0) {
-        words[base + 1] = a;
-        words[base + 2] = b;
-        words[base + 3] = c;
-        words[base + 4] = d;
+        words.set(key, base + 1);
         Atomics.store(words, base, 2);
         Atomics.add(this.#size, 0, 1);
-        return true;
+        return 'claimed';
       }
       while (state === 1) state = Atomics.load(words, base);
-      const same =
-        words[base + 1] === a &&
-        words[base + 2] === b &&
-        words[base + 3] === c &&
-        words[base + 4] === d;
-      if (same) return false;
+      if (this.#isAt(base, key)) return 'there';
       at = (at + 1) & this.#mask;
     }
-    return true;
+    return claims ? 'claimed' : 'absent';
+  }
+
+  #isAt(base: number, key: readonly [number, number, number, number]): boolean {
+    const words = this.#words;
+    return (
+      words[base + 1] === key[0] &&
+      words[base + 2] === key[1] &&
+      words[base + 3] === key[2] &&
+      words[base + 4] === key[3]
+    );
   }
 }

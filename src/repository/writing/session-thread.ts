@@ -6,8 +6,9 @@ import type { ObjectStore } from '#storage';
 import { IndexReader, type IndexSnapshot } from '../block-index/index-reader.ts';
 import { newFound } from '../block-index/index.ts';
 import { Keyring, type KeyringData } from '../keys/keyring.ts';
+import type { PageSource } from '../map/placement.ts';
 import type { SealedPack } from '../pack/pack-writer.ts';
-import { BlockReader } from '../reading/block-reader.ts';
+import { BlockReader, type DamagedCopy } from '../reading/block-reader.ts';
 import { CopyRules, type CopyRulesData } from '../reading/copy-rules.ts';
 import { BlockWriter, type WaitingFrames } from './block-writer.ts';
 import { ClaimTable, type ClaimTableData } from './claims.ts';
@@ -32,6 +33,8 @@ export type SessionThreadOptions = {
   readonly onSealed: (pack: SealedPack) => void;
   /** Asks for a newer view, when a pack has been compacted away under a reader. */
   readonly requestView: () => Promise<IndexViewData>;
+  /** Told of each copy of a page that turned out damaged; this thread uses it no more. */
+  readonly onDamage?: (copy: DamagedCopy) => void;
 };
 
 export class SessionThread {
@@ -55,6 +58,10 @@ export class SessionThread {
         await this.renew(await options.requestView());
         return true;
       },
+      onDamage: (copy) => {
+        this.avoid([copy]);
+        options.onDamage?.(copy);
+      },
     });
     const found = newFound();
     const counter = new Int32Array(data.counter);
@@ -76,8 +83,27 @@ export class SessionThread {
       keyring: this.#keyring,
       writer: this.#writer,
       previous: this.#reader,
-      healing: this.#rules.hasDamage,
+      isHealing: () => this.#rules.hasDamage,
     });
+  }
+
+  /** From now on these copies are neither read nor deduplicated against, and the thread heals. */
+  avoid(copies: Iterable<Pick<DamagedCopy, 'pack' | 'frame'>>): void {
+    for (const { pack, frame } of copies) this.#rules.damageCopy(pack, frame);
+  }
+
+  get blockSize(): number {
+    return this.#keyring.blockSize;
+  }
+
+  /** The id of a block with this content; the id of zeros is zero. */
+  blockId(content: Buffer): Buffer {
+    return this.#keyring.blockId(content);
+  }
+
+  /** Pages of the points before. */
+  get pages(): PageSource {
+    return this.#reader;
   }
 
   /** Seals what is open, before the view is renewed or the session ends. */

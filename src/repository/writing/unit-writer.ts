@@ -30,7 +30,7 @@ export type UnitWriterOptions = {
   readonly writer: BlockWriter;
   readonly previous: PageSource;
   /** Whether unchanged blocks must be looked up too, because copies are damaged. */
-  readonly healing: boolean;
+  readonly isHealing: () => boolean;
 };
 
 /** What is to be stored at one leaf. */
@@ -48,6 +48,10 @@ export class UnitWriter {
   readonly statistics: UnitStatistics = { changedBlocks: 0, newBytes: 0 };
   #previousPage: Buffer | undefined = ZERO_PAGE;
   #previousId = ZERO_ID;
+  /** The open leaf, as it will be and as it was. */
+  #leaf = 0;
+  readonly #leafPage = Buffer.alloc(PAGE_BYTES);
+  #previousLeaf: Buffer | undefined;
 
   constructor(options: UnitWriterOptions) {
     this.#options = options;
@@ -89,40 +93,82 @@ export class UnitWriter {
 
   /** Stores leaf 0–63 with `content`. `content.bytes` may be reused when the promise resolves. */
   async writeLeaf(leaf: number, content: LeafContent): Promise<void> {
-    const previous = await this.previousLeaf(leaf);
-    assert.ok(previous !== undefined || content.given === undefined, 'every block must be given');
-    const page = Buffer.from(previous ?? ZERO_PAGE);
     const { blockSize } = this.#options.keyring;
-    const blockCount = content.bytes.length / blockSize;
-    if (content.given === undefined) page.fill(0, blockCount * ID_BYTES);
+    const { bytes, given } = content;
+    const isKnown = await this.openLeaf(leaf);
+    assert.ok(isKnown || given === undefined, 'every block must be given');
+    const blockCount = bytes.length / blockSize;
     for (let at = 0; at < blockCount; at += 1) {
-      if (content.given !== undefined && content.given[at] === 0) continue;
-      const block = content.bytes.subarray(at * blockSize, (at + 1) * blockSize);
-      const write = this.#writeBlock(block, entryOf(page, at), previous === undefined);
+      if (given?.[at] === 0) continue;
+      const write = this.writeBlocks(at, bytes.subarray(at * blockSize, (at + 1) * blockSize));
       if (write !== undefined) await write;
     }
-    await this.#putPage(page, leaf, previous);
+    if (given === undefined) this.writeHole(blockCount, ENTRIES - blockCount);
+    await this.closeLeaf();
   }
 
-  /** Compares one block with its entry (changed in place) and stores it if it is new. */
-  #writeBlock(block: Buffer, entry: Buffer, unknown: boolean): Promise<void> | undefined {
+  /**
+   * Begins leaf 0–63: each of its blocks is as the previous point says until `writeBlocks` or
+   * `writeHole` says otherwise; then `closeLeaf`.
+   *
+   * @returns false if the previous point's leaf cannot be read: then every block must be given.
+   */
+  async openLeaf(leaf: number): Promise<boolean> {
+    this.#leaf = leaf;
+    this.#previousLeaf = await this.previousLeaf(leaf);
+    this.#leafPage.set(this.#previousLeaf ?? ZERO_PAGE);
+    return this.#previousLeaf !== undefined;
+  }
+
+  /**
+   * Stores whole blocks of the open leaf from `firstEntry` on. `bytes` may be reused on return, or, where
+   * a promise is returned, when it resolves.
+   */
+  writeBlocks(firstEntry: number, bytes: Buffer): Promise<void> | undefined {
+    const { blockSize } = this.#options.keyring;
+    for (let at = 0; at < bytes.length; at += blockSize) {
+      const entry = firstEntry + at / blockSize;
+      const write = this.#writeBlock(bytes.subarray(at, at + blockSize), entry);
+      if (write === undefined) continue;
+      const rest = bytes.subarray(at + blockSize);
+      return rest.length === 0
+        ? write
+        : write.then(async () => await this.writeBlocks(entry + 1, rest));
+    }
+    return undefined;
+  }
+
+  /** Makes blocks of the open leaf zeros. */
+  writeHole(firstEntry: number, count: number): void {
+    const end = (firstEntry + count) * ID_BYTES;
+    const before = this.#previousLeaf?.subarray(firstEntry * ID_BYTES, end);
+    this.statistics.changedBlocks += before === undefined ? count : countNonZero(before);
+    this.#leafPage.fill(0, firstEntry * ID_BYTES, end);
+  }
+
+  async closeLeaf(): Promise<void> {
+    const previous = this.#previousLeaf;
+    const page = this.#leafPage;
+    if (previous !== undefined && !this.#options.isHealing() && page.equals(previous)) return;
+    const id = await this.#store(page);
+    id.copy(this.#page, this.#leaf * ID_BYTES);
+  }
+
+  /** Compares one block with the previous point's and stores it if it is new. */
+  #writeBlock(block: Buffer, at: number): Promise<void> | undefined {
+    const entry = entryOf(this.#leafPage, at);
+    const isKnown = this.#previousLeaf !== undefined;
     if (block.equals(this.#zeroBlock)) {
-      if (unknown || !entry.equals(ZERO_ID)) this.statistics.changedBlocks += 1;
+      if (!isKnown || !entry.equals(ZERO_ID)) this.statistics.changedBlocks += 1;
       entry.fill(0);
       return undefined;
     }
     const id = this.#options.keyring.blockId(block);
-    const same = !unknown && entry.equals(id);
-    if (!same) this.statistics.changedBlocks += 1;
-    if (same && !this.#options.healing) return undefined;
+    const isSame = isKnown && entry.equals(id);
+    if (!isSame) this.statistics.changedBlocks += 1;
+    if (isSame && !this.#options.isHealing()) return undefined;
     id.copy(entry);
     return this.#put('data', block, id);
-  }
-
-  async #putPage(page: Buffer, leaf: number, previous: Buffer | undefined): Promise<void> {
-    if (previous !== undefined && !this.#options.healing && page.equals(previous)) return;
-    const id = await this.#store(page);
-    id.copy(this.#page, leaf * ID_BYTES);
   }
 
   async #store(page: Buffer): Promise<Buffer> {
@@ -142,7 +188,7 @@ export class UnitWriter {
 
   /** Ends the unit. @returns its page's id. */
   async finish(): Promise<Buffer> {
-    const unchanged = this.#previousPage?.equals(this.#page) === true && !this.#options.healing;
+    const unchanged = this.#previousPage?.equals(this.#page) === true && !this.#options.isHealing();
     return unchanged ? this.#previousId : Buffer.from(await this.#store(this.#page));
   }
 }
@@ -151,8 +197,11 @@ function entryOf(page: Buffer, at: number): Buffer {
   return page.subarray(at * ID_BYTES, (at + 1) * ID_BYTES);
 }
 
+/** Ids in `page`, a part of a page, that are not of zeros. */
 function countNonZero(page: Buffer): number {
   let count = 0;
-  for (let at = 0; at < ENTRIES; at += 1) if (!entryOf(page, at).equals(ZERO_ID)) count += 1;
+  for (let at = 0; at < page.length / ID_BYTES; at += 1) {
+    if (!entryOf(page, at).equals(ZERO_ID)) count += 1;
+  }
   return count;
 }

@@ -1,0 +1,149 @@
+/**
+ * Decides which packs to rewrite: those that free most bytes per byte moved, those that spoil the newest
+ * points' locality, and small ones that together make a large one. Pure but for lookups.
+ */
+import { forEachBlock } from '../map/map-walk.ts';
+import { isZeroEntry, entryOf } from '../map/page.ts';
+import type { KnownPoint } from '../history/state.ts';
+import type { RepositoryParts } from '../repository-parts.ts';
+
+export type PackToRewrite = {
+  readonly id: string;
+  readonly number: number;
+  readonly liveBytes: number;
+  readonly deadBytes: number;
+};
+
+export type PlanOptions = {
+  /** Most live bytes to move. */
+  readonly budgetBytes: number;
+};
+
+/** Rewriting moves the live bytes: below this share of dead ones it is not worth it. */
+const SMALLEST_DEAD_SHARE = 0.1;
+const MAX_PACKS = 1024;
+const TARGET_BYTES = { data: 64 * 1024 * 1024, page: 16 * 1024 * 1024 } as const;
+/** So many packs of one size class are merged: the result is in a class above. */
+const PACKS_A_CLASS = 4;
+export const MAX_READ_AMPLIFICATION = 3;
+
+/** The packs to rewrite now, best first; none if nothing is worth it. */
+export function planCompaction(
+  parts: RepositoryParts,
+  options: PlanOptions & { readonly scattered: ReadonlySet<number> },
+): PackToRewrite[] {
+  const busy = new Set(
+    [...parts.history.state.marks.values()].flatMap((mark) => mark.packs.map(({ pack }) => pack)),
+  );
+  const packs = [...parts.keeper.packs.rows()]
+    .filter((row) => row.slotCount > 0 && !busy.has(row.id))
+    .map((row) => ({ ...row, deadBytes: row.frameBytes - row.liveBytes }));
+  const scattered = packs.filter((pack) => options.scattered.has(pack.number));
+  const wasteful = packs
+    .filter((pack) => pack.deadBytes >= SMALLEST_DEAD_SHARE * pack.frameBytes)
+    .sort((a, b) => b.deadBytes / (b.liveBytes + 1) - a.deadBytes / (a.liveBytes + 1));
+  const chosen = new Map<number, PackToRewrite>();
+  let movedBytes = 0;
+  for (const pack of [...scattered, ...wasteful, ...smallPacks(parts, packs)]) {
+    if (chosen.size >= MAX_PACKS) break;
+    if (chosen.has(pack.number) || movedBytes + pack.liveBytes > options.budgetBytes) continue;
+    movedBytes += pack.liveBytes;
+    chosen.set(pack.number, pack);
+  }
+  return [...chosen.values()];
+}
+
+/** Packs of a kind and size class (a factor of four each) of which there are enough to merge. */
+function smallPacks<Pack extends { readonly id: string; readonly frameBytes: number }>(
+  parts: RepositoryParts,
+  packs: readonly Pack[],
+): Pack[] {
+  const { state } = parts.history;
+  const classes = Map.groupBy(packs, (pack) => {
+    const kind = state.packs.get(pack.id)?.kind ?? 'data';
+    const isSmall = pack.frameBytes * PACKS_A_CLASS <= TARGET_BYTES[kind];
+    return isSmall ? `${kind} ${Math.floor(Math.log2(pack.frameBytes + 1) / 2)}` : 'large';
+  });
+  classes.delete('large');
+  return [...classes.values()].filter((group) => group.length >= PACKS_A_CLASS).flat();
+}
+
+/** The newest visible point of each item. */
+export function newestPoints(parts: RepositoryParts): KnownPoint[] {
+  const newest = new Map<string, KnownPoint>();
+  for (const point of parts.history.state.points.values()) {
+    if (point.visible) newest.set(point.item, point);
+  }
+  return [...newest.values()];
+}
+
+export type Amplification = {
+  /** Sealed bytes of the frames that must be read ÷ shares that are needed; 1 for an empty point. */
+  readonly factor: number;
+  /** Packs by number: bytes read and bytes needed of them. */
+  readonly packs: ReadonlyMap<number, { readonly readBytes: number; readonly neededBytes: number }>;
+};
+
+/** How many bytes restoring the point reads for each that it needs (promise 7). */
+export async function readAmplification(
+  parts: RepositoryParts,
+  point: KnownPoint,
+): Promise<Amplification> {
+  const needed = new Map<number, Map<number, number>>();
+  await eachBlockOf(parts, point, (id) => {
+    const place = parts.keeper.countingPlace(id);
+    if (place === undefined) return;
+    const frames = needed.get(place.pack) ?? new Map<number, number>();
+    needed.set(place.pack, frames);
+    frames.set(place.frame, (frames.get(place.frame) ?? 0) + place.share);
+  });
+  const packs = new Map<number, { readBytes: number; neededBytes: number }>();
+  let [readBytes, neededBytes] = [0, 0];
+  for (const [pack, frames] of needed) {
+    const table = await parts.keeper.reader.footers.table({
+      packId: Buffer.from(parts.keeper.packs.idOf(pack)!, 'hex'),
+    });
+    const sums = { readBytes: 0, neededBytes: 0 };
+    for (const [frame, share] of frames) {
+      sums.readBytes += table.sealedLengths[frame]!;
+      sums.neededBytes += share;
+    }
+    packs.set(pack, sums);
+    readBytes += sums.readBytes;
+    neededBytes += sums.neededBytes;
+  }
+  return { factor: neededBytes === 0 ? 1 : readBytes / neededBytes, packs };
+}
+
+/** Visits the id of every block of the point's disks that is not zero; the id is a view. */
+export async function eachBlockOf(
+  parts: RepositoryParts,
+  point: KnownPoint,
+  visit: (id: Buffer) => void | Promise<void>,
+): Promise<void> {
+  const { blockSize } = parts.keyring;
+  for (const disk of point.disks) {
+    const range = { fromBlock: 0, toBlock: Math.ceil(disk.sizeBytes / blockSize) };
+    const root = Buffer.from(disk.root, 'hex');
+    await forEachBlock({ pages: parts.keeper.reader, root, ...range }, async (leaf) => {
+      for (let entry = leaf.fromEntry; entry < leaf.toEntry; entry += 1) {
+        if (isZeroEntry(leaf.page, entry)) continue;
+        const pending = visit(entryOf(leaf.page, entry));
+        if (pending !== undefined) await pending;
+      }
+    });
+  }
+}
+
+/** Packs whose rewriting brings the newest points' amplification back below the limit. */
+export async function scatteredPacks(parts: RepositoryParts): Promise<Set<number>> {
+  const scattered = new Set<number>();
+  for (const point of newestPoints(parts)) {
+    const { factor, packs } = await readAmplification(parts, point);
+    if (factor <= MAX_READ_AMPLIFICATION) continue;
+    for (const [number, { readBytes, neededBytes }] of packs) {
+      if (readBytes > MAX_READ_AMPLIFICATION * neededBytes) scattered.add(number);
+    }
+  }
+  return scattered;
+}

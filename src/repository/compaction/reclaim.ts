@@ -1,0 +1,239 @@
+/**
+ * Empties the packs of a mark and dooms them (format.md §1, invariants 4 and 5).
+ *
+ * ```
+ *   mark (sessions of its time ended) ──► session-begun ──► live copies stored anew ──► session-ended
+ *     ──► index durable ──► doomed ──► packs deleted ──► deleted
+ * ```
+ *
+ * A copy is kept if it is its id's counting copy and the id has placements now or had them at the mark
+ * (a session that began since may have relied on it). Wholly kept frames are sealed anew without
+ * decompressing. Blocks of the newest points go first, in disk order, where locality is the reason.
+ */
+import { isHoldfastError, throwIfCancelled, type Progress } from '#base';
+import { decodeMark } from '../counting/marked-slots.ts';
+import type { LoggedPack } from '../log/log-entry.ts';
+import { checkSlot, openFrame, readSealedFrame, recodeSealed } from '../pack/frame-reader.ts';
+import { idOf, type PackFooter } from '../pack/pack-footer.ts';
+import { packName } from '../pack/pack-id.ts';
+import type { RepositoryParts } from '../repository-parts.ts';
+import { BlockWriter } from '../writing/block-writer.ts';
+import { ClaimTable } from '../writing/claims.ts';
+import { eachBlockOf, newestPoints } from './plan.ts';
+
+export type ReclaimOptions = {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Store the newest points' blocks in the order of their disks. */
+  readonly inDiskOrder: boolean;
+};
+
+export type Reclaimed = {
+  readonly packsDeleted: number;
+  readonly movedBytes: number;
+  readonly freedBytes: number;
+  /** Packs that could not be emptied, because a frame of theirs cannot be read. */
+  readonly damagedPacks: readonly string[];
+};
+
+type MarkedPackState = {
+  readonly pack: string;
+  readonly number: number;
+  readonly footer: PackFooter;
+  readonly dead: Uint8Array;
+};
+
+/** Reclaims a mark that waits for no session. */
+export async function reclaimMark(
+  parts: RepositoryParts,
+  mark: number,
+  options: ReclaimOptions,
+): Promise<Reclaimed> {
+  const packs = await packsOf(parts, mark);
+  const move = await Move.begin(parts, packs, options);
+  try {
+    await move.run();
+    await move.finish('finished');
+  } catch (error) {
+    await move.finish('cancelled');
+    throw error;
+  }
+  await parts.flushIndex();
+  const doomed = packs
+    .map(({ pack }) => pack)
+    .filter((pack) => !move.damagedPacks.has(pack) && parts.history.state.packs.has(pack));
+  await parts.append(() => ({ type: 'doomed', mark, packs: doomed }));
+  const freedBytes = await deletePacks(parts, doomed);
+  return {
+    packsDeleted: doomed.length,
+    movedBytes: move.movedBytes,
+    freedBytes: freedBytes - move.storedBytes,
+    damagedPacks: [...move.damagedPacks],
+  };
+}
+
+async function packsOf(parts: RepositoryParts, mark: number): Promise<MarkedPackState[]> {
+  const packs: MarkedPackState[] = [];
+  for (const { pack, dead } of parts.history.state.marks.get(mark)!.packs) {
+    const number = parts.keeper.packs.numberOf(pack);
+    if (number === undefined) continue;
+    packs.push({ pack, number, footer: await parts.keeper.footer(pack), dead: decodeMark(dead) });
+  }
+  return packs;
+}
+
+async function deletePacks(parts: RepositoryParts, packs: readonly string[]): Promise<number> {
+  let sizeBytes = 0;
+  for (const pack of packs) {
+    sizeBytes += parts.history.state.doomed.get(pack)?.sizeBytes ?? 0;
+    await parts.store.delete(packName(Buffer.from(pack, 'hex')));
+  }
+  if (packs.length > 0) await parts.append(() => ({ type: 'deleted', packs, sizeBytes }));
+  return sizeBytes;
+}
+
+/** The copying of what lives in some packs into new ones: one session of kind `compaction`. */
+class Move {
+  readonly #parts: RepositoryParts;
+  readonly #packs: readonly MarkedPackState[];
+  readonly #options: ReclaimOptions;
+  readonly #session: string;
+  readonly #writer: BlockWriter;
+  readonly #moved: ClaimTable;
+  readonly #sealed: LoggedPack[] = [];
+  readonly damagedPacks = new Set<string>();
+  movedBytes = 0;
+  storedBytes = 0;
+  #counter = 0;
+
+  private constructor(
+    parts: RepositoryParts,
+    packs: readonly MarkedPackState[],
+    from: { readonly options: ReclaimOptions; readonly session: string },
+  ) {
+    this.#parts = parts;
+    this.#packs = packs;
+    this.#options = from.options;
+    this.#session = from.session;
+    const slots = packs.reduce((sum, { footer }) => sum + footer.firstSlots[footer.frameCount]!, 1);
+    this.#moved = new ClaimTable(ClaimTable.allocate(2 ** Math.ceil(Math.log2(2 * slots + 16))));
+    this.#writer = new BlockWriter({
+      keyring: parts.keyring,
+      store: parts.store,
+      session: Buffer.from(from.session, 'hex'),
+      nextCounter: () => this.#counter++,
+      claims: this.#moved,
+      isStored: () => false,
+      onSealed: (pack) => {
+        const { counter, kind, sizeBytes } = pack;
+        this.#sealed.push({ counter, kind, sizeBytes });
+        this.storedBytes += sizeBytes;
+        parts.keeper.remember(pack.footer);
+      },
+    });
+  }
+
+  static async begin(
+    parts: RepositoryParts,
+    packs: readonly MarkedPackState[],
+    options: ReclaimOptions,
+  ): Promise<Move> {
+    const session = parts.random(16).toString('hex');
+    const begun = { session, kind: 'compaction', bases: [], writers: 2 } as const;
+    await parts.append(() => ({ type: 'session-begun', ...begun }));
+    return new Move(parts, packs, { options, session });
+  }
+
+  async run(): Promise<void> {
+    if (this.#options.inDiskOrder) await this.#moveNewest();
+    const totalBytes = this.#packs.reduce((sum, { footer }) => sum + footer.sizeBytes, 0);
+    let doneBytes = 0;
+    for (const pack of this.#packs) {
+      throwIfCancelled(this.#options.signal);
+      await this.#movePack(pack);
+      doneBytes += pack.footer.sizeBytes;
+      this.#options.onProgress?.({ phase: 'compacting', doneBytes, totalBytes });
+    }
+  }
+
+  /** Ends the session; what was sealed is known from then on, whether the move was whole or not. */
+  async finish(outcome: 'finished' | 'cancelled'): Promise<void> {
+    if (outcome === 'cancelled') await this.#writer.abandon();
+    else await this.#writer.finish({ sealAll: true });
+    const [session, packs] = [this.#session, this.#sealed];
+    await this.#parts.append((state) =>
+      state.sessions.has(session) ? { type: 'session-ended', session, outcome, packs } : undefined,
+    );
+  }
+
+  /** Stores the blocks that newest points have in these packs, in the order of their disks. */
+  async #moveNewest(): Promise<void> {
+    const numbers = new Map(this.#packs.map((pack) => [pack.number, pack]));
+    for (const point of newestPoints(this.#parts)) {
+      await eachBlockOf(this.#parts, point, async (id) => {
+        const place = this.#parts.keeper.countingPlace(id);
+        if (place === undefined || !numbers.has(place.pack)) return;
+        const kept = Buffer.from(id);
+        const content = await this.#parts.keeper.reader.read(kept);
+        if (this.#moved.claim(kept)) await this.#store('data', content, kept);
+      });
+    }
+  }
+
+  async #movePack(pack: MarkedPackState): Promise<void> {
+    for (let frame = 0; frame < pack.footer.frameCount; frame += 1) {
+      const slots = this.#keptSlots(pack, frame);
+      if (slots.length === 0) continue;
+      try {
+        await this.#moveFrame(pack, { frame, slots });
+      } catch (error) {
+        if (!isHoldfastError(error) || (error.kind !== 'corrupt' && error.kind !== 'notFound')) {
+          throw error;
+        }
+        this.damagedPacks.add(pack.pack);
+      }
+    }
+  }
+
+  #keptSlots({ number, footer, dead }: MarkedPackState, frame: number): number[] {
+    const slots: number[] = [];
+    for (let slot = 0; slot < footer.slotCounts[frame]!; slot += 1) {
+      const bit = footer.firstSlots[frame]! + slot;
+      const wasDead = (dead[bit >>> 3]! & (1 << (bit & 7))) !== 0;
+      const id = idOf(footer, frame, slot);
+      const place = { number, frame, slot };
+      const isKept = wasDead
+        ? this.#parts.keeper.isAlive(id, place)
+        : this.#parts.keeper.isCounting(id, place);
+      if (isKept && !this.#moved.has(id)) slots.push(slot);
+    }
+    return slots;
+  }
+
+  async #moveFrame(
+    { footer }: MarkedPackState,
+    what: { readonly frame: number; readonly slots: readonly number[] },
+  ): Promise<void> {
+    const { keyring, store } = this.#parts;
+    const { frame, slots } = what;
+    const sealed = await readSealedFrame({ store, footer, frame });
+    const isWhole = slots.length === footer.slotCounts[frame]!;
+    if (isWhole) {
+      const pending = recodeSealed({ keys: keyring, footer, frame, sealed });
+      for (const slot of slots) this.#moved.claim(idOf(footer, frame, slot));
+      this.movedBytes += sealed.length;
+      return this.#writer.push(footer.kind, pending);
+    }
+    const raw = openFrame({ keys: keyring, footer, frame, sealed });
+    for (const slot of slots) {
+      const id = idOf(footer, frame, slot);
+      const content = checkSlot({ keys: keyring, footer, frame, slot, raw, id });
+      if (this.#moved.claim(id)) await this.#store(footer.kind, content, id);
+    }
+  }
+
+  async #store(kind: 'data' | 'page', content: Buffer, id: Buffer): Promise<void> {
+    this.movedBytes += content.length;
+    await this.#writer.store(kind, content, id);
+  }
+}

@@ -1,0 +1,77 @@
+/** What each point costs (DESIGN §3.3, M30): what it owns, what that takes stored, what its end frees. */
+import type { KnownPoint } from '../history/state.ts';
+import { pointAdded } from '../map/placement-walk.ts';
+import { planExpiry } from '../expiry/expire.ts';
+import type { RepositoryParts } from '../repository-parts.ts';
+import { readManifest } from './manifest.ts';
+
+export type DiskSizes = {
+  readonly name: string;
+  readonly size: number;
+  /** Bytes of the blocks that this point is the oldest of its chain to hold. */
+  readonly owned: number;
+  /** Their stored bytes. */
+  readonly ownedStored: number;
+};
+
+export type PointSizes = {
+  readonly id: string;
+  /** The item's name. */
+  readonly item: string;
+  readonly timeMs: number;
+  readonly consistency: string;
+  readonly disks: readonly DiskSizes[];
+  /** By how much `liveBytes` falls if this point alone expires. */
+  readonly freedIfExpired: number;
+};
+
+/**
+ * The visible points, oldest first.
+ *
+ * @param options.item only those of the item of this name.
+ */
+export async function pointSizes(
+  parts: RepositoryParts,
+  options: { readonly item?: string } = {},
+): Promise<PointSizes[]> {
+  const wanted = options.item === undefined ? undefined : parts.keyring.itemId(options.item);
+  const points = [...parts.history.state.points.values()].filter(
+    (point) => point.visible && (wanted === undefined || point.item === wanted),
+  );
+  const sizes: PointSizes[] = [];
+  for (const point of points) {
+    const { item, consistency, timeMs } = await readManifest(parts, point);
+    const disks: DiskSizes[] = [];
+    for (const disk of point.disks) {
+      disks.push({
+        name: disk.name,
+        size: disk.sizeBytes,
+        owned: parts.keeper.ownedBlocks(disk.chain, point.point) * parts.keyring.blockSize,
+        ownedStored: await ownedStored(parts, point, disk),
+      });
+    }
+    const { freedBytes } = await planExpiry(parts, [point.point]);
+    sizes.push({ id: point.point, item, timeMs, consistency, disks, freedIfExpired: freedBytes });
+  }
+  return sizes.sort((a, b) => a.timeMs - b.timeMs);
+}
+
+async function ownedStored(
+  parts: RepositoryParts,
+  point: KnownPoint,
+  disk: { readonly chain: string; readonly root: string },
+): Promise<number> {
+  const { state } = parts.history;
+  const chain = state.chains.get(disk.chain)!;
+  const before = state.points.get(chain[chain.indexOf(point.point) - 1] ?? '');
+  const previous = before?.disks.find((known) => known.chain === disk.chain)?.root;
+  let bytes = 0;
+  const roots = {
+    previous: previous === undefined ? undefined : Buffer.from(previous, 'hex'),
+    root: Buffer.from(disk.root, 'hex'),
+  };
+  await pointAdded(parts.keeper.reader, roots, (kind, id) => {
+    if (kind === 'block') bytes += parts.keeper.stored(id).share;
+  });
+  return bytes;
+}

@@ -1,0 +1,128 @@
+/**
+ * Metadata verification is a rebuild: the index is made anew in a scratch folder from the log's state,
+ * every footer and every page of every map, and compared with the one in use.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { IndexEntry } from '../block-index/index.ts';
+import { IndexKeeper } from '../counting/index-keeper.ts';
+import { effectsOfState } from '../opening/open-index.ts';
+import type { DamagedCopy } from '../reading/block-reader.ts';
+import type { RepositoryParts } from '../repository-parts.ts';
+
+export type ScratchFindings = {
+  readonly damage: readonly DamagedCopy[];
+  readonly unreadablePacks: readonly string[];
+  /** Whether some page of a map could not be read. */
+  readonly isIncomplete: boolean;
+  /** Ids that points need and of which no copy is left, in hex; the first of them. */
+  readonly missing: readonly string[];
+  readonly missingCount: number;
+  readonly recordCount: number;
+  /** Whether the index in use says the same; the first id that differs, if any. */
+  readonly indexAgrees: boolean;
+  readonly firstDifference: string | undefined;
+};
+
+const MISSING_SHOWN = 1000;
+
+/** Rebuilds in a scratch folder and compares. The history stands still meanwhile. */
+export async function verifyMetadata(parts: RepositoryParts): Promise<ScratchFindings> {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-verify-'));
+  const damage: DamagedCopy[] = [];
+  const { store, keyring, history } = parts;
+  const scratch = await IndexKeeper.create(join(folder, 'index'), {
+    store,
+    keyring,
+    state: history.state,
+    refresh: () => Promise.resolve(false),
+    onDamage: (copy) => damage.push(copy),
+  });
+  try {
+    return await history.exclusively(async () => {
+      const { number, hash } = history.state;
+      const entry = { number, hash, type: 'owner' } as const;
+      await scratch.apply(entry, effectsOfState(history.state), { isStrict: false });
+      await scratch.flush();
+      await parts.keeper.flush();
+      const compared = await compare(parts.keeper, scratch);
+      return {
+        damage,
+        unreadablePacks: [...scratch.unreadablePacks],
+        isIncomplete: scratch.isIncomplete,
+        ...compared,
+      };
+    });
+  } finally {
+    await scratch.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+type Compared = Pick<
+  ScratchFindings,
+  'missing' | 'missingCount' | 'recordCount' | 'indexAgrees' | 'firstDifference'
+>;
+
+/** Walks both indexes in id order. */
+async function compare(kept: IndexKeeper, made: IndexKeeper): Promise<Compared> {
+  const missing: string[] = [];
+  let [missingCount, recordCount] = [0, 0];
+  let firstDifference: string | undefined;
+  const left = describedEntries(kept);
+  const right = describedEntries(made);
+  let a = await left.next();
+  let b = await right.next();
+  while (a.done !== true || b.done !== true) {
+    const order = compareIds(a.value?.id, b.value?.id);
+    if (order !== 0 || a.value?.text !== b.value?.text) {
+      firstDifference ??= (order <= 0 ? a.value : b.value)?.id;
+    }
+    if (order >= 0 && b.value !== undefined) {
+      recordCount += 1;
+      if (b.value.isMissing) {
+        missingCount += 1;
+        if (missing.length < MISSING_SHOWN) missing.push(b.value.id);
+      }
+    }
+    if (order <= 0) a = await left.next();
+    if (order >= 0) b = await right.next();
+  }
+  const indexAgrees = firstDifference === undefined;
+  return { missing, missingCount, recordCount, indexAgrees, firstDifference };
+}
+
+/** An end sorts after everything. */
+function compareIds(a: string | undefined, b: string | undefined): number {
+  if (a === b) return 0;
+  if (a === undefined) return 1;
+  if (b === undefined) return -1;
+  return a < b ? -1 : 1;
+}
+
+type Described = { readonly id: string; readonly text: string; readonly isMissing: boolean };
+
+/** What an index says of each id, in words that do not depend on local numbers. */
+export async function* describedEntries(keeper: IndexKeeper): AsyncGenerator<Described, undefined> {
+  for await (const entry of keeper.index.entries()) {
+    const copies = readableCopies(keeper, entry);
+    if (entry.count === 0 && copies.length === 0) continue;
+    yield {
+      id: entry.id.toString('hex'),
+      text: `${entry.count} ${copies.join(' ')}`,
+      isMissing: entry.count > 0 && copies.length === 0,
+    };
+  }
+  return undefined;
+}
+
+function readableCopies(keeper: IndexKeeper, entry: IndexEntry): string[] {
+  const copies: string[] = [];
+  for (let at = 0; at < entry.copyCount; at += 1) {
+    const [pack, frame, slot] = [entry.packs[at]!, entry.frames[at]!, entry.slots[at]!];
+    if (!keeper.rules.isReadable(pack, frame)) continue;
+    copies.push(`${keeper.packs.idOf(pack)}/${frame}/${slot}/${entry.shares[at]}`);
+  }
+  return copies.sort();
+}

@@ -1,0 +1,175 @@
+/**
+ * Verification (DESIGN §3.4, promise 5): the log and its chain of hashes, manifests, footers, every
+ * page of every map, the index; and, if asked, every byte of data. What is damaged is logged, so that
+ * nothing is deduplicated against it and the next backup heals it, and is named with the points it
+ * touches.
+ */
+import { isHoldfastError, throwIfCancelled, type Progress } from '#base';
+import { fold } from '../history/fold.ts';
+import { emptyState, stateToJson, type RepositoryState } from '../history/state.ts';
+import { Log, LOG_START } from '../log/log.ts';
+import { checkPackEnds } from '../pack/footer-reader.ts';
+import { packName } from '../pack/pack-id.ts';
+import { manifestName, readManifest } from '../points/manifest.ts';
+import type { DamagedCopy } from '../reading/block-reader.ts';
+import type { Repository } from '../repository.ts';
+import type { RepositoryParts } from '../repository-parts.ts';
+import { readData } from './read-data.ts';
+import { verifyMetadata } from './scratch-index.ts';
+import { touchedPoints, type TouchedPoint } from './touched-points.ts';
+
+export type VerifyOptions = {
+  /** Absent: metadata only. */
+  readonly readDataPercent?: number;
+  readonly memoryFile?: string;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: Progress) => void;
+};
+
+export type Damage = {
+  /** The object's name, or `index`. */
+  readonly object: string;
+  readonly frame?: number;
+  readonly why: string;
+};
+
+export type VerifyResult = {
+  readonly ok: boolean;
+  readonly checked: {
+    readonly logEntries: number;
+    readonly points: number;
+    readonly packs: number;
+    /** Blocks and pages that are stored, each once. */
+    readonly blocks: number;
+    readonly frames: number;
+    readonly readBytes: number;
+  };
+  readonly damage: readonly Damage[];
+  /** Points that cannot be restored whole, with the disks that are touched. */
+  readonly points: readonly TouchedPoint[];
+  readonly indexAgrees: boolean;
+};
+
+/** Verifies; damaged copies that it finds are in the log when it returns, where that can be written. */
+export async function verifyRepository(
+  repository: Repository,
+  options: VerifyOptions = {},
+): Promise<VerifyResult> {
+  const { parts } = repository;
+  const damage: Damage[] = [];
+  const copies = new Map<string, DamagedCopy>();
+  const note = (found: Iterable<DamagedCopy>): void => {
+    for (const copy of found) copies.set(`${copy.pack}/${copy.frame}`, copy);
+  };
+  options.onProgress?.({ phase: 'checking log and manifests', doneBytes: 0 });
+  damage.push(...(await checkLog(parts)), ...(await checkManifests(parts)));
+  throwIfCancelled(options.signal);
+  options.onProgress?.({ phase: 'checking packs and maps', doneBytes: 0 });
+  note(await checkPacks(parts));
+  const metadata = await verifyMetadata(parts);
+  note(metadata.damage);
+  throwIfCancelled(options.signal);
+  const data = await readDataIfAsked(parts, options);
+  note(data.damage);
+  await logQuietly(repository, copies.values());
+  damage.push(...Array.from(copies.values(), describe));
+  const isIndexLost = repository.rebuilt !== undefined && repository.rebuilt !== 'there was none';
+  const indexAgrees = metadata.indexAgrees && !isIndexLost;
+  if (!indexAgrees) damage.push({ object: 'index', why: indexReason(repository, metadata) });
+  const isDamaged = parts.history.state.damage.size > 0 || metadata.missingCount > 0;
+  const points = isDamaged || copies.size > 0 ? await touchedPoints(parts) : [];
+  return {
+    ok: damage.length === 0 && points.length === 0,
+    checked: {
+      logEntries: parts.history.state.number + 1,
+      points: [...parts.history.state.points.values()].filter((point) => point.visible).length,
+      packs: parts.history.state.packs.size,
+      blocks: metadata.recordCount,
+      frames: data.frames,
+      readBytes: data.readBytes,
+    },
+    damage,
+    points,
+    indexAgrees,
+  };
+}
+
+async function readDataIfAsked(
+  parts: RepositoryParts,
+  options: VerifyOptions,
+): Promise<Awaited<ReturnType<typeof readData>>> {
+  if (options.readDataPercent === undefined) {
+    return { damage: [], packs: 0, frames: 0, readBytes: 0 };
+  }
+  const { readDataPercent: percent, memoryFile, signal, onProgress } = options;
+  return readData(parts, { percent, memoryFile, signal, onProgress });
+}
+
+/** Reads the whole log again and compares what it gives with the state in use (checkpoints included). */
+async function checkLog(parts: RepositoryParts): Promise<Damage[]> {
+  const log = new Log(parts);
+  return parts.history.exclusively(async () => {
+    const { state: used } = parts.history;
+    const state: RepositoryState = emptyState();
+    for await (const { entry, hash } of log.readFrom(LOG_START)) {
+      if (entry.number > used.number) break;
+      fold(state, entry, hash);
+    }
+    const isSame = JSON.stringify(stateToJson(state)) === JSON.stringify(stateToJson(used));
+    return isSame
+      ? []
+      : [{ object: `checkpoint/`, why: 'a checkpoint gives another state than the log' }];
+  });
+}
+
+async function checkManifests(parts: RepositoryParts): Promise<Damage[]> {
+  const damage: Damage[] = [];
+  for (const point of [...parts.history.state.points.values()]) {
+    if (!point.visible) continue;
+    try {
+      await readManifest(parts, point);
+    } catch (error) {
+      if (!isHoldfastError(error) || error.kind === 'unavailable') throw error;
+      damage.push({ object: manifestName(point.item, point.point), why: error.message });
+    }
+  }
+  return damage;
+}
+
+async function checkPacks(parts: RepositoryParts): Promise<DamagedCopy[]> {
+  const damaged: DamagedCopy[] = [];
+  for (const [pack] of [...parts.history.state.packs]) {
+    try {
+      await checkPackEnds(parts.store, await parts.keeper.footer(pack));
+    } catch (error) {
+      if (!isHoldfastError(error)) throw error;
+      if (error.kind !== 'corrupt' && error.kind !== 'notFound') throw error;
+      damaged.push({ pack, frame: -1, error });
+    }
+  }
+  return damaged;
+}
+
+/** A reader of a store that cannot be written still reports what it found. */
+async function logQuietly(repository: Repository, copies: Iterable<DamagedCopy>): Promise<void> {
+  try {
+    await repository.logDamage(copies);
+  } catch (error) {
+    if (!isHoldfastError(error, 'StoreReadOnly') && !isHoldfastError(error, 'StoreFull'))
+      throw error;
+  }
+}
+
+function describe({ pack, frame, error }: DamagedCopy): Damage {
+  const object = packName(Buffer.from(pack, 'hex'));
+  return { object, ...(frame < 0 ? {} : { frame }), why: error.message };
+}
+
+function indexReason(
+  repository: Repository,
+  metadata: { readonly firstDifference: string | undefined },
+): string {
+  const rebuilt = repository.rebuilt === undefined ? '' : `it was rebuilt: ${repository.rebuilt}`;
+  const differs = `it differs from the repository, first at ${metadata.firstDifference ?? '?'}`;
+  return rebuilt === '' ? `${differs}: run rebuild-index` : rebuilt;
+}
