@@ -12,6 +12,9 @@ export {
   type SessionThreadData,
 } from './writing/session-thread.ts';
 export type { UnitWriter } from './writing/unit-writer.ts';
+export { receivedFrames, receivedPack } from './writing/crossing.ts';
+export type { SealedPack } from './pack/pack-writer.ts';
+export type { DamagedCopy } from './reading/block-reader.ts';
 export type { WaitingFrames } from './writing/block-writer.ts';
 export { DEFAULT_BLOCK_SIZE, isBlockSize } from './keys/block-size.ts';
 export {
@@ -23,3 +26,12 @@ export {
 } from './keys/key-slots.ts';
 export { makeRecoveryKey } from './keys/recovery-key.ts';
 export { readManifest, type Manifest } from './points/manifest.ts';
+export { expirePoints, planExpiry, type ExpiryPlan, type ExpiryResult } from './expiry/expire.ts';
+export { pointSizes, type PointSizes } from './points/point-sizes.ts';
+export { repositoryStatistics, type RepositoryStatistics } from './points/statistics.ts';
+export { compactRepository, type CompactResult } from './compaction/compact.ts';
+export { verifyRepository, type VerifyResult } from './verifying/verify.ts';
+export { verifyMetadata } from './verifying/scratch-index.ts';
+export { forEachBlock } from './map/map-walk.ts';
+export { markPacks } from './compaction/mark.ts';
+export { reclaimMark } from './compaction/reclaim.ts';

@@ -33,7 +33,7 @@ async function backUp(repository: Repository, content: Buffer): Promise<string> 
   const unit = thread.unitWriter();
   const units = new Map<number, Buffer>();
   const leafBytes = 64 * 4096;
-  await unit.open(await session.baseUnits('vda', { from: 0, to: 1 }));
+  await unit.open(await session.baseUnits('vda', { from: 0, to: 1 }), 64);
   for (let leaf = 0; leaf * leafBytes < content.length; leaf += 1) {
     await unit.writeLeaf(leaf, {
       bytes: content.subarray(leaf * leafBytes, (leaf + 1) * leafBytes),

@@ -106,6 +106,22 @@ export class Repository {
     return logged;
   }
 
+  /**
+   * Releases what is local and writes nothing, as the process's death would: for a store that has
+   * failed. What is not durable is done again by the next owner. Idempotent.
+   */
+  async abandon(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await this.#release();
+  }
+
+  async #release(): Promise<void> {
+    await this.parts.keeper.close();
+    await this.#seat?.leave();
+    this.#lock?.release();
+  }
+
   /** Releases everything; what is open of sessions is left to the next owner. Idempotent. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
@@ -118,9 +134,7 @@ export class Repository {
         await this.parts.history.checkpoint();
       }
     } finally {
-      await this.parts.keeper.close();
-      await this.#seat?.leave();
-      this.#lock?.release();
+      await this.#release();
     }
   }
 }
@@ -185,6 +199,7 @@ function indexAccess(keyring: Keyring, options: OpenOptions, damage: DamageNotes
     random,
     log: new Log({ store, keyring, clock, random }),
     onDamage: (copy) => damage.set(`${copy.pack}/${copy.frame}`, copy),
+    followsMarks: options.access === 'own',
     memtableRecords: options.memtableRecords,
   };
 }

@@ -27,6 +27,8 @@ export type KeeperOptions = {
   /** Brings the log up to date, when a reader met a pack that is gone. */
   readonly refresh: () => Promise<boolean>;
   readonly onDamage: (damage: DamagedCopy) => void;
+  /** Whether marks matter: only to who writes. */
+  readonly followsMarks: boolean;
   readonly memtableRecords?: number;
 };
 
@@ -67,21 +69,14 @@ export class IndexKeeper {
     this.index = index;
     this.#packs = packs;
     this.#rules = rules;
-    this.reader = new BlockReader({
-      keyring: options.keyring,
-      store: options.store,
-      find: (id, into) => index.find(id, into),
-      rules: () => rules,
-      refresh: options.refresh,
-      onDamage: options.onDamage,
-    });
+    this.reader = this.newReader();
     const saved = index.position.number < 0 ? undefined : (index.callerState as AppliedState);
     this.#applier = new Applier(
       {
         index,
         packs,
         rules,
-        pages: this.reader,
+        pages: this.reader.unrefreshed,
         footer: (pack) => this.footer(pack),
         damageOf: (pack) => options.state.damage.get(pack) ?? [],
       },
@@ -127,6 +122,19 @@ export class IndexKeeper {
     return new IndexKeeper(options, { index, packs, rules });
   }
 
+  /** A reader with empty caches. */
+  newReader(): BlockReader {
+    const { keyring, store, refresh, onDamage } = this.#options;
+    return new BlockReader({
+      keyring,
+      store,
+      find: (id, into) => this.index.find(id, into),
+      rules: () => this.#rules,
+      refresh,
+      onDamage,
+    });
+  }
+
   get isIncomplete(): boolean {
     return this.#applier.isIncomplete;
   }
@@ -142,6 +150,11 @@ export class IndexKeeper {
 
   get rules(): CopyRules {
     return this.#rules;
+  }
+
+  /** Blocks owned, by `chain/point`. */
+  ownedByPoint(): Iterable<readonly [string, number]> {
+    return this.#applier.saved().owned;
   }
 
   ownedBlocks(chain: string, point: string): number {
@@ -164,7 +177,8 @@ export class IndexKeeper {
         if (effect.type !== 'packs-added') continue;
         for (const pack of effect.packs) this.#remembered.delete(pack);
       }
-      if (entry.type === 'mark' || entry.type === 'doomed') await this.loadMarks();
+      const isMark = entry.type === 'mark' || entry.type === 'doomed';
+      if (isMark && !options.isStrict) await this.loadMarks();
     } catch (error) {
       this.#failure = error;
       throw error;
@@ -190,6 +204,7 @@ export class IndexKeeper {
 
   /** Takes the open marks of the state into account; done once after opening, then by `apply`. */
   async loadMarks(): Promise<void> {
+    if (!this.#options.followsMarks) return;
     this.#rules.setMarks(
       await readMarks(this.#options.state, {
         numberOf: (pack) => this.#packs.numberOf(pack),

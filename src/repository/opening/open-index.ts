@@ -16,6 +16,7 @@ import type { RepositoryState } from '../history/state.ts';
 
 export type IndexAccess = HistoryAccess & {
   readonly onDamage: KeeperOptions['onDamage'];
+  readonly followsMarks: boolean;
   readonly memtableRecords?: number | undefined;
 };
 
@@ -76,11 +77,12 @@ function follow(history: History, keeper: IndexKeeper): void {
 }
 
 function keeperOptions(access: IndexAccess, history: History): KeeperOptions {
-  const { store, keyring, onDamage, memtableRecords } = access;
+  const { store, keyring, onDamage, followsMarks, memtableRecords } = access;
   return {
     store,
     keyring,
     onDamage,
+    followsMarks,
     state: history.state,
     refresh: async () => {
       const before = history.state.number;

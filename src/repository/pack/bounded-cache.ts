@@ -47,16 +47,17 @@ export class BoundedCache<Value extends object> {
     this.#loading.set(key, loading);
     try {
       const value = await loading;
-      this.#keep(key, value);
+      this.keep(key, value);
       return value;
     } finally {
       this.#loading.delete(key);
     }
   }
 
-  #keep(key: string, value: Value): void {
+  /** Keeps a value that was come by otherwise. */
+  keep(key: string, value: Value): void {
     const sizeBytes = this.#sizeOf(value);
-    if (sizeBytes > this.#limitBytes) return;
+    if (sizeBytes > this.#limitBytes || this.#entries.has(key)) return;
     this.#entries.set(key, { value, sizeBytes });
     this.#sizeBytes += sizeBytes;
     for (const [oldest, entry] of this.#entries) {

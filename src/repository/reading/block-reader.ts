@@ -68,6 +68,21 @@ export class BlockReader implements PageSource {
     return this.#pages.get(kept.toString('latin1'), async () => Buffer.from(await this.read(kept)));
   };
 
+  /**
+   * The same pages without `refresh`: for whoever holds up the log while reading, and so would wait for
+   * itself.
+   */
+  readonly unrefreshed: PageSource = {
+    cached: this.cached,
+    // Not by `get`: a load that it joined could be one that waits for the log.
+    page: async (id) => {
+      const kept = Buffer.from(id);
+      const page = Buffer.from(await this.#read(kept, undefined));
+      this.#pages.keep(kept.toString('latin1'), page);
+      return page;
+    },
+  };
+
   /** The readable copies of a block or page, the newest first. */
   places(id: Buffer): Place[] {
     const rules = this.#options.rules();
@@ -87,10 +102,14 @@ export class BlockReader implements PageSource {
    *
    * @throws {HoldfastError} `BlockMissing`, with what was wrong with each copy.
    */
-  async read(id: Buffer): Promise<Buffer> {
+  read(id: Buffer): Promise<Buffer> {
+    return this.#read(id, this.#options.refresh);
+  }
+
+  async #read(id: Buffer, refresh: BlockReaderOptions['refresh']): Promise<Buffer> {
     const first = await this.#readPlaces(id);
     if (Buffer.isBuffer(first)) return first;
-    const isNew = (await this.#options.refresh?.()) ?? false;
+    const isNew = (await refresh?.()) ?? false;
     const second = isNew ? await this.#readPlaces(id) : first;
     if (Buffer.isBuffer(second)) return second;
     const why = second.map((damage) => damage.error.message).join('; ');

@@ -38,6 +38,7 @@ export async function verifyMetadata(parts: RepositoryParts): Promise<ScratchFin
     state: history.state,
     refresh: () => Promise.resolve(false),
     onDamage: (copy) => damage.push(copy),
+    followsMarks: false,
   });
   try {
     return await history.exclusively(async () => {
@@ -89,8 +90,19 @@ async function compare(kept: IndexKeeper, made: IndexKeeper): Promise<Compared> 
     if (order <= 0) a = await left.next();
     if (order >= 0) b = await right.next();
   }
+  firstDifference ??= differingFigures(kept, made);
   const indexAgrees = firstDifference === undefined;
   return { missing, missingCount, recordCount, indexAgrees, firstDifference };
+}
+
+/** The first pack whose live bytes, or point whose owned blocks, the indexes give differently. */
+function differingFigures(kept: IndexKeeper, made: IndexKeeper): string | undefined {
+  const figures = (keeper: IndexKeeper): Map<string, number> => {
+    const packs = Array.from(keeper.packs.rows(), (row) => [row.id, row.liveBytes] as const);
+    return new Map([...packs, ...keeper.ownedByPoint()].filter(([, figure]) => figure !== 0));
+  };
+  const [a, b] = [figures(kept), figures(made)];
+  return [...a.keys(), ...b.keys()].find((key) => a.get(key) !== b.get(key));
 }
 
 /** An end sorts after everything. */

@@ -41,7 +41,8 @@ async function touchedDisk(
   const { blockSize } = parts.keyring;
   let [lostBlocks, lostPages] = [0, 0];
   let firstOffset: number | undefined;
-  const { reader, rules } = { reader: parts.keeper.reader, rules: parts.keeper };
+  // A reader of its own: what the other has in memory says nothing of what is stored.
+  const reader = parts.keeper.newReader();
   const pages: PageSource = {
     cached: reader.cached,
     page: async (id) => {
@@ -57,7 +58,7 @@ async function touchedDisk(
   const range = { fromBlock: 0, toBlock: Math.ceil(disk.sizeBytes / blockSize) };
   await forEachBlock({ pages, root: Buffer.from(disk.root, 'hex'), ...range }, (leaf) => {
     for (let entry = leaf.fromEntry; entry < leaf.toEntry; entry += 1) {
-      if (isZeroEntry(leaf.page, entry) || rules.isReadable(entryOf(leaf.page, entry))) continue;
+      if (isZeroEntry(leaf.page, entry) || parts.keeper.isReadable(entryOf(leaf.page, entry))) continue;
       lostBlocks += 1;
       firstOffset ??= (leaf.firstBlock + entry) * blockSize;
     }

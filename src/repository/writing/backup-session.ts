@@ -286,10 +286,21 @@ export class BackupSession {
 
   async #buildMap(disk: DiskResult): Promise<LoggedDisk> {
     const { keyring } = this.#parts;
-    const pages = this.#parts.keeper.reader;
+    const { reader } = this.#parts.keeper;
+    // Pages that are put here are not in the index yet, and rewriting reads what truncating put.
+    const put = new Map<string, Buffer>();
+    const pages: PageSource = {
+      cached: (id) => put.get(id.toString('latin1')) ?? reader.cached(id),
+      page: reader.page,
+    };
     const putPage = async (page: Buffer): Promise<Buffer> => {
       const id = keyring.pageId(page);
       await this.#writer.put('page', page, id);
+      return id;
+    };
+    const putKept = async (page: Buffer): Promise<Buffer> => {
+      const id = await putPage(page);
+      put.set(id.toString('latin1'), Buffer.from(page));
       return id;
     };
     const base = this.base(disk.name);
@@ -297,7 +308,7 @@ export class BackupSession {
     const isShorter = base !== undefined && base.disk.sizeBytes > disk.sizeBytes;
     const blockCount = Math.ceil(disk.sizeBytes / keyring.blockSize);
     const oldRoot = isShorter
-      ? await truncateMap({ pages, root: baseRoot, blockCount, putPage })
+      ? await truncateMap({ pages, root: baseRoot, blockCount, putPage: putKept })
       : baseRoot;
     const root = await rewriteMap({ pages, oldRoot, changes: disk.units, putPage });
     return {

@@ -33,6 +33,8 @@ export type SessionThreadOptions = {
   readonly onSealed: (pack: SealedPack) => void;
   /** Asks for a newer view, when a pack has been compacted away under a reader. */
   readonly requestView: () => Promise<IndexViewData>;
+  /** Told when such a view has been opened: it can be released. */
+  readonly onViewOpened?: () => void;
   /** Told of each copy of a page that turned out damaged; this thread uses it no more. */
   readonly onDamage?: (copy: DamagedCopy) => void;
 };
@@ -56,6 +58,7 @@ export class SessionThread {
       rules: () => this.#rules,
       refresh: async () => {
         await this.renew(await options.requestView());
+        options.onViewOpened?.();
         return true;
       },
       onDamage: (copy) => {

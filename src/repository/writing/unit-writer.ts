@@ -35,7 +35,7 @@ export type UnitWriterOptions = {
 
 /** What is to be stored at one leaf. */
 export type LeafContent = {
-  /** The leaf's blocks in order, whole blocks (the last block of a disk padded with zeros). */
+  /** All of the leaf's blocks on the disk, in order, whole (a disk's last is padded with zeros). */
   readonly bytes: Buffer;
   /** One byte a block: 1, `bytes` has it; 0, it is as the previous point says. Absent: all 1. */
   readonly given?: Uint8Array;
@@ -58,11 +58,15 @@ export class UnitWriter {
     this.#zeroBlock = Buffer.alloc(options.keyring.blockSize);
   }
 
-  /** Begins a unit; `previousId` is its page's id in the previous point (zeros: none). */
-  async open(previousId: Buffer): Promise<void> {
+  /**
+   * Begins a unit; `previousId` is its page's id in the previous point (zeros: none). Leaves from
+   * `leafCount` on lie past the end of the disk and become zeros.
+   */
+  async open(previousId: Buffer, leafCount: number): Promise<void> {
     this.#previousId = Buffer.from(previousId);
     this.#previousPage = await this.#readPrevious(previousId);
     this.#page.set(this.#previousPage ?? ZERO_PAGE);
+    this.#page.fill(0, leafCount * ID_BYTES);
   }
 
   async #readPrevious(id: Buffer): Promise<Buffer | undefined> {
