@@ -10,3 +10,22 @@ export {
   type RepositoryRequest,
 } from './open-repository.ts';
 export { addKey, addRecoveryKey, listKeys, removeKey } from './repository-keys.ts';
+export { findPoint, pointDetails, type PointDetails } from './find-point.ts';
+export { verify } from './verify.ts';
+export {
+  compactRepository,
+  DEFAULT_BLOCK_SIZE,
+  expirePoints,
+  isBlockSize,
+  planExpiry,
+  pointSizes,
+  repositoryStatistics,
+  type CompactResult,
+  type ExpiryResult,
+  type PointSizes,
+  type RepositoryStatistics,
+  type VerifyResult,
+} from '#repository';
+export { backUpDisks } from './taking/back-up-disks.ts';
+export type { BackupRequest, BackupResult } from './taking/backup-run.ts';
+export type { DiskToBackUp } from './taking/backup-source.ts';

@@ -1,0 +1,199 @@
+/**
+ * Takes a recovery point of disks.
+ *
+ * ```
+ *   prepare disks ─► begin session ─► audit hints ─► units, in threads ─► disks unchanged? ─► commit
+ *         └───────────────┴── failure, cancel: seal and log what is stored, no point ──┘
+ * ```
+ *
+ * The point before is the base: what equals it costs nothing. A hint says where to look and is audited;
+ * where it cannot be used (no base, damage, a miss) the disk is compared as a whole.
+ */
+import { HoldfastError, throwIfCancelled } from '#base';
+import { totalBytes } from '#disk';
+import { BackupSession } from '#repository';
+import { newDoneCount, withProgress } from '../progress-meter.ts';
+import { defaultThreads } from '../threads/worker-thread.ts';
+import { BackupCrew } from './backup-crew.ts';
+import { refuseChange, withSources, type BackupSource } from './backup-source.ts';
+import type { BackupRequest, BackupResult, BackupRun } from './backup-run.ts';
+import { baseUnitsOf, plansOf } from './choose-plans.ts';
+import { DiskResults } from './disk-results.ts';
+import { plannedReads, unitBatches, type DiskPlan } from './disk-plan.ts';
+import { JobQueue } from './job-queue.ts';
+import type { UnitBatch, UnitBatchResult } from './unit-job.ts';
+
+/**
+ * Backs up all disks into one point. All or nothing: on any failure no point appears, and what was stored
+ * by then is found by the next backup.
+ *
+ * @throws {HoldfastError} `ArgumentInvalid`; `DiskNotFound`, `DiskInUse`, `DiskFormatUnsupported`,
+ *   `DiskUnavailable`, `DiskReadFailed`, `DiskChanged`; `Cancelled`; the store's and the repository's.
+ */
+export async function backUpDisks(request: BackupRequest): Promise<BackupResult> {
+  const { repository, disks, clock, signal } = request;
+  checkNames(request);
+  const startedMs = clock.monotonicMs();
+  const crew = BackupCrew.start(request.threads ?? defaultThreads());
+  try {
+    const { blockSize } = repository.state;
+    return await withSources({ disks, blockSize, clock, signal }, async (sources) => {
+      const session = await beginSession(request, sources);
+      const results = new DiskResults(sources, blockSize);
+      const shared = { done: newDoneCount(), damaged: [] };
+      const run = { request, session, crew, sources, results, ...shared };
+      return await stoppable(run, async () => await takePoint(run, startedMs));
+    });
+  } finally {
+    await crew.end();
+  }
+}
+
+async function beginSession(
+  { repository, item, disks, threads, expectedBytes, signal }: BackupRequest,
+  sources: readonly BackupSource[],
+): Promise<BackupSession> {
+  throwIfCancelled(signal);
+  const allocatedBytes = sources.reduce((sum, source) => sum + totalBytes(source.data), 0);
+  return await BackupSession.begin(repository.parts, {
+    item,
+    diskNames: disks.map(({ name }) => name),
+    threads: threads ?? defaultThreads(),
+    expectedBytes: expectedBytes ?? allocatedBytes,
+  });
+}
+
+/** Runs `work`; if it fails or is cancelled, stops the threads and ends the session without a point. */
+async function stoppable(
+  { request, session, crew }: BackupRun,
+  work: () => Promise<BackupResult>,
+): Promise<BackupResult> {
+  const stop = (): void => crew.stop();
+  request.signal?.addEventListener('abort', stop, { once: true });
+  try {
+    return await work();
+  } catch (error) {
+    await crew.salvage();
+    await session.cancel().catch((failure: unknown) => {
+      // The session's packs are then adopted when the repository is opened next.
+      request.warn?.(`the backup could not be ended in the log: ${String(failure)}`);
+    });
+    throw error;
+  } finally {
+    request.signal?.removeEventListener('abort', stop);
+  }
+}
+
+async function takePoint(run: BackupRun, startedMs: number): Promise<BackupResult> {
+  const { request, session, sources, results, done } = run;
+  await beginCrew(run);
+  const plans = await plansOf(run);
+  const reads = plans.map((plan) => totalBytes(plannedReads(plan)));
+  const progress = {
+    clock: request.clock,
+    phase: `backing up ${sources.map(({ name }) => name).join(', ')}`,
+    totalBytes: reads.reduce((sum, bytes) => sum + bytes, 0),
+    onProgress: request.onProgress,
+  };
+  const queue = new JobQueue(plans.map((plan) => unitBatches(plan, baseUnitsOf(run, plan.disk))));
+  await withProgress(done, progress, async () => await runQueue(run, queue));
+  await refuseChange(sources);
+  throwIfCancelled(request.signal);
+  await logDamage(run, plans);
+  const seconds = (request.clock.monotonicMs() - startedMs) / 1000;
+  const consistency = request.consistency ?? 'CrashConsistent';
+  const { manifest } = await session.commit(results.results(), { consistency, seconds });
+  return {
+    pointId: manifest.point,
+    disks: manifest.disks.map((disk) => ({
+      name: disk.name,
+      size: disk.sizeBytes,
+      read: disk.readBytes,
+      changed: disk.changedBytes,
+      stored: disk.storedBytes,
+    })),
+    seconds: (request.clock.monotonicMs() - startedMs) / 1000,
+  };
+}
+
+/** Logs what could not be read, so that what the point needs of it is stored anew by `commit`. */
+async function logDamage(
+  { request, session, sources, damaged }: BackupRun,
+  plans: readonly DiskPlan[],
+): Promise<void> {
+  const error = new HoldfastError('ObjectDamaged', 'a page of the point before cannot be read');
+  await request.repository.logDamage(damaged.map((copy) => ({ ...copy, error })));
+  for (const { disk, dirty } of plans) {
+    const { name } = sources[disk]!;
+    if (dirty === undefined || session.base(name) !== undefined) continue;
+    // What the hint left out was to come from the base: without it the point would not be whole.
+    throw new HoldfastError('BlockMissing', `the point before of ${name} cannot be read any more`, {
+      details: { disk: name },
+    });
+  }
+}
+
+async function beginCrew({
+  request,
+  session,
+  crew,
+  sources,
+  done,
+  damaged,
+}: BackupRun): Promise<void> {
+  const { repository } = request;
+  const { keeper } = repository.parts;
+  const disks = sources.map(({ prepared }) => prepared.spec);
+  await crew.begin(
+    { session: session.threadData(), disks, done },
+    {
+      onSealed: (pack) => session.sealed(pack),
+      onDamage: (copy) => damaged.push(copy),
+      view: async () => {
+        await repository.parts.flushIndex();
+        return session.view();
+      },
+      release: async (view) => await keeper.release(view),
+    },
+  );
+}
+
+/** Has all units backed up; in between, where the session's tables fill up, all threads pause. */
+async function runQueue(
+  { request, session, crew, results }: BackupRun,
+  queue: JobQueue<UnitBatch>,
+): Promise<void> {
+  let isEmpty = false;
+  while (!isEmpty) {
+    if (session.needsRefresh) {
+      await crew.flush({ sealAll: true });
+      await crew.renew(await session.refresh());
+    }
+    await crew.work<UnitBatch, UnitBatchResult>({
+      call: 'backUp',
+      next: async () => {
+        throwIfCancelled(request.signal);
+        const batch = await queue.next();
+        isEmpty ||= batch === undefined;
+        return batch;
+      },
+      take: results.take,
+      isPaused: () => session.needsRefresh,
+    });
+  }
+  for (const frames of await crew.flush({ sealAll: false })) await session.adopt(frames);
+}
+
+/** @throws {HoldfastError} `ArgumentInvalid`. */
+function checkNames({ repository, item, disks }: BackupRequest): void {
+  const { keyring } = repository.parts;
+  if (disks.length === 0) throw new HoldfastError('ArgumentInvalid', 'no disk to back up');
+  const seen = new Set<string>();
+  for (const { name } of disks) {
+    keyring.chainKey(item, name);
+    if (seen.has(name)) {
+      throw new HoldfastError('ArgumentInvalid', `the disk name ${name} is there twice`);
+    }
+    seen.add(name);
+  }
+}

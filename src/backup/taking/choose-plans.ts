@@ -1,0 +1,121 @@
+/** Decides for each disk whether its hint is used, after an audit, or all of it is compared. */
+import type { Extent } from '#disk';
+import { normaliseExtents } from '#disk';
+import { throwIfCancelled } from '#base';
+import type { BackupRun } from './backup-run.ts';
+import type { BackupSource } from './backup-source.ts';
+import { auditBatches } from './audit-plan.ts';
+import type { BaseUnits, DiskPlan } from './disk-plan.ts';
+import { JobQueue } from './job-queue.ts';
+import { UNIT_BLOCKS, type AuditBatch, type AuditBatchResult } from './unit-job.ts';
+
+type HintedPlan = DiskPlan & { readonly dirty: readonly Extent[] };
+
+/** A plan for each disk of the backup. */
+export async function plansOf(run: BackupRun): Promise<DiskPlan[]> {
+  const { sources, request } = run;
+  const plans: DiskPlan[] = [];
+  for (const [disk, source] of sources.entries()) plans.push(await planOf(run, disk, source));
+  const missed = await auditHints(run, plans.filter(isHinted));
+  return plans.map((plan) => {
+    const offset = missed.get(plan.disk);
+    const { name } = sources[plan.disk]!;
+    if (plan.dirty !== undefined && run.session.base(name) === undefined) {
+      request.warn?.(`the hint for ${name} is not used: the point before cannot be read`);
+      return { ...plan, dirty: undefined };
+    }
+    if (offset === undefined) return plan;
+    request.warn?.(`the hint for ${name} misses changes (at ${offset}): comparing the whole disk`);
+    return { ...plan, dirty: undefined };
+  });
+}
+
+async function planOf(run: BackupRun, disk: number, source: BackupSource): Promise<DiskPlan> {
+  const { session, request } = run;
+  const { blockSize } = request.repository.state;
+  const { name, data, prepared, hint } = source;
+  const { sizeBytes } = prepared;
+  const whole = { disk, blockSize, sizeBytes, data, dirty: undefined };
+  if (hint === undefined) return whole;
+  const base = session.base(name);
+  if (base === undefined) {
+    request.warn?.(`the hint for ${name} is not used: there is no point before to start from`);
+    return whole;
+  }
+  if (await session.isBaseDamaged(name)) {
+    request.warn?.(
+      `the hint for ${name} is not used: the point before is damaged, reading all of the disk to heal it`,
+    );
+    return whole;
+  }
+  const moved = resizedExtents(base.disk.sizeBytes, { sizeBytes, blockSize });
+  return { ...whole, dirty: normaliseExtents([...hint, ...moved]) };
+}
+
+/** What must be compared because the disk's end moved: the unit it was or is in, and all beyond. */
+function resizedExtents(
+  beforeBytes: number,
+  { sizeBytes, blockSize }: { readonly sizeBytes: number; readonly blockSize: number },
+): Extent[] {
+  if (beforeBytes === sizeBytes) return [];
+  const unitBytes = UNIT_BLOCKS * blockSize;
+  const offset = Math.floor(Math.min(beforeBytes, sizeBytes) / unitBytes) * unitBytes;
+  // To the unit's end: of a disk that shrank, blocks past its end must go.
+  const end = Math.ceil(sizeBytes / unitBytes) * unitBytes;
+  return [{ offset, length: end - offset }];
+}
+
+/**
+ * The ids of the disk's units in the point before. Where they turn out unreadable the damage is logged and
+ * all threads avoid it from then on, so that pages beside them are stored anew.
+ */
+export function baseUnitsOf(run: BackupRun, disk: number): BaseUnits {
+  const { session, crew, sources, request } = run;
+  const { repository } = request;
+  const { name } = sources[disk]!;
+  return async (range) => {
+    const before = session.base(name);
+    const ids = await session.baseUnits(name, range);
+    if (before !== undefined && session.base(name) === undefined) {
+      await repository.logDamage();
+      for (const [pack, frames] of repository.state.damage) {
+        crew.avoid(Array.from(frames, (frame) => ({ pack, frame })));
+      }
+    }
+    return ids;
+  };
+}
+
+/** Audits the hints of all plans. @returns by disk, where a hint missed a change. */
+async function auditHints(
+  run: BackupRun,
+  plans: readonly HintedPlan[],
+): Promise<Map<number, number>> {
+  const { crew, request, results } = run;
+  const missed = new Map<number, number>();
+  if (plans.length === 0) return missed;
+  const { random } = request.repository.parts;
+  const queue = new JobQueue(
+    plans.map((plan) => auditBatches(plan, baseUnitsOf(run, plan.disk), random)),
+  );
+  await crew.work<AuditBatch, AuditBatchResult>({
+    call: 'audit',
+    next: async () => {
+      throwIfCancelled(request.signal);
+      for (;;) {
+        const batch = await queue.next();
+        if (batch === undefined || !missed.has(batch.disk)) return batch;
+      }
+    },
+    take: (result) => {
+      results.takeAudit(result);
+      if (result.missedAt !== undefined) missed.set(result.disk, result.missedAt);
+    },
+    isPaused: () => false,
+  });
+  return missed;
+}
+
+function isHinted(plan: DiskPlan): plan is HintedPlan {
+  return plan.dirty !== undefined;
+}

@@ -1,0 +1,127 @@
+/**
+ * Whether a changed-block hint can be believed, in a worker thread (DESIGN §4): compares with the point
+ * before what the hint calls unchanged, a random sample and everything whose allocation changed.
+ *
+ * Allocation is compared block by block where a leaf is partly allocated, else leaf by leaf: the point
+ * before says which blocks are zero, not which were allocated.
+ */
+import { isHoldfastError, throwIfCancelled } from '#base';
+import type { DiskSource } from '#disk';
+import type { SessionThread } from '#repository';
+import { readPadded } from './read-ahead.ts';
+import { LEAF_BLOCKS, UNIT_BLOCKS, runsByLeaf, type AuditJob, type LeafRun } from './unit-job.ts';
+
+export type HintAuditOptions = {
+  readonly source: DiskSource;
+  readonly thread: SessionThread;
+  readonly signal: AbortSignal;
+};
+
+type AuditLeaf = {
+  readonly firstBlock: number;
+  readonly clean: readonly LeafRun[];
+  readonly holes: readonly LeafRun[];
+  /** Entries. */
+  readonly samples: readonly number[];
+};
+
+const ID_BYTES = 16;
+const ZERO_ID = Buffer.alloc(ID_BYTES);
+const ZERO_PAGE = Buffer.alloc(LEAF_BLOCKS * ID_BYTES);
+
+export class HintAudit {
+  readonly #options: HintAuditOptions;
+  readonly #buffer: Buffer;
+  readonly #zeroBlock: Buffer;
+  /** Of all units so far. */
+  readBytes = 0;
+
+  constructor(options: HintAuditOptions) {
+    const { blockSize } = options.thread;
+    this.#options = options;
+    this.#buffer = Buffer.allocUnsafeSlow(blockSize);
+    this.#zeroBlock = Buffer.alloc(blockSize);
+  }
+
+  /**
+   * Compares one unit.
+   *
+   * @returns the byte offset of a block that changed or cannot be compared; undefined: there is none.
+   */
+  async run(job: AuditJob): Promise<number | undefined> {
+    const unitPage = await this.#page(Buffer.from(job.previousId));
+    const firstBlock = job.unit * UNIT_BLOCKS;
+    if (unitPage === undefined) return firstBlock * this.#options.thread.blockSize;
+    for (const [at, leaf] of leavesOf(job).entries()) {
+      throwIfCancelled(this.#options.signal);
+      if (leaf.clean.length + leaf.holes.length === 0) continue;
+      const missed = await this.#runLeaf(leaf, entryOf(unitPage, at));
+      if (missed !== undefined) return missed * this.#options.thread.blockSize;
+    }
+    return undefined;
+  }
+
+  /** @returns the number of a block that changed. */
+  async #runLeaf(leaf: AuditLeaf, id: Buffer): Promise<number | undefined> {
+    const { firstBlock, clean, holes, samples } = leaf;
+    const wasZero = id.equals(ZERO_ID);
+    if (!wasZero && holes.length === 0 && samples.length === 0) return undefined;
+    const page = await this.#page(id);
+    if (page === undefined) return firstBlock;
+    const freed = entriesOf(holes).find((entry) => !entryOf(page, entry).equals(ZERO_ID));
+    if (freed !== undefined) return firstBlock + freed;
+    const isPartlyAllocated = wasZero || holes.length > 0;
+    const grown = isPartlyAllocated
+      ? entriesOf(clean).filter((entry) => entryOf(page, entry).equals(ZERO_ID))
+      : [];
+    for (const entry of new Set([...samples, ...grown])) {
+      if (!(await this.#isSame(firstBlock + entry, entryOf(page, entry)))) {
+        return firstBlock + entry;
+      }
+    }
+    return undefined;
+  }
+
+  async #isSame(block: number, id: Buffer): Promise<boolean> {
+    const { source, thread } = this.#options;
+    const { blockSize } = thread;
+    const offset = block * blockSize;
+    const length = Math.min(blockSize, source.sizeBytes - offset);
+    const bytes = await readPadded(source, { offset, length }, { buffer: this.#buffer, blockSize });
+    this.readBytes += length;
+    if (bytes.equals(this.#zeroBlock)) return id.equals(ZERO_ID);
+    return thread.blockId(bytes).equals(id);
+  }
+
+  async #page(id: Buffer): Promise<Buffer | undefined> {
+    if (id.equals(ZERO_ID)) return ZERO_PAGE;
+    const { pages } = this.#options.thread;
+    try {
+      return pages.cached(id) ?? (await pages.page(id));
+    } catch (error) {
+      if (isHoldfastError(error) && error.kind === 'corrupt') return undefined;
+      throw error;
+    }
+  }
+}
+
+function leavesOf(job: AuditJob): AuditLeaf[] {
+  const holes = runsByLeaf(job.cleanHoles);
+  const samples = Map.groupBy(job.samples, (block) => Math.floor(block / LEAF_BLOCKS));
+  return runsByLeaf(job.clean).map((clean, leaf) => ({
+    firstBlock: job.unit * UNIT_BLOCKS + leaf * LEAF_BLOCKS,
+    clean,
+    holes: holes[leaf]!,
+    samples: (samples.get(leaf) ?? []).map((block) => block % LEAF_BLOCKS),
+  }));
+}
+
+function entriesOf(runs: readonly LeafRun[]): number[] {
+  return runs.flatMap(({ firstEntry, count }) =>
+    Array.from({ length: count }, (_, at) => firstEntry + at),
+  );
+}
+
+function entryOf(page: Buffer, entry: number): Buffer {
+  return page.subarray(entry * ID_BYTES, (entry + 1) * ID_BYTES);
+}
