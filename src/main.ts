@@ -1,3 +1,57 @@
 /** The composition root: the one file that knows every room, reads time, randomness and environment. */
-console.error('holdfast: no command yet');
-process.exitCode = 2;
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { enableCompileCache } from 'node:module';
+import { hostname, tmpdir } from 'node:os';
+import type { Surroundings } from '#cli';
+
+enableCompileCache();
+
+// After the cache is on, so that it serves these too.
+const [{ realClock }, { runCli }] = await Promise.all([import('#base'), import('#cli')]);
+
+process.exit(await runCli(process.argv.slice(2), surroundings()));
+
+function surroundings(): Surroundings {
+  const { HOLDFAST_PASSWORD, HOLDFAST_DEBUG } = process.env;
+  delete process.env['HOLDFAST_PASSWORD']; // The tools that we start need not know it.
+  const { stdin, stdout, stderr, pid } = process;
+  for (const stream of [stdout, stderr]) stream.on('error', ignoreClosedPipe);
+  return {
+    clock: realClock(),
+    random: (sizeBytes) => randomBytes(sizeBytes),
+    version: readVersion(),
+    host: hostname(),
+    pid,
+    stdin,
+    stdout,
+    stderr,
+    signal: signalOfInterrupts(),
+    environment: {
+      password: HOLDFAST_PASSWORD,
+      showsStacks: HOLDFAST_DEBUG === '1',
+      temporaryFolder: tmpdir(),
+    },
+  };
+}
+
+/** Whoever read our output has enough of it (`| head`): no reason to leave work half done. */
+function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error;
+}
+
+/** Aborted by the first Ctrl-C; the second ends the process at once. */
+function signalOfInterrupts(): AbortSignal {
+  const controller = new AbortController();
+  const interrupt = (): void => {
+    if (controller.signal.aborted) process.exit(1);
+    controller.abort(new Error('interrupted'));
+  };
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, interrupt);
+  return controller.signal;
+}
+
+function readVersion(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { readonly version: string }).version;
+}

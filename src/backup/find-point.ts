@@ -1,0 +1,67 @@
+/** Recovery points as people name them, and what there is to know of one. */
+import { HoldfastError } from '#base';
+import {
+  pointSizes,
+  readManifest,
+  type Manifest,
+  type PointSizes,
+  type Repository,
+} from '#repository';
+
+/** A point with its manifest and what it costs. */
+export type PointDetails = { readonly manifest: Manifest; readonly sizes: PointSizes };
+
+const LATEST = 'latest';
+const SHOWN_MATCHES = 3;
+
+/**
+ * The point that `text` means: a whole id, the beginning of one, or `latest`.
+ *
+ * @param item only points of the item of this name; `latest` needs it where there are several items.
+ * @throws {HoldfastError} `PointNotFound`; `ArgumentInvalid` if `text` means several.
+ */
+export function findPoint(repository: Repository, text: string, item?: string): string {
+  const { keyring } = repository.parts;
+  const itemId = item === undefined ? undefined : keyring.itemId(item);
+  const points = [...repository.state.points.values()].filter(
+    (point) => point.visible && (itemId === undefined || point.item === itemId),
+  );
+  const ofItem = item === undefined ? '' : ` of ${item}`;
+  if (text === LATEST) {
+    if (new Set(points.map((point) => point.item)).size > 1) {
+      throw new HoldfastError('ArgumentInvalid', 'there are several items: name one with --item');
+    }
+    const latest = points.toSorted((a, b) => a.timeMs - b.timeMs).at(-1);
+    if (latest !== undefined) return latest.point;
+    throw new HoldfastError('PointNotFound', `there is no recovery point${ofItem}`);
+  }
+  const exact = points.find(({ point }) => point === text);
+  if (exact !== undefined) return exact.point;
+  const found = points.filter(({ point }) => text !== '' && point.startsWith(text));
+  if (found.length === 1) return found[0]!.point;
+  if (found.length === 0) {
+    throw new HoldfastError('PointNotFound', `there is no recovery point ${text}${ofItem}`, {
+      details: { point: text },
+    });
+  }
+  const shown = found.slice(0, SHOWN_MATCHES).map(({ point }) => point);
+  throw new HoldfastError(
+    'ArgumentInvalid',
+    `${found.length} points begin with ${text} (${shown.join(', ')}${found.length > SHOWN_MATCHES ? ', …' : ''}): write more of the id`,
+  );
+}
+
+/** @throws {HoldfastError} `PointNotFound`; `ObjectDamaged` if its manifest cannot be read. */
+export async function pointDetails(repository: Repository, id: string): Promise<PointDetails> {
+  const { parts } = repository;
+  const known = repository.state.points.get(id);
+  if (known === undefined) {
+    throw new HoldfastError('PointNotFound', `there is no recovery point ${id}`);
+  }
+  const manifest = await readManifest(parts, known);
+  const sizes = (await pointSizes(parts, { item: manifest.item })).find((point) => point.id === id);
+  if (sizes === undefined) {
+    throw new HoldfastError('PointNotFound', `the recovery point ${id} has expired`);
+  }
+  return { manifest, sizes };
+}

@@ -1,0 +1,37 @@
+/** Verification of a repository for people: with the names of items, and a memory of what was read when. */
+import { join } from 'node:path';
+import { isHoldfastError } from '#base';
+import { readManifest, verifyRepository, type Repository, type VerifyResult } from '#repository';
+
+type VerifyOptions = Omit<NonNullable<Parameters<typeof verifyRepository>[1]>, 'memoryFile'>;
+
+/** When each pack was read last: a cache beside the objects, no part of the format. */
+const MEMORY_FILE = 'read-times';
+
+/** As `verifyRepository`; `points[].item` is the item's name where its manifest can be read. */
+export async function verify(
+  repository: Repository,
+  options: VerifyOptions,
+): Promise<VerifyResult> {
+  const memoryFile = join(repository.parts.store.location, MEMORY_FILE);
+  const found = await verifyRepository(repository, { ...options, memoryFile });
+  const points = [];
+  for (const point of found.points) {
+    points.push({ ...point, item: await itemNameOf(repository, point) });
+  }
+  return { ...found, points };
+}
+
+async function itemNameOf(
+  repository: Repository,
+  { point, item }: { readonly point: string; readonly item: string },
+): Promise<string> {
+  const known = repository.state.points.get(point);
+  if (known === undefined) return item;
+  try {
+    return (await readManifest(repository.parts, known)).item;
+  } catch (error) {
+    if (isHoldfastError(error)) return item; // The manifest is in the list of what is damaged.
+    throw error;
+  }
+}

@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { HoldfastError } from '#base';
+import { failureOf } from './failures.ts';
+import { UsageError } from './usage-error.ts';
+
+test('wrong usage and a missing password exit with 2, everything else with 1', () => {
+  assert.equal(failureOf(new UsageError('no')).exitCode, 2);
+  assert.equal(failureOf(new HoldfastError('PasswordMissing', 'no')).exitCode, 2);
+  assert.equal(failureOf(new HoldfastError('PasswordWrong', 'no')).exitCode, 1);
+  assert.equal(failureOf(new HoldfastError('StoreUnsupported', 'no')).exitCode, 1);
+  assert.equal(failureOf(new TypeError('no')).exitCode, 1);
+});
+
+test('a failure is one line, whatever its message holds', () => {
+  const { line } = failureOf(
+    new HoldfastError('DiskUnavailable', 'qemu says:\n  one\n  two\u001b[2J'),
+  );
+  assert.equal(line, 'qemu says: one two\\x1b[2J');
+});
+
+test('a failure says what to do where its message cannot know it', () => {
+  const { line } = failureOf(new HoldfastError('OutputExists', '"a.raw" exists already'));
+  assert.equal(line, '"a.raw" exists already; choose another output, or pass --overwrite');
+});
+
+test('a bug is one line too, and says how to report it', () => {
+  const { line } = failureOf(new Error('x is undefined'));
+  assert.match(line, /^x is undefined \(unexpected: please report it/);
+});

@@ -1,0 +1,38 @@
+/**
+ * What a command says when it fails, and its exit code: 1 for a failure, 2 for wrong usage. One line:
+ * what, where, and what to do. Neither knows secrets: no error carries one.
+ */
+import { HoldfastError, type ErrorCode } from '#base';
+import { oneLine } from './output/one-line.ts';
+import { UsageError } from './usage-error.ts';
+
+export type Failure = { readonly line: string; readonly exitCode: 1 | 2 };
+
+/** What to do, where the message of the room that noticed cannot know it. */
+const ADVICE: Partial<Record<ErrorCode, string>> = {
+  BlockMissing: 'run holdfast repo verify',
+  ObjectDamaged: 'run holdfast repo verify',
+  OutputExists: 'choose another output, or pass --overwrite',
+  OwnerChanged: 'run the command again',
+  PasswordMissing: 'pass --password-file FILE or set HOLDFAST_PASSWORD',
+  PointNotFound: 'list the points with holdfast repo points',
+  RepositoryHeld: 'wait for it to end, or pass --wait SECONDS to wait longer',
+  StoreFull: 'make room (expire and compact need little), then run again',
+};
+
+const PREFIX: Partial<Record<ErrorCode, string>> = { PasswordWrong: 'wrong password: ' };
+
+export function failureOf(error: unknown): Failure {
+  if (error instanceof UsageError) return { line: oneLine(error.message), exitCode: 2 };
+  if (!(error instanceof HoldfastError)) {
+    const message = error instanceof Error ? error.message : String(error);
+    return {
+      line: `${oneLine(message)} (unexpected: please report it with what HOLDFAST_DEBUG=1 shows)`,
+      exitCode: 1,
+    };
+  }
+  const message = `${PREFIX[error.code] ?? ''}${error.message}`;
+  const advice = ADVICE[error.code];
+  const line = oneLine(advice === undefined ? message : `${message}; ${advice}`);
+  return { line, exitCode: error.code === 'PasswordMissing' ? 2 : 1 };
+}

@@ -1,0 +1,7 @@
+/**
+ * The command line: arguments in, text or one JSON document out. The plumbing commands (`holdfast repo`)
+ * work on repositories directly, without a server. Owns exit codes, prompts, progress and tables;
+ * what the commands do is in the room `backup`.
+ */
+export { runCli } from './program.ts';
+export type { Surroundings } from './surroundings.ts';

@@ -1,0 +1,97 @@
+/**
+ * The command line as a whole: which commands there are, and how each is run. A command's own code
+ * is loaded only when it runs, so that `holdfast --version` loads none of the rooms below.
+ */
+import { Command, CommanderError } from 'commander';
+import { addKeyCommands } from './key-commands.ts';
+import { addRepoCommands } from './repo-commands.ts';
+import { failureOf } from './failures.ts';
+import { oneLine } from './output/one-line.ts';
+import type { Surroundings } from './surroundings.ts';
+
+/**
+ * Runs one command. Whatever goes wrong has been said, in one line on standard error, when it returns.
+ *
+ * @param args what follows the program's name.
+ * @returns the exit code: 0 done, 1 failed or cancelled, 2 wrong usage.
+ */
+export async function runCli(args: readonly string[], surroundings: Surroundings): Promise<number> {
+  let exitCode = 0;
+  const program = makeProgram(surroundings, (code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync(withPercentAttached(args), { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    return sayFailure(error, surroundings);
+  }
+}
+
+function makeProgram(surroundings: Surroundings, exitWith: (code: number) => void): Command {
+  const { stdout, stderr, version } = surroundings;
+  const program = new Command('holdfast')
+    .description('Self-hosted backup for virtual machines')
+    .version(version, '--version', 'print the version')
+    .helpOption('-h, --help', 'explain a command')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => stdout.write(text),
+      writeErr: (text) => stderr.write(text),
+      outputError: () => {},
+    });
+  const repo = program
+    .command('repo')
+    .description('back up disk images to a repository and restore them, without a server');
+  const access = { surroundings, exitWith };
+  addRepoCommands(repo, access);
+  addKeyCommands(repo.command('key').description('the ways into a repository'), access);
+  program
+    .command('tour')
+    .description('back up, change, expire and restore a sample disk, and show what happens')
+    .option('--keep', 'keep the folder of the tour')
+    .action(async ({ keep }: { readonly keep?: boolean }) => {
+      const { takeTour } = await import('./tour/tour.ts');
+      const run = (args: readonly string[]): Promise<number> => runCli(args, surroundings);
+      exitWith(await takeTour({ surroundings, keeps: keep === true, run }));
+    });
+  return program;
+}
+
+/**
+ * `--read-data REPO` must not take the repository for its percentage: only a number that follows
+ * belongs to it.
+ */
+function withPercentAttached(args: readonly string[]): string[] {
+  const attached: string[] = [];
+  for (const [index, arg] of args.entries()) {
+    if (index > 0 && args[index - 1] === '--read-data' && isPercent(arg)) continue;
+    const next = args[index + 1];
+    if (arg !== '--read-data') attached.push(arg);
+    else attached.push(`--read-data=${next !== undefined && isPercent(next) ? next : '100'}`);
+  }
+  return attached;
+}
+
+function isPercent(text: string): boolean {
+  return /^\d+(\.\d+)?%?$/.test(text);
+}
+
+function sayFailure(error: unknown, surroundings: Surroundings): number {
+  const { stderr, environment } = surroundings;
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return 0;
+    if (error.code === 'commander.help') return 2; // A group of commands without one: help was shown.
+    stderr.write(`holdfast: ${oneLine(error.message.replace(/^error: /, ''))}\n`);
+    return 2;
+  }
+  const failure = failureOf(error);
+  stderr.write(`holdfast: ${failure.line}\n`);
+  if (environment.showsStacks && error instanceof Error) stderr.write(`${stackOf(error)}\n`);
+  return failure.exitCode;
+}
+
+function stackOf(error: Error): string {
+  const { cause, stack } = error;
+  return cause instanceof Error ? `${stack}\ncaused by ${stackOf(cause)}` : String(stack);
+}

@@ -1,0 +1,110 @@
+/** Declares `holdfast repo …` (DESIGN's plumbing commands); each loads its own code when it runs. */
+import type { Command } from 'commander';
+import type { BackupOptions } from './repo/backup.ts';
+import {
+  collect,
+  commandAction,
+  ITEM,
+  POINT,
+  REPO,
+  withCommonOptions,
+  type Running,
+} from './run-command.ts';
+
+export function addRepoCommands(repo: Command, running: Running): void {
+  addWritingCommands(repo, running);
+  addReadingCommands(repo, running);
+  addUpkeepCommands(repo, running);
+}
+
+function addWritingCommands(repo: Command, running: Running): void {
+  withCommonOptions(repo.command('init').description('make a repository'))
+    .argument('<repo>', 'an empty folder, or one to be made')
+    .option('--block-size <size>', 'the unit of change: 16KiB, or 64KiB above 10 TB of data')
+    .action(
+      commandAction<{ readonly blockSize?: string }>(
+        running,
+        async ({ context, location, options: { blockSize } }) => {
+          await (await import('./repo/init.ts')).init(context, { location, blockSize });
+        },
+      ),
+    );
+  withCommonOptions(repo.command('backup').description('take a recovery point of disk images'))
+    .argument('<repo>', REPO)
+    .requiredOption('--item <name>', 'what the disks belong to, such as the name of the VM')
+    .option(
+      '--disk <disk=path>',
+      'a disk and its image, device or nbd URI; repeatable',
+      collect,
+      [],
+    )
+    .option('--format <disk=format>', 'raw, qcow2, vmdk, vhdx, vpc or vdi', collect, [])
+    .option(
+      '--changed-only-hint <disk=file>',
+      'where the disk has changed: JSON [{"offset","length"}]',
+      collect,
+      [],
+    )
+    .action(
+      commandAction<BackupOptions>(
+        running,
+        async ({ context, location, options }) => {
+          await (await import('./repo/backup.ts')).backup(context, location, options);
+        },
+        { whenCancelled: 'what was stored is kept, and the next backup uses it' },
+      ),
+    );
+}
+
+function addReadingCommands(repo: Command, running: Running): void {
+  withCommonOptions(repo.command('points').description('list the recovery points and their cost'))
+    .argument('<repo>', REPO)
+    .option('--item <name>', ITEM)
+    .action(
+      commandAction<{ readonly item?: string }>(
+        running,
+        async ({ context, location, options: { item } }) => {
+          await (await import('./repo/points.ts')).points(context, { location, item });
+        },
+      ),
+    );
+  withCommonOptions(repo.command('show').description('show one recovery point'))
+    .argument('<repo>', REPO)
+    .argument('<point>', POINT)
+    .option('--item <name>', ITEM)
+    .action(
+      commandAction<{ readonly item?: string }>(
+        running,
+        async ({ context, location, rest: [point], options: { item } }) => {
+          await (await import('./repo/show.ts')).show(context, { location, point: point!, item });
+        },
+      ),
+    );
+}
+
+function addUpkeepCommands(repo: Command, running: Running): void {
+  withCommonOptions(repo.command('compact').description('give back the space of expired points'))
+    .argument('<repo>', REPO)
+    .action(
+      commandAction(running, async ({ context, location }) => {
+        await (await import('./repo/compact.ts')).compact(context, location);
+      }),
+    );
+  withCommonOptions(repo.command('verify').description('check the repository; exit 1 on damage'))
+    .argument('<repo>', REPO)
+    .option('--read-data [percent]', 'read the data too; least recently read first')
+    .action(
+      commandAction<{ readonly readData?: string }>(
+        running,
+        async ({ context, location, options: { readData } }) =>
+          await (await import('./repo/verify.ts')).verify(context, { location, readData }),
+      ),
+    );
+  withCommonOptions(repo.command('stats').description('show the sizes of the repository'))
+    .argument('<repo>', REPO)
+    .action(
+      commandAction(running, async ({ context, location }) => {
+        await (await import('./repo/stats.ts')).stats(context, location);
+      }),
+    );
+}

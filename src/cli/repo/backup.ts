@@ -1,0 +1,89 @@
+/** `holdfast repo backup`: takes a recovery point of images, devices or NBD exports. */
+import { backUpDisks, type BackupResult } from '#backup';
+import { checkNamesDisks, parseDiskValues } from '../arguments/disk-arguments.ts';
+import { readHintFile } from '../arguments/hint-file.ts';
+import type { Context } from '../context.ts';
+import { formatTable, left, right } from '../output/table.ts';
+import { formatBytes, formatDuration, formatSpeed } from '../output/units.ts';
+import { UsageError } from '../usage-error.ts';
+
+export type BackupOptions = {
+  readonly item: string;
+  readonly disk: readonly string[];
+  readonly format: readonly string[];
+  readonly changedOnlyHint: readonly string[];
+};
+
+type DisksToBackUp = Parameters<typeof backUpDisks>[0]['disks'];
+
+export async function backup(
+  context: Context,
+  location: string,
+  options: BackupOptions,
+): Promise<void> {
+  const item = checkItem(options.item);
+  const disks = await disksOf(options);
+  const { onProgress, warn } = context.terminal;
+  const result = await context.withRepository(
+    { location, access: 'own' },
+    async (repository) =>
+      await backUpDisks({
+        repository,
+        item,
+        disks,
+        clock: context.surroundings.clock,
+        signal: context.signal,
+        warn,
+        ...(onProgress === undefined ? {} : { onProgress }),
+      }),
+  );
+  context.terminal.result(result, () => describe(item, result));
+}
+
+function checkItem(item: string): string {
+  if (item.trim() === '') throw new UsageError('--item is empty');
+  // oxlint-disable-next-line no-control-regex -- refuses them
+  if (/[\u0000-\u001f\u007f]/.test(item)) {
+    throw new UsageError('--item contains control characters');
+  }
+  if (item.length > 200) throw new UsageError('--item is longer than 200 characters');
+  return item;
+}
+
+async function disksOf(options: BackupOptions): Promise<DisksToBackUp> {
+  const locations = parseDiskValues('--disk', options.disk);
+  if (locations.size === 0) {
+    throw new UsageError('no disk: name one or more, for example --disk vda=disk.qcow2');
+  }
+  const formats = parseDiskValues('--format', options.format);
+  checkNamesDisks('--format', formats, locations);
+  const hintFiles = parseDiskValues('--changed-only-hint', options.changedOnlyHint);
+  checkNamesDisks('--changed-only-hint', hintFiles, locations);
+  const disks = [];
+  for (const [name, location] of locations) {
+    const format = formats.get(name);
+    const hintFile = hintFiles.get(name);
+    disks.push({
+      name,
+      location,
+      ...(format === undefined ? {} : { format }),
+      ...(hintFile === undefined ? {} : { hint: await readHintFile(hintFile) }),
+    });
+  }
+  return disks;
+}
+
+function describe(item: string, { pointId, disks, seconds }: BackupResult): string {
+  const readBytes = disks.reduce((sum, { read }) => sum + read, 0);
+  const table = formatTable(
+    [left('DISK'), ...['SIZE', 'READ', 'CHANGED', 'STORED'].map(right)],
+    disks.map(({ name, size, read, changed, stored }) => [
+      name,
+      ...[size, read, changed, stored].map(formatBytes),
+    ]),
+  );
+  return (
+    `Recovery point ${pointId} of ${item}, taken in ${formatDuration(seconds)} ` +
+    `(read at ${formatSpeed(readBytes, seconds)}).\n\n${table}`
+  );
+}

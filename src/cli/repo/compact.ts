@@ -1,0 +1,42 @@
+/** `holdfast repo compact`: deletes what no point needs and gives its space back. */
+import { compactRepository, type CompactResult } from '#backup';
+import type { Context } from '../context.ts';
+import { formatBytes, formatCount, formatDuration } from '../output/units.ts';
+
+export async function compact(context: Context, location: string): Promise<void> {
+  const { clock } = context.surroundings;
+  const { signal } = context;
+  const { onProgress } = context.terminal;
+  const startMs = clock.monotonicMs();
+  const done = await context.withRepository(
+    { location, access: 'own' },
+    async ({ parts }) =>
+      await compactRepository(parts, {
+        signal,
+        ...(onProgress === undefined ? {} : { onProgress }),
+      }),
+  );
+  const seconds = (clock.monotonicMs() - startMs) / 1000;
+  context.terminal.result({ ...done, seconds }, () => describe(done, seconds));
+}
+
+function describe(done: CompactResult, seconds: number): string {
+  const lines = [
+    `Compacted in ${formatDuration(seconds)}: ${formatCount(done.packsDeleted, 'pack')} deleted, ` +
+      `${formatBytes(done.movedBytes)} moved, ${formatBytes(done.freedBytes)} freed.`,
+  ];
+  if (done.orphansDeleted > 0) {
+    lines.push(`${formatCount(done.orphansDeleted, 'object')} left by interrupted work deleted.`);
+  }
+  if (done.waitsFor.length > 0) {
+    lines.push(
+      `${formatCount(done.waitsFor.length, 'backup')} still running: the rest can be freed when they have ended.`,
+    );
+  }
+  if (done.damagedPacks.length > 0) {
+    lines.push(
+      `${formatCount(done.damagedPacks.length, 'pack')} could not be read whole: run holdfast repo verify.`,
+    );
+  }
+  return lines.join('\n');
+}
