@@ -35,3 +35,11 @@ export { verifyMetadata } from './verifying/scratch-index.ts';
 export { forEachBlock } from './map/map-walk.ts';
 export { markPacks } from './compaction/mark.ts';
 export { reclaimMark } from './compaction/reclaim.ts';
+export { RestorePlan, type RestoreTask } from './restoring/restore-plan.ts';
+export { readRecord, RECORD_BYTES, type PlaceRecord } from './restoring/place-record.ts';
+export {
+  FrameOpener,
+  type FrameOpenerData,
+  type FrameOutcome,
+  type OpenedFrame,
+} from './restoring/frame-opener.ts';

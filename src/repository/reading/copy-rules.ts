@@ -4,7 +4,7 @@
  *
  * - *readable*: the pack is not gone and the frame not damaged;
  * - *counting*: of the readable copies, the one in the pack highest in the log;
- * - *findable* (deduplicated against): readable and not named by an open mark.
+ * - *findable* (deduplicated against): the counting copy, if no open mark names it.
  */
 import type { Found } from '../block-index/index.ts';
 
@@ -111,13 +111,14 @@ export class CopyRules {
     return this.countingCopy(found) >= 0;
   }
 
-  /** Whether a writer may rely on what is stored instead of storing it again. */
+  /**
+   * Whether a writer may rely on what is stored instead of storing it again: the counting copy must be
+   * unmarked. Another copy is not enough: reclaiming keeps only counting ones, so a session that
+   * relied on it would lose it together with a counting copy that is marked.
+   */
   isFindable(found: Found): boolean {
-    for (let at = 0; at < found.copyCount; at += 1) {
-      const [pack, frame, slot] = [found.packs[at]!, found.frames[at]!, found.slots[at]!];
-      if (this.isReadable(pack, frame) && !this.isMarked(pack, frame, slot)) return true;
-    }
-    return false;
+    const at = this.countingCopy(found);
+    return at >= 0 && !this.isMarked(found.packs[at]!, found.frames[at]!, found.slots[at]!);
   }
 
   get hasDamage(): boolean {

@@ -14,6 +14,7 @@ import { HoldfastError, isHoldfastError } from '#base';
 import type { LoggedDisk, LoggedPack } from '../log/log-entry.ts';
 import { forEachBlock, levelOneIds, pagesBelow } from '../map/map-walk.ts';
 import { rewriteMap, truncateMap } from '../map/map-builder.ts';
+import type { PageSource } from '../map/placement.ts';
 import type { SealedPack } from '../pack/pack-writer.ts';
 import type { KnownPoint } from '../history/state.ts';
 import { visiblePointsOf } from '../history/state.ts';
