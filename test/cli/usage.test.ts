@@ -1,0 +1,60 @@
+/** What the program says of itself, and to whoever uses it wrongly. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { spawnSync } from 'node:child_process';
+import { test } from 'node:test';
+import { fail, HOLDFAST, run, succeed, temporaryFolder } from './holdfast.ts';
+
+const folder = temporaryFolder();
+
+test('--version prints the version of package.json', async () => {
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+  assert.equal((await succeed(['--version'])).stdout, `${version}\n`);
+});
+
+test('--help explains the program and each command, on standard output', async () => {
+  assert.match((await succeed(['--help'])).stdout, /repo[\s\S]*tour/);
+  assert.match((await succeed(['repo', 'backup', '--help'])).stdout, /--changed-only-hint/);
+  assert.match((await succeed(['repo', 'key', '--help'])).stdout, /recovery/);
+});
+
+test('a group of commands without one shows its help on standard error, exit 2', async () => {
+  for (const args of [[], ['repo'], ['repo', 'key']]) {
+    const { code, stdout, stderr } = await run(args);
+    assert.deepEqual([code, stdout], [2, '']);
+    assert.match(stderr, /Usage: holdfast/);
+  }
+});
+
+const MISTAKES: readonly (readonly [string[], RegExp])[] = [
+  [['bakup'], /unknown command 'bakup'/],
+  [['repo', 'bakup'], /unknown command 'bakup' \(Did you mean backup\?\)/],
+  [['repo', 'points'], /missing required argument 'repo'/],
+  [['repo', 'points', 'r', 'more'], /too many arguments/],
+  [['repo', 'points', 'r', '--colour'], /unknown option '--colour'/],
+  [['repo', 'backup', 'r', '--disk', 'vda=x'], /required option '--item <name>'/],
+  [['repo', 'backup', 'r', '--item'], /argument missing/],
+  [['repo', 'points', 'r', '--wait', 'long'], /"long" is not a number of seconds/],
+];
+
+for (const [args, says] of MISTAKES) {
+  test(`holdfast ${args.join(' ')}: one line, exit 2`, () => fail(args, { code: 2, says }));
+}
+
+test('the launcher works through a symbolic link and from any folder', () => {
+  const link = join(folder, 'holdfast');
+  symlinkSync(HOLDFAST, link);
+  const { status } = spawnSync(link, ['--version'], { cwd: folder });
+  assert.equal(status, 0);
+});
+
+test('output that nobody reads any more is no failure', () => {
+  const { status, stderr } = spawnSync('sh', [
+    '-c',
+    `${HOLDFAST} repo backup --help | true; exit 0`,
+  ]);
+  assert.equal(status, 0);
+  assert.equal(String(stderr), '');
+});
