@@ -43,3 +43,4 @@ export {
   type FrameOutcome,
   type OpenedFrame,
 } from './restoring/frame-opener.ts';
+export { readDocument, writeDocument } from './documents/documents.ts';

@@ -58,7 +58,8 @@ async function touchedDisk(
   const range = { fromBlock: 0, toBlock: Math.ceil(disk.sizeBytes / blockSize) };
   await forEachBlock({ pages, root: Buffer.from(disk.root, 'hex'), ...range }, (leaf) => {
     for (let entry = leaf.fromEntry; entry < leaf.toEntry; entry += 1) {
-      if (isZeroEntry(leaf.page, entry) || parts.keeper.isReadable(entryOf(leaf.page, entry))) continue;
+      if (isZeroEntry(leaf.page, entry) || parts.keeper.isReadable(entryOf(leaf.page, entry)))
+        continue;
       lostBlocks += 1;
       firstOffset ??= (leaf.firstBlock + entry) * blockSize;
     }

@@ -5,6 +5,7 @@
  * touches.
  */
 import { isHoldfastError, throwIfCancelled, type Progress } from '#base';
+import { documentName, readDocument } from '../documents/documents.ts';
 import { fold } from '../history/fold.ts';
 import { emptyState, stateToJson, type RepositoryState } from '../history/state.ts';
 import { Log, LOG_START } from '../log/log.ts';
@@ -63,6 +64,7 @@ export async function verifyRepository(
   };
   options.onProgress?.({ phase: 'checking log and manifests', doneBytes: 0 });
   damage.push(...(await checkLog(parts)), ...(await checkManifests(parts)));
+  damage.push(...(await checkDocuments(parts)));
   throwIfCancelled(options.signal);
   options.onProgress?.({ phase: 'checking packs and maps', doneBytes: 0 });
   note(await checkPacks(parts));
@@ -131,6 +133,19 @@ async function checkManifests(parts: RepositoryParts): Promise<Damage[]> {
     } catch (error) {
       if (!isHoldfastError(error) || error.kind === 'unavailable') throw error;
       damage.push({ object: manifestName(point.item, point.point), why: error.message });
+    }
+  }
+  return damage;
+}
+
+async function checkDocuments(parts: RepositoryParts): Promise<Damage[]> {
+  const damage: Damage[] = [];
+  for (const [id, { revision }] of parts.history.state.documents) {
+    try {
+      await readDocument(parts, id);
+    } catch (error) {
+      if (!isHoldfastError(error) || error.kind === 'unavailable') throw error;
+      damage.push({ object: documentName(id, revision), why: error.message });
     }
   }
   return damage;
