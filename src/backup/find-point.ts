@@ -40,7 +40,7 @@ export function findPoint(repository: Repository, text: string, item?: string): 
   const found = points.filter(({ point }) => text !== '' && point.startsWith(text));
   if (found.length === 1) return found[0]!.point;
   if (found.length === 0) {
-    throw new HoldfastError('PointNotFound', `there is no recovery point ${text}${ofItem}`, {
+    throw new HoldfastError('PointNotFound', `there is no recovery point "${text}"${ofItem}`, {
       details: { point: text },
     });
   }

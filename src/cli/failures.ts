@@ -31,8 +31,16 @@ export function failureOf(error: unknown): Failure {
       exitCode: 1,
     };
   }
+  const advice = adviceFor(error);
   const message = `${PREFIX[error.code] ?? ''}${error.message}`;
-  const advice = ADVICE[error.code];
   const line = oneLine(advice === undefined ? message : `${message}; ${advice}`);
   return { line, exitCode: error.code === 'PasswordMissing' ? 2 : 1 };
+}
+
+function adviceFor(error: HoldfastError): string | undefined {
+  const { needs } = error.details;
+  if (error.code === 'DiskFormatUnsupported' && needs !== undefined) {
+    return `pass --allow-file ${needs}`;
+  }
+  return ADVICE[error.code];
 }

@@ -45,6 +45,7 @@ function addWritingCommands(repo: Command, running: Running): void {
       collect,
       [],
     )
+    .option('--allow-file <path>', 'a backing file outside its folder; repeatable', collect, [])
     .action(
       commandAction<BackupOptions>(
         running,

@@ -65,6 +65,28 @@ describe('backup', () => {
     assert.ok(both.disks[0]!.stored + both.disks[1]!.stored < MEBIBYTE / 4, 'blocks are shared');
   });
 
+  test('reads a backing file elsewhere only if it is allowed by name', async () => {
+    mkdirSync(at('overlays'));
+    const create = [
+      'create',
+      '-q',
+      '-f',
+      'qcow2',
+      '-F',
+      'raw',
+      '-b',
+      at('disk.raw'),
+      at('overlays/o.qcow2'),
+    ];
+    execFileSync('qemu-img', create);
+    const args = backup('--item', 'overlay', '--disk', `vda=${at('overlays/o.qcow2')}`);
+    await fail(args, {
+      code: 1,
+      says: /disk\.raw", which is outside its folder.*; pass --allow-file /,
+    });
+    await succeed([...args, '--allow-file', at('disk.raw')]);
+  });
+
   test('reads only where a hint says, and a sample', async () => {
     const disk = writeDisk(at('hinted.raw'), { seed: 3 });
     const args = ['--item', 'hinted', '--disk', `vda=${at('hinted.raw')}`];
@@ -140,7 +162,10 @@ describe('points, show and stats', () => {
   });
 
   test('a point that is not there, or not clear, is one line', async () => {
-    await fail(['repo', 'show', repo, '99999'], { code: 1, says: /no recovery point 99999; list/ });
+    await fail(['repo', 'show', repo, '99999'], {
+      code: 1,
+      says: /no recovery point "99999"; list/,
+    });
     await fail(['repo', 'show', repo, ''], { code: 1, says: /no recovery point/ });
     await fail(['repo', 'show', repo, 'latest'], {
       code: 1,

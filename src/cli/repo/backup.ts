@@ -12,6 +12,7 @@ export type BackupOptions = {
   readonly disk: readonly string[];
   readonly format: readonly string[];
   readonly changedOnlyHint: readonly string[];
+  readonly allowFile: readonly string[];
 };
 
 type DisksToBackUp = Parameters<typeof backUpDisks>[0]['disks'];
@@ -66,6 +67,7 @@ async function disksOf(options: BackupOptions): Promise<DisksToBackUp> {
     disks.push({
       name,
       location,
+      allowedFiles: options.allowFile,
       ...(format === undefined ? {} : { format }),
       ...(hintFile === undefined ? {} : { hint: await readHintFile(hintFile) }),
     });
@@ -82,8 +84,6 @@ function describe(item: string, { pointId, disks, seconds }: BackupResult): stri
       ...[size, read, changed, stored].map(formatBytes),
     ]),
   );
-  return (
-    `Recovery point ${pointId} of ${item}, taken in ${formatDuration(seconds)} ` +
-    `(read at ${formatSpeed(readBytes, seconds)}).\n\n${table}`
-  );
+  const speed = readBytes === 0 ? '' : ` (read at ${formatSpeed(readBytes, seconds)})`;
+  return `Recovery point ${pointId} of ${item}, taken in ${formatDuration(seconds)}${speed}.\n\n${table}`;
 }
