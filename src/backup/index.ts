@@ -29,3 +29,8 @@ export {
 export { backUpDisks } from './taking/back-up-disks.ts';
 export type { BackupRequest, BackupResult } from './taking/backup-run.ts';
 export type { DiskToBackUp } from './taking/backup-source.ts';
+export {
+  restoreDisks,
+  type RestoreRequest,
+  type RestoreResult,
+} from './restoring/restore-disks.ts';

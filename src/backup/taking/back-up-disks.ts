@@ -21,7 +21,7 @@ import { baseUnitsOf, plansOf } from './choose-plans.ts';
 import { DiskResults } from './disk-results.ts';
 import { plannedReads, unitBatches, type DiskPlan } from './disk-plan.ts';
 import { JobQueue } from './job-queue.ts';
-import type { UnitBatch, UnitBatchResult } from './unit-job.ts';
+import type { UnitBatch } from './unit-job.ts';
 
 /**
  * Backs up all disks into one point. All or nothing: on any failure no point appears, and what was stored
@@ -169,8 +169,7 @@ async function runQueue(
       await crew.flush({ sealAll: true });
       await crew.renew(await session.refresh());
     }
-    await crew.work<UnitBatch, UnitBatchResult>({
-      call: 'backUp',
+    await crew.backUp({
       next: async () => {
         throwIfCancelled(request.signal);
         const batch = await queue.next();

@@ -7,7 +7,7 @@ import type { BackupSource } from './backup-source.ts';
 import { auditBatches } from './audit-plan.ts';
 import type { BaseUnits, DiskPlan } from './disk-plan.ts';
 import { JobQueue } from './job-queue.ts';
-import { UNIT_BLOCKS, type AuditBatch, type AuditBatchResult } from './unit-job.ts';
+import { UNIT_BLOCKS } from './unit-job.ts';
 
 type HintedPlan = DiskPlan & { readonly dirty: readonly Extent[] };
 
@@ -98,8 +98,7 @@ async function auditHints(
   const queue = new JobQueue(
     plans.map((plan) => auditBatches(plan, baseUnitsOf(run, plan.disk), random)),
   );
-  await crew.work<AuditBatch, AuditBatchResult>({
-    call: 'audit',
+  await crew.audit({
     next: async () => {
       throwIfCancelled(request.signal);
       for (;;) {
@@ -111,7 +110,6 @@ async function auditHints(
       results.takeAudit(result);
       if (result.missedAt !== undefined) missed.set(result.disk, result.missedAt);
     },
-    isPaused: () => false,
   });
   return missed;
 }
