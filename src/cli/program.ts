@@ -5,6 +5,7 @@
 import { Command, CommanderError } from 'commander';
 import { addKeyCommands } from './key-commands.ts';
 import { addRepoCommands } from './repo-commands.ts';
+import { addRestoreCommands } from './restore-commands.ts';
 import { failureOf } from './failures.ts';
 import { oneLine } from './output/one-line.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -45,6 +46,7 @@ function makeProgram(surroundings: Surroundings, exitWith: (code: number) => voi
     .description('back up disk images to a repository and restore them, without a server');
   const access = { surroundings, exitWith };
   addRepoCommands(repo, access);
+  addRestoreCommands(repo, access);
   addKeyCommands(repo.command('key').description('the ways into a repository'), access);
   program
     .command('tour')

@@ -65,7 +65,7 @@ export class TerminalSession {
     const line = [HOLDFAST, ...args].map((word) => `'${word}'`).join(' ');
     const { HOLDFAST_PASSWORD: _, ...inherited } = process.env;
     const password = options.password ?? null;
-    this.#child = spawn('script', ['-qec', `stty cols 200; ${line}`, '/dev/null'], {
+    this.#child = spawn('script', ['-qec', `stty cols 200; exec ${line}`, '/dev/null'], {
       env: {
         ...inherited,
         SHELL: '/bin/sh',
