@@ -44,3 +44,4 @@ export {
   type OpenedFrame,
 } from './restoring/frame-opener.ts';
 export { readDocument, writeDocument } from './documents/documents.ts';
+export { readAmplification } from './compaction/plan.ts';

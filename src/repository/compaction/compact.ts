@@ -7,7 +7,7 @@ import { deleteDoomed } from '../opening/duties.ts';
 import { parsePackName } from '../pack/pack-id.ts';
 import type { RepositoryParts } from '../repository-parts.ts';
 import { markPacks } from './mark.ts';
-import { planCompaction, scatteredPacks } from './plan.ts';
+import { findScattered, planCompaction } from './plan.ts';
 import { reclaimMark, type Reclaimed } from './reclaim.ts';
 
 export type CompactOptions = {
@@ -46,15 +46,15 @@ export async function compactRepository(
   if (parts.keeper.isIncomplete) throw cannotCount();
   const total = new Totals();
   await deleteDoomed(parts);
-  const scattered = await scatteredPacks(parts);
+  const scattered = await findScattered(parts);
   let budgetBytes = options.budgetBytes ?? BUDGET_BYTES;
   const passed = new Set<string>();
   for (;;) {
     throwIfCancelled(options.signal);
-    await reclaimReady(parts, options, { total, inDiskOrder: scattered.size > 0 });
+    await reclaimReady(parts, options, { total, inDiskOrder: scattered.points });
     const plan = planCompaction(parts, {
       budgetBytes: Math.min(budgetBytes, ROUND_BYTES),
-      scattered,
+      scattered: scattered.packs,
     }).filter((pack) => !passed.has(pack.id));
     if (plan.length === 0) break;
     for (const pack of plan) passed.add(pack.id);
@@ -73,7 +73,7 @@ export async function compactRepository(
 async function reclaimReady(
   parts: RepositoryParts,
   options: CompactOptions,
-  run: { readonly total: Totals; readonly inDiskOrder: boolean },
+  run: { readonly total: Totals; readonly inDiskOrder: readonly string[] },
 ): Promise<void> {
   for (const [mark, { waitsFor }] of [...parts.history.state.marks]) {
     if (waitsFor.length > 0) continue;

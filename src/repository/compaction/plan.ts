@@ -84,29 +84,49 @@ export type Amplification = {
   readonly packs: ReadonlyMap<number, { readonly readBytes: number; readonly neededBytes: number }>;
 };
 
-/** How many bytes restoring the point reads for each that it needs (promise 7). */
+/** Above so many blocks only a sample of the frames is looked at: about 50 MB of memory. */
+const SAMPLED_BLOCKS = 4_000_000;
+
+/**
+ * How many bytes restoring the point reads for each that it needs (promise 7). Frames are read once,
+ * blocks that stand in several places are needed once.
+ */
 export async function readAmplification(
   parts: RepositoryParts,
   point: KnownPoint,
 ): Promise<Amplification> {
-  const needed = new Map<number, Map<number, number>>();
+  const { blockSize } = parts.keyring;
+  const blocks = point.disks.reduce((sum, disk) => sum + disk.sizeBytes / blockSize, 0);
+  const oneIn = Math.ceil(blocks / SAMPLED_BLOCKS);
+  const needed = new Map<number, Map<number, NeededFrame>>();
   await eachBlockOf(parts, point, (id) => {
     const place = parts.keeper.countingPlace(id);
-    if (place === undefined) return;
-    const frames = needed.get(place.pack) ?? new Map<number, number>();
+    if (place === undefined || (place.pack * 31 + place.frame) % oneIn !== 0) return;
+    const frames = needed.get(place.pack) ?? new Map<number, NeededFrame>();
     needed.set(place.pack, frames);
-    frames.set(place.frame, (frames.get(place.frame) ?? 0) + place.share);
+    const frame = frames.get(place.frame) ?? { slots: new Set(), bytes: 0 };
+    frames.set(place.frame, frame);
+    if (!frame.slots.has(place.slot)) frame.bytes += place.share;
+    frame.slots.add(place.slot);
   });
+  return amplificationOf(parts, needed);
+}
+
+type NeededFrame = { readonly slots: Set<number>; bytes: number };
+
+async function amplificationOf(
+  parts: RepositoryParts,
+  needed: ReadonlyMap<number, ReadonlyMap<number, NeededFrame>>,
+): Promise<Amplification> {
   const packs = new Map<number, { readBytes: number; neededBytes: number }>();
   let [readBytes, neededBytes] = [0, 0];
   for (const [pack, frames] of needed) {
-    const table = await parts.keeper.reader.footers.table({
-      packId: Buffer.from(parts.keeper.packs.idOf(pack)!, 'hex'),
-    });
+    const packId = Buffer.from(parts.keeper.packs.idOf(pack)!, 'hex');
+    const table = await parts.keeper.reader.footers.table({ packId });
     const sums = { readBytes: 0, neededBytes: 0 };
-    for (const [frame, share] of frames) {
+    for (const [frame, { bytes }] of frames) {
       sums.readBytes += table.sealedLengths[frame]!;
-      sums.neededBytes += share;
+      sums.neededBytes += bytes;
     }
     packs.set(pack, sums);
     readBytes += sums.readBytes;
@@ -135,15 +155,30 @@ export async function eachBlockOf(
   }
 }
 
-/** Packs whose rewriting brings the newest points' amplification back below the limit. */
-export async function scatteredPacks(parts: RepositoryParts): Promise<Set<number>> {
-  const scattered = new Set<number>();
-  for (const point of newestPoints(parts)) {
-    const { factor, packs } = await readAmplification(parts, point);
-    if (factor <= MAX_READ_AMPLIFICATION) continue;
-    for (const [number, { readBytes, neededBytes }] of packs) {
-      if (readBytes > MAX_READ_AMPLIFICATION * neededBytes) scattered.add(number);
+export type Scattered = {
+  /** Packs whose rewriting brings the newest points' amplification back below the limit. */
+  readonly packs: ReadonlySet<number>;
+  /** Points to store in disk order, those that need least first: they gain most. */
+  readonly points: readonly string[];
+};
+
+/** The newest points above the limit of read amplification, and the packs that make them so. */
+export async function findScattered(parts: RepositoryParts): Promise<Scattered> {
+  const packs = new Set<number>();
+  const points: { readonly point: string; readonly neededBytes: number }[] = [];
+  for (const { point, number: committed } of newestPoints(parts)) {
+    const found = await readAmplification(parts, parts.history.state.points.get(point)!);
+    if (found.factor <= MAX_READ_AMPLIFICATION) continue;
+    let total = 0;
+    for (const [number, { readBytes, neededBytes }] of found.packs) {
+      total += neededBytes;
+      // A pack younger than the point was laid out by compaction with the point in view.
+      const pack = parts.history.state.packs.get(parts.keeper.packs.idOf(number) ?? '');
+      const isYounger = pack === undefined || pack.number > committed;
+      if (!isYounger && readBytes > MAX_READ_AMPLIFICATION * neededBytes) packs.add(number);
     }
+    points.push({ point, neededBytes: total });
   }
-  return scattered;
+  points.sort((a, b) => a.neededBytes - b.neededBytes);
+  return { packs, points: points.map(({ point }) => point) };
 }

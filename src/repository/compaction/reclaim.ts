@@ -8,7 +8,7 @@
  *
  * A copy is kept if it is its id's counting copy and the id has placements now or had them at the mark
  * (a session that began since may have relied on it). Wholly kept frames are sealed anew without
- * decompressing. Blocks of the newest points go first, in disk order, where locality is the reason.
+ * decompressing. Blocks of points that are scattered go first, in disk order.
  */
 import { isHoldfastError, throwIfCancelled, type Progress } from '#base';
 import { decodeMark } from '../counting/marked-slots.ts';
@@ -19,13 +19,13 @@ import { packName } from '../pack/pack-id.ts';
 import type { RepositoryParts } from '../repository-parts.ts';
 import { BlockWriter } from '../writing/block-writer.ts';
 import { ClaimTable } from '../writing/claims.ts';
-import { eachBlockOf, newestPoints } from './plan.ts';
+import { eachBlockOf } from './plan.ts';
 
 export type ReclaimOptions = {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
-  /** Store the newest points' blocks in the order of their disks. */
-  readonly inDiskOrder: boolean;
+  /** Points whose blocks are stored in the order of their disks, one point after the other. */
+  readonly inDiskOrder: readonly string[];
 };
 
 export type Reclaimed = {
@@ -145,7 +145,7 @@ class Move {
   }
 
   async run(): Promise<void> {
-    if (this.#options.inDiskOrder) await this.#moveNewest();
+    for (const point of this.#options.inDiskOrder) await this.#moveInDiskOrder(point);
     const totalBytes = this.#packs.reduce((sum, { footer }) => sum + footer.sizeBytes, 0);
     let doneBytes = 0;
     for (const pack of this.#packs) {
@@ -166,18 +166,19 @@ class Move {
     );
   }
 
-  /** Stores the blocks that newest points have in these packs, in the order of their disks. */
-  async #moveNewest(): Promise<void> {
-    const numbers = new Map(this.#packs.map((pack) => [pack.number, pack]));
-    for (const point of newestPoints(this.#parts)) {
-      await eachBlockOf(this.#parts, point, async (id) => {
-        const place = this.#parts.keeper.countingPlace(id);
-        if (place === undefined || !numbers.has(place.pack)) return;
-        const kept = Buffer.from(id);
-        const content = await this.#parts.keeper.reader.read(kept);
-        if (this.#moved.claim(kept)) await this.#store('data', content, kept);
-      });
-    }
+  /** Stores the blocks that the point has in these packs, in the order of its disks. */
+  async #moveInDiskOrder(id: string): Promise<void> {
+    const point = this.#parts.history.state.points.get(id);
+    if (point === undefined) return;
+    const numbers = new Set(this.#packs.map((pack) => pack.number));
+    await eachBlockOf(this.#parts, point, async (block) => {
+      const place = this.#parts.keeper.countingPlace(block);
+      if (place === undefined || !numbers.has(place.pack)) return;
+      const kept = Buffer.from(block);
+      if (this.#moved.has(kept)) return;
+      const content = await this.#parts.keeper.reader.read(kept);
+      if (this.#moved.claim(kept)) await this.#store('data', content, kept);
+    });
   }
 
   async #movePack(pack: MarkedPackState): Promise<void> {

@@ -31,8 +31,8 @@ export type OpenedIndex = {
 export async function openIndex(dir: string, access: IndexAccess): Promise<OpenedIndex> {
   try {
     const opened = await openExisting(dir, access);
-    if (opened !== undefined) return { ...opened, rebuilt: undefined };
-    return { ...(await rebuildIndex(dir, access)), rebuilt: 'it belongs to another history' };
+    if (typeof opened !== 'string') return { ...opened, rebuilt: undefined };
+    return { ...(await rebuildIndex(dir, access)), rebuilt: opened };
   } catch (error) {
     if (!isHoldfastError(error, 'IndexDamaged')) throw error;
     const reason = error.details['reason'] === 'absent' ? 'there was none' : error.message;
@@ -42,13 +42,20 @@ export async function openIndex(dir: string, access: IndexAccess): Promise<Opene
 
 type Opened = { readonly history: History; readonly keeper: IndexKeeper };
 
-async function openExisting(dir: string, access: IndexAccess): Promise<Opened | undefined> {
+/** @returns why it cannot be used, if it can be read but is not of this log. */
+async function openExisting(dir: string, access: IndexAccess): Promise<Opened | string> {
   const position = await positionOf(dir);
-  if (position.number < 0) return undefined;
+  if (position.number < 0) return 'it was never finished';
   const history = await History.open(access, { upTo: position.number });
   await history.catchUp({ upTo: position.number });
   const { state } = history;
-  if (state.number !== position.number || state.hash !== position.hash) return undefined;
+  if (state.number < position.number) {
+    return (
+      `the log ends with entry ${state.number}, but this index has seen entry ${position.number}: ` +
+      'the repository was put back to an older state, and what came after it is lost'
+    );
+  }
+  if (state.hash !== position.hash) return 'it belongs to another history of the repository';
   const keeper = await IndexKeeper.open(dir, keeperOptions(access, history));
   try {
     history.listen((entry, effects) => keeper.apply(entry, effects, { isStrict: true }));

@@ -21,6 +21,8 @@ export type RepositoryStatistics = {
   readonly packs: number;
   readonly blockSize: number;
   readonly logEntries: number;
+  /** Hex SHA-256 of the newest log entry: who remembers it sees a repository put back to an older state. */
+  readonly logHash: string;
   readonly damagedFrames: number;
   readonly openSessions: number;
   readonly pins: number;
@@ -52,6 +54,7 @@ export function repositoryStatistics(parts: RepositoryParts): RepositoryStatisti
     packs: state.packs.size,
     blockSize: parts.keyring.blockSize,
     logEntries: state.number + 1,
+    logHash: state.hash,
     damagedFrames: [...state.damage.values()].reduce((sum, frames) => sum + frames.size, 0),
     openSessions: state.sessions.size,
     pins: state.pins.size,
