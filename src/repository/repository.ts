@@ -168,7 +168,9 @@ async function becomeOwner(history: History, options: OpenOptions): Promise<numb
 
 async function doDuties(repository: Repository, options: OpenOptions): Promise<void> {
   const { parts, state } = repository;
-  for (const session of [...state.sessions.values()]) await adoptSession(parts, session);
+  for (const session of Array.from(state.sessions.values())) await adoptSession(parts, session);
+  // No session is open now, so nobody who owns the repository is writing.
+  await parts.store.discardUnfinished('');
   await endDeadPins(parts, (pin) => isReaderAlive(options.place, pin));
   await removeDeadReaders(options.place);
   await deleteDoomed(parts);

@@ -185,7 +185,7 @@ export class RandomHistory {
   }
 
   async #reclaim(): Promise<void> {
-    for (const [mark, { waitsFor }] of [...this.#repository.state.marks]) {
+    for (const [mark, { waitsFor }] of Array.from(this.#repository.state.marks)) {
       if (waitsFor.length > 0) continue;
       const inDiskOrder = this.#random(2) === 0 ? this.#visible().slice(0, 2) : [];
       await reclaimMark(this.#repository.parts, mark, { inDiskOrder });

@@ -75,7 +75,7 @@ async function reclaimReady(
   options: CompactOptions,
   run: { readonly total: Totals; readonly inDiskOrder: readonly string[] },
 ): Promise<void> {
-  for (const [mark, { waitsFor }] of [...parts.history.state.marks]) {
+  for (const [mark, { waitsFor }] of Array.from(parts.history.state.marks)) {
     if (waitsFor.length > 0) continue;
     run.total.add(await reclaimMark(parts, mark, { ...options, inDiskOrder: run.inDiskOrder }));
   }

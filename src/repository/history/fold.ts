@@ -57,60 +57,64 @@ export function fold(state: RepositoryState, entry: LogEntry, hash: string): Eff
   if (entry.number !== state.number + 1) throw damaged(entry, `follows ${state.number}`);
   const epoch = entry.type === 'owner' ? state.epoch + 1 : state.epoch;
   if (entry.epoch !== epoch) throw damaged(entry, `has epoch ${entry.epoch}, not ${epoch}`);
-  const effects = effectsOf(state, entry);
+  const apply = APPLY[entry.type] as (state: RepositoryState, entry: LogEntry) => Effect[];
+  const effects = apply(state, entry);
   state.number = entry.number;
   state.hash = hash;
   state.timeMs = entry.timeMs;
   return effects;
 }
 
-function effectsOf(state: RepositoryState, entry: LogEntry): Effect[] {
-  switch (entry.type) {
-    case 'repository-created':
-      state.repository = entry.repository;
-      state.blockSize = entry.blockSize;
-      return [];
-    case 'owner':
-      state.epoch = entry.epoch;
-      state.owner = {
-        host: entry.host,
-        pid: entry.pid,
-        command: entry.command,
-        timeMs: entry.timeMs,
-      };
-      return [];
-    case 'session-begun':
-    case 'packs-sealed':
-    case 'point-committed':
-    case 'session-ended':
-      return sessionEffects(state, entry);
-    case 'point-expired':
-      return expire(state, entry);
-    case 'pinned':
-      state.pins.set(entry.pin, {
-        pin: entry.pin,
-        points: entry.points,
-        reader: entry.reader,
-        timeMs: entry.timeMs,
-      });
-      return [];
-    case 'unpinned':
-      state.pins.delete(entry.pin);
-      return releaseKept(state);
-    case 'mark':
-    case 'doomed':
-    case 'deleted':
-      return reclaimEffects(state, entry);
-    case 'damage':
-      return damage(state, entry);
-    case 'key-slot':
-      if (entry.action === 'added') state.keySlots.set(entry.slot, entry.label);
-      else state.keySlots.delete(entry.slot);
-      return [];
-    case 'document':
-      state.documents.set(entry.document, { revision: entry.revision, hash: entry.hash });
-      return [];
+type Apply<T extends LogEntry['type']> = (state: RepositoryState, entry: Entry<T>) => Effect[];
+
+const APPLY: { readonly [T in LogEntry['type']]: Apply<T> } = {
+  'repository-created': noteFacts,
+  owner: noteFacts,
+  'key-slot': noteFacts,
+  document: noteFacts,
+  'session-begun': sessionEffects,
+  'packs-sealed': sessionEffects,
+  'point-committed': sessionEffects,
+  'session-ended': sessionEffects,
+  'point-expired': expire,
+  pinned: pinEffects,
+  unpinned: pinEffects,
+  mark: reclaimEffects,
+  doomed: reclaimEffects,
+  deleted: reclaimEffects,
+  damage,
+};
+
+/** Entries without an effect on the index. */
+function noteFacts(
+  state: RepositoryState,
+  entry: Entry<'repository-created' | 'owner' | 'key-slot' | 'document'>,
+): Effect[] {
+  if (entry.type === 'repository-created') {
+    state.repository = entry.repository;
+    state.blockSize = entry.blockSize;
+  } else if (entry.type === 'owner') {
+    const { host, pid, command, timeMs } = entry;
+    state.epoch = entry.epoch;
+    state.owner = { host, pid, command, timeMs };
+  } else if (entry.type === 'document') {
+    state.documents.set(entry.document, { revision: entry.revision, hash: entry.hash });
+  } else if (entry.action === 'added') {
+    state.keySlots.set(entry.slot, entry.label);
+  } else {
+    state.keySlots.delete(entry.slot);
   }
+  return [];
+}
+
+function pinEffects(state: RepositoryState, entry: Entry<'pinned' | 'unpinned'>): Effect[] {
+  if (entry.type === 'unpinned') {
+    state.pins.delete(entry.pin);
+    return releaseKept(state);
+  }
+  const { pin, points, reader, timeMs } = entry;
+  state.pins.set(pin, { pin, points, reader, timeMs });
+  return [];
 }
 
 function sessionEffects(

@@ -52,7 +52,9 @@ export function buildLevels(
   disk: TestDisk,
   levels = LEVELS,
 ): Map<number, Buffer> {
-  let ids: Map<number, Buffer> = new Map([...disk].map(([block, id]) => [block, Buffer.from(id, 'hex')]));
+  let ids: Map<number, Buffer> = new Map(
+    [...disk].map(([block, id]) => [block, Buffer.from(id, 'hex')]),
+  );
   for (let level = 0; level < levels; level++) {
     const above = new Map<number, Buffer>();
     for (const [number, id] of ids) {

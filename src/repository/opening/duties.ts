@@ -64,7 +64,7 @@ export async function endDeadPins(
   parts: RepositoryParts,
   isReaderAlive: (pin: string) => boolean,
 ): Promise<void> {
-  for (const { pin } of [...parts.history.state.pins.values()]) {
+  for (const { pin } of Array.from(parts.history.state.pins.values())) {
     if (isReaderAlive(pin)) continue;
     await parts.append((state) => (state.pins.has(pin) ? { type: 'unpinned', pin } : undefined));
   }

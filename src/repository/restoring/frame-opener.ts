@@ -5,7 +5,13 @@
 import { HoldfastError, isHoldfastError } from '#base';
 import type { ObjectStore } from '#storage';
 import { Keyring, type KeyringData } from '../keys/keyring.ts';
-import { checkSlot, openFrame, readSealedRun } from '../pack/frame-reader.ts';
+import {
+  checkSlot,
+  checkSlots,
+  openFrame,
+  readFrame,
+  readSealedRun,
+} from '../pack/frame-reader.ts';
 import { FooterCache } from '../pack/pack-caches.ts';
 import { at, type FrameTable } from '../pack/pack-footer.ts';
 
@@ -24,6 +30,7 @@ export type OpenedFrame = {
 type FrameRun = { readonly firstFrame: number; readonly wanted: readonly number[] };
 
 const FOOTER_CACHE_BYTES = 16 * 1024 * 1024;
+const ID_BYTES = 16;
 const REQUEST_BYTES = 2 * 1024 * 1024;
 /** Frames not wanted are read along rather than asking twice, up to this. */
 const GAP_BYTES = 128 * 1024;
@@ -87,6 +94,24 @@ export class FrameOpener {
       throw new HoldfastError('ObjectDamaged', `${table.name}: frame ${frame} has no slot ${slot}`);
     }
     return checkSlot({ keys: this.#keyring, footer: table, frame, slot, raw, id });
+  }
+
+  /**
+   * Opens one frame and checks all of its slots.
+   *
+   * @returns its content and the ids of its slots, 16 bytes each, in order.
+   * @throws {HoldfastError} `ObjectDamaged`, `ObjectNotFound`.
+   */
+  async whole(
+    packId: Buffer,
+    frame: number,
+  ): Promise<{ readonly raw: Buffer; readonly ids: Buffer }> {
+    const keys = this.#keyring;
+    const footer = await this.#footers.footer({ packId });
+    const raw = await readFrame({ store: this.#store, keys, footer, frame });
+    checkSlots({ keys, footer, frame, raw });
+    const start = at(footer.firstSlots, frame) * ID_BYTES;
+    return { raw, ids: footer.ids.subarray(start, at(footer.firstSlots, frame + 1) * ID_BYTES) };
   }
 
   /** Never rejects for what is damaged or gone, so that a run read ahead is not left unhandled. */

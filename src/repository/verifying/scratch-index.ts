@@ -66,33 +66,50 @@ type Compared = Pick<
   'missing' | 'missingCount' | 'recordCount' | 'indexAgrees' | 'firstDifference'
 >;
 
-/** Walks both indexes in id order. */
 async function compare(kept: IndexKeeper, made: IndexKeeper): Promise<Compared> {
   const missing: string[] = [];
   let [missingCount, recordCount] = [0, 0];
   let firstDifference: string | undefined;
-  const left = describedEntries(kept);
-  const right = describedEntries(made);
-  let a = await left.next();
-  let b = await right.next();
-  while (a.done !== true || b.done !== true) {
-    const order = compareIds(a.value?.id, b.value?.id);
-    if (order !== 0 || a.value?.text !== b.value?.text) {
-      firstDifference ??= (order <= 0 ? a.value : b.value)?.id;
-    }
-    if (order >= 0 && b.value !== undefined) {
-      recordCount += 1;
-      if (b.value.isMissing) {
-        missingCount += 1;
-        if (missing.length < MISSING_SHOWN) missing.push(b.value.id);
-      }
-    }
-    if (order <= 0) a = await left.next();
-    if (order >= 0) b = await right.next();
+  for await (const { id, left, right } of sideBySide(
+    describedEntries(kept),
+    describedEntries(made),
+  )) {
+    if (left?.text !== right?.text) firstDifference ??= id;
+    if (right === undefined) continue;
+    recordCount += 1;
+    if (!right.isMissing) continue;
+    missingCount += 1;
+    if (missing.length < MISSING_SHOWN) missing.push(id);
   }
   firstDifference ??= differingFigures(kept, made);
   const indexAgrees = firstDifference === undefined;
   return { missing, missingCount, recordCount, indexAgrees, firstDifference };
+}
+
+type Pair = {
+  readonly id: string;
+  readonly left: Described | undefined;
+  readonly right: Described | undefined;
+};
+
+/** Walks two sequences in id order; what only one has, stands alone. */
+async function* sideBySide(
+  one: AsyncGenerator<Described, undefined>,
+  other: AsyncGenerator<Described, undefined>,
+): AsyncGenerator<Pair> {
+  let left = (await one.next()).value;
+  let right = (await other.next()).value;
+  while (left !== undefined || right !== undefined) {
+    const order = compareIds(left?.id, right?.id);
+    const pair = {
+      id: (order <= 0 ? left : right)!.id,
+      left: order <= 0 ? left : undefined,
+      right: order >= 0 ? right : undefined,
+    };
+    yield pair;
+    if (pair.left !== undefined) left = (await one.next()).value;
+    if (pair.right !== undefined) right = (await other.next()).value;
+  }
 }
 
 /** The first pack whose live bytes, or point whose owned blocks, the indexes give differently. */

@@ -126,7 +126,7 @@ async function checkLog(parts: RepositoryParts): Promise<Damage[]> {
 
 async function checkManifests(parts: RepositoryParts): Promise<Damage[]> {
   const damage: Damage[] = [];
-  for (const point of [...parts.history.state.points.values()]) {
+  for (const point of Array.from(parts.history.state.points.values())) {
     if (!point.visible) continue;
     try {
       await readManifest(parts, point);
@@ -153,7 +153,7 @@ async function checkDocuments(parts: RepositoryParts): Promise<Damage[]> {
 
 async function checkPacks(parts: RepositoryParts): Promise<DamagedCopy[]> {
   const damaged: DamagedCopy[] = [];
-  for (const [pack] of [...parts.history.state.packs]) {
+  for (const [pack] of Array.from(parts.history.state.packs)) {
     try {
       await checkPackEnds(parts.store, await parts.keeper.footer(pack));
     } catch (error) {

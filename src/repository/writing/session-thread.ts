@@ -116,7 +116,7 @@ export class SessionThread {
 
   /** From now on looks things up in a newer view. */
   async renew(view: IndexViewData): Promise<void> {
-    await this.#index.close();
+    this.#index.close();
     this.#index = IndexReader.open(view.snapshot);
     this.#rules = CopyRules.from(view.rules);
   }
@@ -124,6 +124,6 @@ export class SessionThread {
   /** Drops what is unsealed and releases the view. */
   async close(): Promise<void> {
     await this.#writer.abandon();
-    await this.#index.close();
+    this.#index.close();
   }
 }
