@@ -3,6 +3,7 @@
  * Marks that still wait for a session are left for the next run.
  */
 import { HoldfastError, throwIfCancelled, type Progress } from '#base';
+import type { ObjectStore } from '#storage';
 import { deleteDoomed } from '../opening/duties.ts';
 import { parsePackName } from '../pack/pack-id.ts';
 import type { RepositoryParts } from '../repository-parts.ts';
@@ -29,6 +30,7 @@ export type CompactResult = {
   readonly orphansDeleted: number;
 };
 
+const KEPT_CHECKPOINTS = 4;
 const BUDGET_BYTES = 16 * 1024 ** 3;
 /** One round's live bytes: bounds what a crash makes us move again. */
 const ROUND_BYTES = 1024 ** 3;
@@ -66,6 +68,7 @@ export async function compactRepository(
     if (mark === undefined) break;
   }
   const orphansDeleted = await deleteOrphans(parts);
+  await deleteOldCheckpoints(parts.store);
   const waitsFor = [...parts.history.state.marks.values()].flatMap((mark) => mark.waitsFor);
   return { ...total.sums, waitsFor: [...new Set(waitsFor)], orphansDeleted };
 }
@@ -106,6 +109,13 @@ async function deleteOrphans(parts: RepositoryParts): Promise<number> {
   });
   for (const name of orphans) await parts.store.delete(name);
   return orphans.length;
+}
+
+/** Any checkpoint may be lost, so the newest few are enough. */
+async function deleteOldCheckpoints(store: ObjectStore): Promise<void> {
+  const names: string[] = [];
+  for await (const { name } of store.list('checkpoint/')) names.push(name);
+  for (const name of names.sort().slice(0, -KEPT_CHECKPOINTS)) await store.delete(name);
 }
 
 class Totals {
