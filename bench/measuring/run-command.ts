@@ -1,0 +1,84 @@
+/**
+ * Runs a program from its start to its exit and says what it took: wall time, CPU time of it and its
+ * children, and the most private memory it held. Programs that run on (servers) are started apart.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+
+export type Command = {
+  readonly args: readonly string[];
+  /** Variables beside those of this process. */
+  readonly variables?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+};
+
+export type Measured = {
+  readonly seconds: number;
+  /** User and system, of the program and all that it waited for. */
+  readonly cpuSeconds: number;
+  /** Anonymous memory of the program itself, sampled: mapped files and children are not in it. */
+  readonly peakPrivateBytes: number;
+  readonly stdout: string;
+};
+
+const SAMPLE_MS = 100;
+const TICKS_PER_SECOND = 100;
+
+/** @throws {Error} with what the program said if it fails. */
+export async function runCommand(command: Command): Promise<Measured> {
+  const cpuBefore = childrenCpuSeconds();
+  const start = performance.now();
+  const { child, peak } = startCommand(command);
+  let [stdout, stderr] = ['', ''];
+  child.stdout!.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  let end = 0;
+  child.once('exit', () => (end = performance.now()));
+  const code = await new Promise<number | null>((settle, reject) => {
+    child.once('error', reject);
+    child.once('close', settle);
+  });
+  if (code !== 0) throw new Error(`${command.args.join(' ')}: exit ${code}: ${stderr.trim()}`);
+  return {
+    seconds: (end - start) / 1000,
+    cpuSeconds: childrenCpuSeconds() - cpuBefore,
+    peakPrivateBytes: peak(),
+    stdout,
+  };
+}
+
+/** Starts a program whose end the caller waits for; `peak` is the private memory seen so far. */
+export function startCommand({ args, variables = {}, cwd }: Command): {
+  readonly child: ChildProcess;
+  readonly peak: () => number;
+} {
+  const assignments = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
+  // `env` becomes the program: the process id stays.
+  const child = spawn('env', [...assignments, ...args], {
+    ...(cwd === undefined ? {} : { cwd }),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let peakBytes = 0;
+  const timer = setInterval(() => {
+    peakBytes = Math.max(peakBytes, privateBytes(child.pid));
+  }, SAMPLE_MS);
+  child.once('exit', () => clearInterval(timer));
+  child.once('error', () => clearInterval(timer));
+  return { child, peak: () => peakBytes };
+}
+
+function privateBytes(pid: number | undefined): number {
+  try {
+    const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+    return Number(/^Anonymous:\s+(\d+)/m.exec(rollup)?.[1] ?? 0) * 1024;
+  } catch {
+    return 0; // It has just ended.
+  }
+}
+
+function childrenCpuSeconds(): number {
+  const fields = readFileSync('/proc/self/stat', 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  return (Number(fields[13]) + Number(fields[14])) / TICKS_PER_SECOND;
+}
