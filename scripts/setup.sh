@@ -1,39 +1,79 @@
 #!/bin/sh
 # Installs what Holdfast needs on Debian 12: Node 24 and libraries from npm, tools from Debian.
-# Run by `npm start` and `npm test`; does nothing where all is there. Says what it does.
+#
+#     setup.sh [test | bench]      what running, testing or measuring needs
+#
+# Run by `npm start`, `npm test` and `npm run bench`; does nothing where all is there. Says what it does.
+# Needs sh and the npm that runs it, nothing newer: no line here may use a Node but the one it installs.
 set -eu
 cd "$(dirname "$0")/.."
 
+stop() {
+  echo "setup: $*" >&2
+  exit 1
+}
+
+# --- npm: exactly package-lock.json, which brings Node 24 ------------------------------------------------
 stamp=node_modules/.holdfast-lock
-if ! cmp -s package-lock.json "$stamp" 2>/dev/null; then
+node=node_modules/.bin/node
+if [ ! -x "$node" ] || ! cmp -s package-lock.json "$stamp"; then
   echo "setup: installing the npm packages of package-lock.json"
-  npm ci --no-audit --no-fund --loglevel=error
+  [ "$(uname -m)" = x86_64 ] || stop "the bundled Node is for x86_64 only, this is $(uname -m)"
+  # `npm run` has put node_modules/.bin first in PATH: npm must not run on a Node that it is about to delete.
+  outside=$(printf '%s\n' "$PATH" | tr ':' '\n' | grep -v '/node_modules/\.bin$' | paste -sd: -)
+  PATH=$outside command -v npm >/dev/null || stop "npm is missing: apt-get install npm"
+  PATH=$outside npm ci --no-audit --no-fund --loglevel=error || stop "npm ci failed, see above"
+  [ -x "$node" ] || stop "npm ci ran, but $node is missing"
   cp package-lock.json "$stamp"
 fi
-major=$(node_modules/.bin/node -p 'process.versions.node.split(".")[0]')
-[ "$major" -ge 24 ] || { echo "setup: node_modules/.bin/node is Node $major, needs 24" >&2; exit 1; }
+major=$("$node" -p 'process.versions.node.split(".")[0]') || stop "$node does not run"
+[ "$major" -ge 24 ] || stop "$node is Node $major, Holdfast needs 24"
 
-# command:package pairs; a package is installed where its command is missing.
-wanted="qemu-img:qemu-utils qemu-nbd:qemu-utils mke2fs:e2fsprogs"
-if [ "${1:-}" = test ]; then
-  wanted="$wanted nbdcopy:libnbd-bin nbdkit:nbdkit python3:python3"
-fi
-if [ "${1:-}" = bench ]; then
-  wanted="$wanted nbdcopy:libnbd-bin restic:restic borg:borgbackup python3:python3"
-fi
+# --- Debian: command:package pairs; a package is installed where its command is missing ----------------
+wanted="qemu-img:qemu-utils qemu-nbd:qemu-utils mke2fs:e2fsprogs debugfs:e2fsprogs e2fsck:e2fsprogs"
+case "${1:-}" in
+  '') ;;
+  test)
+    wanted="$wanted qemu-io:qemu-utils nbdcopy:libnbd-bin nbdinfo:libnbd-bin nbdkit:nbdkit python3:python3"
+    wanted="$wanted script:bsdutils setpriv:util-linux"
+    ;;
+  bench) wanted="$wanted nbdcopy:libnbd-bin restic:restic borg:borgbackup python3:python3" ;;
+  *) stop "unknown: $1 (test or bench)" ;;
+esac
+
+has() {
+  PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null 2>&1
+}
+
 missing=
 for pair in $wanted; do
-  PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
+  has "${pair%%:*}" || missing="$missing ${pair#*:}"
 done
-if [ -n "$missing" ]; then
-  missing=$(printf '%s\n' $missing | sort -u | tr '\n' ' ')
-  sudo=
-  [ "$(id -u)" = 0 ] || sudo=sudo
-  echo "setup: installing Debian packages: $missing"
-  $sudo apt-get -o DPkg::Lock::Timeout=300 update -qq
-  # shellcheck disable=SC2086
-  DEBIAN_FRONTEND=noninteractive $sudo apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends $missing >/dev/null
-  for pair in $wanted; do
-    PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%:*}" >/dev/null 2>&1 || { echo "setup: ${pair%%:*} is still missing after installing ${pair#*:}" >&2; exit 1; }
-  done
+[ -n "$missing" ] || exit 0
+
+missing=$(printf '%s\n' $missing | sort -u | paste -sd' ' -)
+has apt-get || stop "install these packages, then run again: $missing"
+sudo=
+if [ "$(id -u)" != 0 ]; then
+  has sudo || stop "as root, then run again: apt-get install $missing"
+  sudo=sudo
 fi
+
+# Another apt may hold its locks (update does not wait by itself), or the network may hiccup.
+apt() {
+  tries=0
+  until $sudo env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq "$@" >/dev/null; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 6 ] || stop "apt-get $1 failed six times, see above"
+    echo "setup: apt-get $1 failed, trying again in 10 s" >&2
+    sleep 10
+  done
+}
+
+echo "setup: installing Debian packages: $missing"
+apt update
+# shellcheck disable=SC2086
+apt install -y --no-install-recommends $missing
+for pair in $wanted; do
+  has "${pair%%:*}" || stop "${pair%%:*} is still missing after installing ${pair#*:}"
+done

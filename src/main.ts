@@ -3,9 +3,11 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { enableCompileCache } from 'node:module';
 import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Surroundings } from '#cli';
 
-enableCompileCache();
+// As bin/holdfast, for whoever starts this file directly.
+enableCompileCache(join(import.meta.dirname, '../node_modules/.cache/holdfast'));
 
 // After the cache is on, so that it serves these too.
 const [{ realClock }, { runCli }] = await Promise.all([import('#base'), import('#cli')]);

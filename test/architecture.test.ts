@@ -1,25 +1,12 @@
 /**
  * The architecture, as a test: which room may import which, and only through its front door
- * (`#room`, its index.ts). docs/ARCHITECTURE.md shows the same table.
+ * (`#room`, its index.ts). The table is in rooms.ts.
  */
 import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { test } from 'node:test';
-
-/** Each room with the rooms it may import; lowest first. */
-const ROOMS: Readonly<Record<string, readonly string[]>> = {
-  base: [],
-  disk: ['base'],
-  storage: ['base'],
-  repository: ['base', 'storage'],
-  hypervisor: ['base', 'disk'],
-  keyvault: ['base'],
-  backup: ['base', 'disk', 'storage', 'repository', 'hypervisor', 'keyvault'],
-  service: ['base', 'backup', 'keyvault'],
-  api: ['base', 'service'],
-  cli: ['base', 'backup', 'api'],
-};
+import { ROOMS } from './rooms.ts';
 
 /** The specifiers of all imports and re-exports of a source text: static, dynamic, and worker files. */
 function importsOf(source: string): string[] {

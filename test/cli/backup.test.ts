@@ -151,7 +151,12 @@ describe('points, show and stats', () => {
     const [{ id }] = points as [Points['points'][number]];
     for (const text of [id, id.slice(0, 12), 'latest']) {
       const shown = await json<{ id: string; disks: unknown[] }>([
-        ...['repo', 'show', repo, text, '--item', 'db'],
+        'repo',
+        'show',
+        repo,
+        text,
+        '--item',
+        'db',
       ]);
       assert.deepEqual([shown.id, shown.disks.length], [id, 2]);
     }
@@ -258,7 +263,13 @@ describe('disks that cannot be backed up', () => {
 
 describe('repositories that cannot take a backup', () => {
   const into = (place: string): string[] => [
-    ...['repo', 'backup', place, '--item', 'x', '--disk', `vda=${at('disk.raw')}`],
+    'repo',
+    'backup',
+    place,
+    '--item',
+    'x',
+    '--disk',
+    `vda=${at('disk.raw')}`,
   ];
 
   test('one that is not there, an empty folder and a bucket are named', async () => {

@@ -29,7 +29,11 @@ describe('init', () => {
 
   test('takes sizes as people write them', async () => {
     const made = await json<{ blockSize: number }>([
-      ...['repo', 'init', at('blocks'), '--block-size', '64K'],
+      'repo',
+      'init',
+      at('blocks'),
+      '--block-size',
+      '64K',
     ]);
     assert.equal(made.blockSize, 65_536);
   });
@@ -141,7 +145,14 @@ describe('key', () => {
   test('a second password opens, is listed with its label, and is removed', async () => {
     const file = passwordFile('second', 'another one\n');
     const added = await json<{ id: string }>([
-      ...['repo', 'key', 'add', repo, '--new-password-file', file, '--label', 'the night shift'],
+      'repo',
+      'key',
+      'add',
+      repo,
+      '--new-password-file',
+      file,
+      '--label',
+      'the night shift',
     ]);
     await succeed(['repo', 'points', repo], { password: 'another one' });
     const { keys } = await json<Keys>(['repo', 'key', 'list', repo]);
@@ -159,7 +170,10 @@ describe('key', () => {
 
   test('a recovery key is shown once and opens in place of the password', async () => {
     const { recoveryKey, id } = await json<{ recoveryKey: string; id: string }>([
-      ...['repo', 'key', 'recovery', repo],
+      'repo',
+      'key',
+      'recovery',
+      repo,
     ]);
     assert.match(recoveryKey, /^HFRK(-[0-9A-Z]{4}){14}$/);
     await succeed(['repo', 'points', repo], { password: recoveryKey });
