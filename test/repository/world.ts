@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FakeClock } from '#base';
@@ -77,6 +77,19 @@ export class World {
     }
     return Buffer.concat(parts).subarray(0, sizeBytes);
   };
+
+  /** The same repository once more, as it is now, index included: what is done to one leaves the other. */
+  clone(): World {
+    const copy = new World(this.#options);
+    for (const [name, bytes] of this.disk.objects) copy.disk.put(name, Buffer.from(bytes));
+    for (const { name, chunks } of this.disk.unfinished) {
+      copy.disk.unfinished.add({ name, chunks: [...chunks] });
+    }
+    cpSync(this.folder, copy.folder, { recursive: true });
+    for (const [point, disks] of this.expected) copy.expected.set(point, disks);
+    copy.#randomCalls = this.#randomCalls;
+    return copy;
+  }
 
   async init(): Promise<void> {
     await initRepository({
