@@ -32,7 +32,7 @@ export { repositoryStatistics, type RepositoryStatistics } from './points/statis
 export { compactRepository, type CompactResult } from './compaction/compact.ts';
 export { verifyRepository, type VerifyResult } from './verifying/verify.ts';
 export { verifyMetadata } from './verifying/scratch-index.ts';
-export { forEachBlock } from './map/map-walk.ts';
+export { differingBlocks, forEachBlock } from './map/map-walk.ts';
 export { markPacks } from './compaction/mark.ts';
 export { reclaimMark } from './compaction/reclaim.ts';
 export { RestorePlan, type RestoreTask } from './restoring/restore-plan.ts';

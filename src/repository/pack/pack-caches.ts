@@ -15,6 +15,8 @@ type WantedPack = Omit<PackRequest, keyof PackSource>;
 /** Map entries, the object and its names, counted generously. */
 const TABLE_OVERHEAD_BYTES = 1024;
 const TABLE_ROW_BYTES = 18;
+/** What a decompressed frame's memory may have beside it. */
+const SPARE_BYTES = 64;
 
 export class FooterCache {
   readonly #source: PackSource;
@@ -81,7 +83,7 @@ function tableBytes({ frameCount }: FrameTable): number {
 
 /** Small buffers are parts of Node's pool, and keeping one keeps all of its 64 KiB. */
 function unpooled(bytes: Buffer): Buffer {
-  if (bytes.buffer.byteLength === bytes.length) return bytes;
+  if (bytes.buffer.byteLength <= bytes.length + SPARE_BYTES) return bytes;
   const copy = Buffer.allocUnsafeSlow(bytes.length);
   bytes.copy(copy);
   return copy;
