@@ -16,6 +16,8 @@ export type Measured = {
   readonly seconds: number;
   /** User and system, of the program and all that it waited for. */
   readonly cpuSeconds: number;
+  /** Cores that everything else on the machine kept busy meanwhile: what disturbed the run. */
+  readonly otherCores: number;
   /** Anonymous memory of the program itself, sampled: mapped files and children are not in it. */
   readonly peakPrivateBytes: number;
   readonly stdout: string;
@@ -26,22 +28,29 @@ const TICKS_PER_SECOND = 100;
 
 /** @throws {Error} with what the program said if it fails. */
 export async function runCommand(command: Command): Promise<Measured> {
-  const cpuBefore = childrenCpuSeconds();
+  const [cpuBefore, busyBefore] = [childrenCpuSeconds(), busyCpuSeconds()];
   const start = performance.now();
   const { child, peak } = startCommand(command);
   let [stdout, stderr] = ['', ''];
   child.stdout!.setEncoding('utf8').on('data', (text: string) => (stdout += text));
   child.stderr!.setEncoding('utf8').on('data', (text: string) => (stderr += text));
   let end = 0;
-  child.once('exit', () => (end = performance.now()));
+  let busyAfter = 0;
+  child.once('exit', () => {
+    end = performance.now();
+    busyAfter = busyCpuSeconds();
+  });
   const code = await new Promise<number | null>((settle, reject) => {
     child.once('error', reject);
     child.once('close', settle);
   });
   if (code !== 0) throw new Error(`${command.args.join(' ')}: exit ${code}: ${stderr.trim()}`);
+  const seconds = (end - start) / 1000;
+  const cpuSeconds = childrenCpuSeconds() - cpuBefore;
   return {
-    seconds: (end - start) / 1000,
-    cpuSeconds: childrenCpuSeconds() - cpuBefore,
+    seconds,
+    cpuSeconds,
+    otherCores: Math.max(0, busyAfter - busyBefore - cpuSeconds) / seconds,
     peakPrivateBytes: peak(),
     stdout,
   };
@@ -81,4 +90,16 @@ function childrenCpuSeconds(): number {
     .replace(/^.*\) /, '')
     .split(' ');
   return (Number(fields[13]) + Number(fields[14])) / TICKS_PER_SECOND;
+}
+
+/** All processes since boot: user, nice, system, interrupts, stolen; not idle and not waiting for a disk. */
+function busyCpuSeconds(): number {
+  const fields = readFileSync('/proc/stat', 'utf8')
+    .split('\n')[0]!
+    .split(/\s+/)
+    .slice(1)
+    .map(Number);
+  const [user, nice, system, , , interrupt, softInterrupt, stolen] = fields as number[];
+  const ticks = [user, nice, system, interrupt, softInterrupt, stolen];
+  return ticks.reduce<number>((sum, value) => sum + (value ?? 0), 0) / TICKS_PER_SECOND;
 }

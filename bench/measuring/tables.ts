@@ -9,12 +9,16 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-/** The runs as one line of a table: median seconds with their range, CPU, memory. */
+/** What `runCells` shows. */
+export const RUN_COLUMNS = ['seconds (range)', 'CPU s', 'others’ cores', 'private MiB'] as const;
+
+/** The runs as cells of a table: median seconds with their range, CPU, what disturbed them, memory. */
 export function runCells(runs: readonly Measured[]): string[] {
   const seconds = runs.map((run) => run.seconds);
   return [
     `${median(seconds).toFixed(2)}${range(seconds)}`,
     median(runs.map((run) => run.cpuSeconds)).toFixed(1),
+    median(runs.map((run) => run.otherCores)).toFixed(2),
     mebibytes(Math.max(...runs.map((run) => run.peakPrivateBytes))),
   ];
 }

@@ -15,7 +15,15 @@ import {
   type OpenRepository,
 } from '../measuring/holdfast.ts';
 import { runCommand, type Measured } from '../measuring/run-command.ts';
-import { mebibytes, median, printNote, printTable, runCells, tell } from '../measuring/tables.ts';
+import {
+  mebibytes,
+  median,
+  printNote,
+  printTable,
+  RUN_COLUMNS,
+  runCells,
+  tell,
+} from '../measuring/tables.ts';
 import {
   churn,
   freshFolder,
@@ -71,7 +79,7 @@ export async function age(place: Workplace): Promise<void> {
   ]);
   printTable(
     `Restores after ${agePoints} points of a ${ageGib} GiB disk with ${ageDataMib} MiB of files, 1 % scattered churn each, expired to the last ${ageKept}, compacted`,
-    ['repository and point', 'seconds (range)', 'CPU s', 'private MiB'],
+    ['repository and point', ...RUN_COLUMNS],
     rows,
   );
   const freshBytes = holdfastBytes(fresh);

@@ -8,6 +8,7 @@ import {
   medianSeconds,
   printTable,
   ratio,
+  RUN_COLUMNS,
   runCells,
   tell,
 } from '../measuring/tables.ts';
@@ -113,12 +114,11 @@ function print(place: Workplace, tools: readonly Tool[], runs: ReadonlyMap<strin
     Runs,
     Runs,
   ];
-  const times = ['seconds (range)', 'CPU s', 'private MiB'];
   const versions = tools.map(({ name, version }) => [name, version]);
   printTable('Versions', ['tool', 'version'], versions);
   printTable(
     'First backup',
-    ['tool', ...times, 'stored MiB'],
+    ['tool', ...RUN_COLUMNS, 'stored MiB'],
     tools.map(({ name }) => [
       name,
       ...runCells(of(name).first),
@@ -128,7 +128,7 @@ function print(place: Workplace, tools: readonly Tool[], runs: ReadonlyMap<strin
   const { changedMib } = place.scale;
   printTable(
     `Second backup, after ${changedMib} MiB of scattered 4 KiB writes`,
-    ['tool', ...times, 'grown by MiB'],
+    ['tool', ...RUN_COLUMNS, 'grown by MiB'],
     ['holdfast', HINTED, ...tools.slice(1).map(({ name }) => name)].map((name) => [
       name,
       ...runCells(of(name).second),
@@ -137,7 +137,7 @@ function print(place: Workplace, tools: readonly Tool[], runs: ReadonlyMap<strin
   );
   printTable(
     'Restore of the second point to a new file',
-    ['tool', ...times],
+    ['tool', ...RUN_COLUMNS],
     tools.map(({ name }) => [name, ...runCells(of(name).restore)]),
   );
   const against = (one: Measured[], other: Measured[], most: number): string =>

@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { runCommand, type Measured } from '../measuring/run-command.ts';
-import { mebibytes, median, printTable, runCells, tell } from '../measuring/tables.ts';
+import { mebibytes, median, printTable, RUN_COLUMNS, runCells, tell } from '../measuring/tables.ts';
 import { holdfastTool } from '../measuring/tools.ts';
 import { baseDisk, dataRanges, settleDisk, type Workplace } from '../measuring/workplace.ts';
 
@@ -54,7 +54,7 @@ export async function sparse(place: Workplace): Promise<void> {
   for (const path of Object.values(paths)) rmSync(path);
   printTable(
     `A sparse disk of ${sparseTib} TiB with ${sparseDataMib} MiB of data`,
-    ['backup', 'seconds (range)', 'CPU s', 'private MiB', 'stored MiB'],
+    ['backup', ...RUN_COLUMNS, 'stored MiB'],
     rows.map(({ title, runs, grown }) => [title, ...runCells(runs), mebibytes(median(grown))]),
   );
 }

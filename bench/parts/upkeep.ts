@@ -1,7 +1,7 @@
 /** Every other command on the repository of the shared disk: time and private memory. */
 import { runCommand, type Measured } from '../measuring/run-command.ts';
 import { holdfast } from '../measuring/holdfast.ts';
-import { printTable, runCells, tell } from '../measuring/tables.ts';
+import { printTable, RUN_COLUMNS, runCells, tell } from '../measuring/tables.ts';
 import { holdfastTool } from '../measuring/tools.ts';
 import { baseDisk, changedDisk, settleDisk, type Workplace } from '../measuring/workplace.ts';
 
@@ -33,5 +33,5 @@ export async function upkeep(place: Workplace): Promise<void> {
   await run('diff', ['diff', repository, points[0]!.id, points[1]!.id]);
   await run('expire of the first point', ['expire', repository, points[0]!.id]);
   await run('compact', ['compact', repository]);
-  printTable('Other commands', ['command', 'seconds', 'CPU s', 'private MiB'], rows);
+  printTable('Other commands', ['command', ...RUN_COLUMNS], rows);
 }
