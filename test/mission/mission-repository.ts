@@ -117,6 +117,17 @@ export class MissionRepository {
     );
   }
 
+  /** The point holds what the images hold now. */
+  async assertSame(point: string, disks: readonly MissionDisk[]): Promise<void> {
+    const restored = await this.restore(
+      point,
+      disks.map(({ name }) => name),
+    );
+    for (const [at, { name, location }] of disks.entries()) {
+      assert.equal(await digestOf(restored[at]!), await digestOf(location), name);
+    }
+  }
+
   /** Restores disks of a point to new raw images beside the repository. @returns their paths. */
   async restore(point: string, names: readonly string[]): Promise<string[]> {
     return await this.use(
