@@ -11,6 +11,7 @@
 import assert from 'node:assert/strict';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { isHoldfastError } from '#base';
 import { findManySorted } from './find-many.ts';
 import { loadRuns, type IndexSnapshot } from './index-reader.ts';
 import { Lookup } from './lookup.ts';
@@ -73,6 +74,7 @@ export class BlockIndex {
   #mergeFailure: { readonly error: unknown } | undefined;
   #isFlushing = false;
   #isClosing = false;
+  #isDamaged = false;
 
   private constructor(
     dir: string,
@@ -178,7 +180,11 @@ export class BlockIndex {
     loadKey(this.#key, ids, offset);
     into.reset();
     this.#memtable.find(this.#key, into, this.#options.isPackGone);
-    this.#lookup.find(this.#runs, this.#key, into);
+    try {
+      this.#lookup.find(this.#runs, this.#key, into);
+    } catch (error) {
+      throw this.#noted(error);
+    }
     return into;
   }
 
@@ -280,6 +286,8 @@ export class BlockIndex {
           yield entry;
         }
       }
+    } catch (error) {
+      throw this.#noted(error);
     } finally {
       for (const run of runs) await run.release();
     }
@@ -297,7 +305,10 @@ export class BlockIndex {
     this.#dir = dir;
   }
 
-  /** Stops merging and closes the files. What was not flushed is lost, as in a crash. */
+  /**
+   * Stops merging and closes the files. What was not flushed is lost, as in a crash. An index that turned
+   * out damaged is given up, so that whoever opens it next rebuilds it.
+   */
   async close(): Promise<void> {
     if (this.#isClosing) return;
     assert(!this.#isFlushing);
@@ -305,12 +316,18 @@ export class BlockIndex {
     await this.#merging;
     for (const snapshot of this.#snapshots.keys()) await this.release(snapshot);
     for (const run of this.#runs) await run.release();
+    if (this.#isDamaged) await rm(join(this.#dir, MANIFEST_NAME), { force: true });
+  }
+
+  #noted(error: unknown): unknown {
+    this.#isDamaged ||= isHoldfastError(error, 'IndexDamaged');
+    return error;
   }
 
   #startMerging(): void {
     this.#merging ??= this.#mergeWhileDue()
       .catch((error: unknown) => {
-        this.#mergeFailure = { error };
+        this.#mergeFailure = { error: this.#noted(error) };
       })
       .finally(() => {
         this.#merging = undefined;

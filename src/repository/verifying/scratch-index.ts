@@ -5,6 +5,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isHoldfastError } from '#base';
 import type { IndexEntry } from '../block-index/index.ts';
 import { IndexKeeper } from '../counting/index-keeper.ts';
 import { effectsOfState } from '../opening/open-index.ts';
@@ -23,6 +24,8 @@ export type ScratchFindings = {
   /** Whether the index in use says the same; the first id that differs, if any. */
   readonly indexAgrees: boolean;
   readonly firstDifference: string | undefined;
+  /** Why the index in use could not be read to its end. */
+  readonly indexDamage: string | undefined;
 };
 
 const MISSING_SHOWN = 1000;
@@ -63,17 +66,18 @@ export async function verifyMetadata(parts: RepositoryParts): Promise<ScratchFin
 
 type Compared = Pick<
   ScratchFindings,
-  'missing' | 'missingCount' | 'recordCount' | 'indexAgrees' | 'firstDifference'
+  'missing' | 'missingCount' | 'recordCount' | 'indexAgrees' | 'firstDifference' | 'indexDamage'
 >;
 
 async function compare(kept: IndexKeeper, made: IndexKeeper): Promise<Compared> {
   const missing: string[] = [];
   let [missingCount, recordCount] = [0, 0];
   let firstDifference: string | undefined;
-  for await (const { id, left, right } of sideBySide(
-    describedEntries(kept),
-    describedEntries(made),
-  )) {
+  let indexDamage: string | undefined;
+  const readable = upToDamage(describedEntries(kept), (why) => {
+    indexDamage = why;
+  });
+  for await (const { id, left, right } of sideBySide(readable, describedEntries(made))) {
     if (left?.text !== right?.text) firstDifference ??= id;
     if (right === undefined) continue;
     recordCount += 1;
@@ -82,8 +86,22 @@ async function compare(kept: IndexKeeper, made: IndexKeeper): Promise<Compared> 
     if (missing.length < MISSING_SHOWN) missing.push(id);
   }
   firstDifference ??= differingFigures(kept, made);
-  const indexAgrees = firstDifference === undefined;
-  return { missing, missingCount, recordCount, indexAgrees, firstDifference };
+  const indexAgrees = firstDifference === undefined && indexDamage === undefined;
+  return { missing, missingCount, recordCount, indexAgrees, firstDifference, indexDamage };
+}
+
+/** Ends where the index cannot be read on. */
+async function* upToDamage(
+  entries: AsyncGenerator<Described, undefined>,
+  tell: (why: string) => void,
+): AsyncGenerator<Described, undefined> {
+  try {
+    yield* entries;
+  } catch (error) {
+    if (!isHoldfastError(error, 'IndexDamaged')) throw error;
+    tell(error.message);
+  }
+  return undefined;
 }
 
 type Pair = {

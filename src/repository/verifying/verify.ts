@@ -79,7 +79,8 @@ export async function verifyRepository(
   const indexAgrees = metadata.indexAgrees && !isIndexLost;
   if (!indexAgrees) damage.push({ object: 'index', why: indexReason(repository, metadata) });
   const isDamaged = parts.history.state.damage.size > 0 || metadata.missingCount > 0;
-  const points = isDamaged || copies.size > 0 ? await touchedPoints(parts) : [];
+  const isTouched = metadata.indexDamage === undefined && (isDamaged || copies.size > 0);
+  const points = isTouched ? await touchedPoints(parts) : [];
   return {
     ok: damage.length === 0 && points.length === 0,
     checked: {
@@ -109,19 +110,29 @@ async function readDataIfAsked(
 
 /** Reads the whole log again and compares what it gives with the state in use (checkpoints included). */
 async function checkLog(parts: RepositoryParts): Promise<Damage[]> {
-  const log = new Log(parts);
   return parts.history.exclusively(async () => {
-    const { state: used } = parts.history;
-    const state: RepositoryState = emptyState();
-    for await (const { entry, hash } of log.readFrom(LOG_START)) {
-      if (entry.number > used.number) break;
-      fold(state, entry, hash);
+    try {
+      const state = await foldedLog(parts);
+      const used = JSON.stringify(stateToJson(parts.history.state));
+      return JSON.stringify(stateToJson(state)) === used
+        ? []
+        : [{ object: 'checkpoint/', why: 'a checkpoint gives another state than the log' }];
+    } catch (error) {
+      // What a checkpoint holds is still known; nothing else holds what the entry said.
+      if (!isHoldfastError(error, 'LogDamaged')) throw error;
+      return [{ object: String(error.details['object'] ?? 'log/'), why: error.message }];
     }
-    const isSame = JSON.stringify(stateToJson(state)) === JSON.stringify(stateToJson(used));
-    return isSame
-      ? []
-      : [{ object: `checkpoint/`, why: 'a checkpoint gives another state than the log' }];
   });
+}
+
+/** The state that the log alone gives, up to the entry of the state in use. */
+async function foldedLog(parts: RepositoryParts): Promise<RepositoryState> {
+  const state: RepositoryState = emptyState();
+  for await (const { entry, hash } of new Log(parts).readFrom(LOG_START)) {
+    if (entry.number > parts.history.state.number) break;
+    fold(state, entry, hash);
+  }
+  return state;
 }
 
 async function checkManifests(parts: RepositoryParts): Promise<Damage[]> {
@@ -165,13 +176,16 @@ async function checkPacks(parts: RepositoryParts): Promise<DamagedCopy[]> {
   return damaged;
 }
 
-/** A reader of a store that cannot be written still reports what it found. */
+/** Where the store cannot be written, or the index not read, what was found is still reported. */
 async function logQuietly(repository: Repository, copies: Iterable<DamagedCopy>): Promise<void> {
   try {
     await repository.logDamage(copies);
   } catch (error) {
-    if (!isHoldfastError(error, 'StoreReadOnly') && !isHoldfastError(error, 'StoreFull'))
-      throw error;
+    const isExpected =
+      isHoldfastError(error, 'StoreReadOnly') ||
+      isHoldfastError(error, 'StoreFull') ||
+      isHoldfastError(error, 'IndexDamaged');
+    if (!isExpected) throw error;
   }
 }
 
@@ -182,9 +196,12 @@ function describe({ pack, frame, error }: DamagedCopy): Damage {
 
 function indexReason(
   repository: Repository,
-  metadata: { readonly firstDifference: string | undefined },
+  metadata: {
+    readonly firstDifference: string | undefined;
+    readonly indexDamage: string | undefined;
+  },
 ): string {
-  const rebuilt = repository.rebuilt === undefined ? '' : `it was rebuilt: ${repository.rebuilt}`;
+  if (repository.rebuilt !== undefined) return `it was rebuilt: ${repository.rebuilt}`;
   const differs = `it differs from the repository, first at ${metadata.firstDifference ?? '?'}`;
-  return rebuilt === '' ? `${differs}: run rebuild-index` : rebuilt;
+  return `${metadata.indexDamage ?? differs}: run rebuild-index`;
 }
