@@ -1,5 +1,6 @@
 /** Recovery points as people name them, and what there is to know of one. */
 import { HoldfastError } from '#base';
+import { keepPlan, type KeepPlan, type KeepRules } from './points/keep-plan.ts';
 import {
   pointSizes,
   readManifest,
@@ -49,6 +50,34 @@ export function findPoint(repository: Repository, text: string, item?: string): 
     'ArgumentInvalid',
     `${found.length} points begin with ${text} (${shown.join(', ')}${found.length > SHOWN_MATCHES ? ', …' : ''}): write more of the id`,
   );
+}
+
+/**
+ * What `rules` keep and expire of each item by itself.
+ *
+ * @param item only that one; absent: all items.
+ * @throws {HoldfastError} `ArgumentInvalid` if the rules keep nothing.
+ */
+export function keepPlanOfItems(
+  repository: Repository,
+  rules: KeepRules,
+  item: string | undefined,
+): KeepPlan {
+  const itemId = item === undefined ? undefined : repository.parts.keyring.itemId(item);
+  const points = [...repository.state.points.values()].filter(
+    (point) => point.visible && (itemId === undefined || point.item === itemId),
+  );
+  const plans = [...Map.groupBy(points, (point) => point.item).values()].map((ofItem) =>
+    keepPlan(
+      ofItem.map(({ point: id, timeMs }) => ({ id, timeMs })),
+      rules,
+    ),
+  );
+  if (plans.length === 0) return keepPlan([], rules);
+  return {
+    keep: new Map(plans.flatMap(({ keep }) => [...keep])),
+    expire: plans.flatMap(({ expire }) => expire),
+  };
 }
 
 /** @throws {HoldfastError} `PointNotFound`; `ObjectDamaged` if its manifest cannot be read. */

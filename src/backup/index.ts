@@ -10,7 +10,7 @@ export {
   type RepositoryRequest,
 } from './open-repository.ts';
 export { addKey, addRecoveryKey, listKeys, removeKey } from './repository-keys.ts';
-export { findPoint, pointDetails, type PointDetails } from './find-point.ts';
+export { findPoint, keepPlanOfItems, pointDetails, type PointDetails } from './find-point.ts';
 export { verify } from './verify.ts';
 export {
   compactRepository,

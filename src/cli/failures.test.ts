@@ -21,7 +21,10 @@ test('a failure is one line, whatever its message holds', () => {
 
 test('a failure says what to do where its message cannot know it', () => {
   const { line } = failureOf(new HoldfastError('OutputExists', '"a.raw" exists already'));
-  assert.equal(line, '"a.raw" exists already; choose another output, or pass --overwrite');
+  assert.equal(
+    line,
+    '"a.raw" exists already; choose another output (restore writes over images with --overwrite)',
+  );
 });
 
 test('a bug is one line too, and says how to report it', () => {

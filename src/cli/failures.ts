@@ -12,7 +12,7 @@ export type Failure = { readonly line: string; readonly exitCode: 1 | 2 };
 const ADVICE: Partial<Record<ErrorCode, string>> = {
   BlockMissing: 'run holdfast repo verify',
   ObjectDamaged: 'run holdfast repo verify',
-  OutputExists: 'choose another output, or pass --overwrite',
+  OutputExists: 'choose another output (restore writes over images with --overwrite)',
   OwnerChanged: 'run the command again',
   PasswordMissing: 'pass --password-file FILE or set HOLDFAST_PASSWORD',
   PointNotFound: 'list the points with holdfast repo points',

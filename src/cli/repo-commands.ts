@@ -1,6 +1,7 @@
 /** Declares `holdfast repo …` (DESIGN's plumbing commands); each loads its own code when it runs. */
 import type { Command } from 'commander';
 import type { BackupOptions } from './repo/backup.ts';
+import type { ExpireOptions } from './repo/expire.ts';
 import {
   collect,
   commandAction,
@@ -14,6 +15,7 @@ import {
 export function addRepoCommands(repo: Command, running: Running): void {
   addWritingCommands(repo, running);
   addReadingCommands(repo, running);
+  addExpireCommand(repo, running);
   addUpkeepCommands(repo, running);
 }
 
@@ -82,6 +84,32 @@ function addReadingCommands(repo: Command, running: Running): void {
       ),
     );
 }
+
+function addExpireCommand(repo: Command, running: Running): void {
+  const expire = withCommonOptions(
+    repo.command('expire').description('expire points, by id or by what to keep'),
+  )
+    .argument('<repo>', REPO)
+    .argument('[points...]', POINT)
+    .option('--item <name>', ITEM);
+  for (const kind of ['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly']) {
+    const what = kind === 'last' ? 'the last N points' : `the last point of N ${PERIODS[kind]}`;
+    expire.option(`--keep-${kind} <n>`, `keep ${what}`);
+  }
+  expire.option('--dry-run', 'only say what would expire').action(
+    commandAction<ExpireOptions>(running, async ({ context, location, rest, options }) => {
+      await (await import('./repo/expire.ts')).expire(context, { location, ids: rest, options });
+    }),
+  );
+}
+
+const PERIODS: Readonly<Record<string, string>> = {
+  hourly: 'hours',
+  daily: 'days',
+  weekly: 'weeks',
+  monthly: 'months',
+  yearly: 'years',
+};
 
 function addUpkeepCommands(repo: Command, running: Running): void {
   withCommonOptions(repo.command('compact').description('give back the space of expired points'))
