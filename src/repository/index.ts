@@ -2,7 +2,7 @@
  * Repositories: the deduplicating, sealed, log-structured home of a vault's recovery points. Knows bytes,
  * blocks and points; no disks, no VMs. The format is docs/format.md, the room's map ARCHITECTURE.md.
  */
-export { Repository } from './repository.ts';
+export { rebuildRepositoryIndex, Repository } from './repository.ts';
 export { initRepository } from './opening/init.ts';
 export { placeInFolder, type LocalPlace, type OpenOptions } from './opening/open-options.ts';
 export { BackupSession, type CommittedPoint, type DiskResult } from './writing/backup-session.ts';

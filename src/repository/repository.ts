@@ -18,7 +18,12 @@ import type { Keyring } from './keys/keyring.ts';
 import { Log } from './log/log.ts';
 import { lockWithin, type OwnerLock } from './log/owner-lock.ts';
 import { adoptSession, deleteDoomed, endDeadPins } from './opening/duties.ts';
-import { type IndexAccess, openIndex, type OpenedIndex } from './opening/open-index.ts';
+import {
+  type IndexAccess,
+  openIndex,
+  type OpenedIndex,
+  rebuildIndex,
+} from './opening/open-index.ts';
 import { openKeys, type OpenOptions } from './opening/open-options.ts';
 import { isReaderAlive, ReaderSeat, removeDeadReaders } from './opening/reader-seat.ts';
 import type { DamagedCopy } from './reading/block-reader.ts';
@@ -36,6 +41,23 @@ const LOST_PACK = new HoldfastError('ObjectDamaged', 'the footer of the pack can
 
 /** Damaged copies met since they were last logged. */
 type DamageNotes = Map<string, DamagedCopy>;
+
+/**
+ * Makes the local index anew from the log, packs and maps; the old one serves until the new one is whole.
+ *
+ * @returns the records in it.
+ * @throws {HoldfastError} as `Repository.open`.
+ */
+export async function rebuildRepositoryIndex(
+  options: OpenOptions,
+): Promise<{ readonly records: number }> {
+  const repository = await Repository.open({ ...options, access: 'own', rebuildsIndex: true });
+  try {
+    return { records: repository.parts.keeper.index.stats.recordCount };
+  } finally {
+    await repository.close();
+  }
+}
 
 export class Repository {
   readonly parts: RepositoryParts;
@@ -149,7 +171,11 @@ async function openOwn(keyring: Keyring, options: OpenOptions): Promise<Reposito
   });
   try {
     const damage: DamageNotes = new Map();
-    const opened = await openIndex(place.indexDir, indexAccess(keyring, options, damage));
+    const access = indexAccess(keyring, options, damage);
+    const opened =
+      options.rebuildsIndex === true
+        ? { ...(await rebuildIndex(place.indexDir, access)), rebuilt: 'it was asked for' }
+        : await openIndex(place.indexDir, access);
     const epoch = await becomeOwner(opened.history, options);
     const parts = makeParts(opened, { keyring, options, epoch });
     const repository = Repository.make({ parts, lock, seat: undefined, damage, opened });

@@ -43,6 +43,8 @@ export type OpenOptions = {
   readonly signal?: AbortSignal;
   /** Told of what is wrong and does not prevent opening, in one line. */
   readonly warn: (message: string) => void;
+  /** Makes the index anew even if it can be used; only with `access: 'own'`. */
+  readonly rebuildsIndex?: boolean;
   /** Size of the index's table in memory; for tests. */
   readonly memtableRecords?: number;
 };
