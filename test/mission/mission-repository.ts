@@ -80,9 +80,9 @@ export class MissionRepository {
   async use<Result>(
     access: 'own' | 'read',
     act: (repository: OpenRepository) => Promise<Result>,
+    { password }: { readonly password: string | undefined } = { password: this.#password },
   ): Promise<Result> {
     const { location } = this;
-    const password = this.#password;
     return await withRepository(
       { location, access, password, waitMs: 0, caller: this.#caller() },
       act,
