@@ -4,6 +4,7 @@
  */
 export {
   createRepository,
+  rebuildIndexOf,
   withRepository,
   type Caller,
   type NewRepository,

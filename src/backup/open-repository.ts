@@ -7,6 +7,7 @@ import { HoldfastError, isHoldfastError } from '#base';
 import {
   initRepository,
   placeInFolder,
+  rebuildRepositoryIndex,
   Repository,
   type NewSlotAccess,
   type OpenOptions,
@@ -79,6 +80,18 @@ export async function createRepository(options: {
   }
 }
 
+/** Makes the local index anew. @returns how many records it has. @throws as `withRepository`. */
+export async function rebuildIndexOf(
+  request: RepositoryRequest,
+): Promise<{ readonly records: number }> {
+  const store = await openExisting(request);
+  try {
+    return await rebuildRepositoryIndex(openOptions(request, store));
+  } finally {
+    await store.close();
+  }
+}
+
 async function openExisting({ location, access }: RepositoryRequest): Promise<ObjectStore> {
   if (access === 'own') return await openStore(location);
   try {
@@ -90,8 +103,7 @@ async function openExisting({ location, access }: RepositoryRequest): Promise<Ob
   }
 }
 
-/** The options for an operation of the repository that opens it by itself. */
-export function openOptions(request: RepositoryRequest, store: ObjectStore): OpenOptions {
+function openOptions(request: RepositoryRequest, store: ObjectStore): OpenOptions {
   const { caller, password, access, waitMs, signal } = request;
   return {
     ...caller,

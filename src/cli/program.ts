@@ -54,7 +54,9 @@ function makeProgram(surroundings: Surroundings, exitWith: (code: number) => voi
     .option('--keep', 'keep the folder of the tour')
     .action(async ({ keep }: { readonly keep?: boolean }) => {
       const { takeTour } = await import('./tour/tour.ts');
-      const run = (args: readonly string[]): Promise<number> => runCli(args, surroundings);
+      const { environment } = surroundings;
+      const run = (args: readonly string[], password: string): Promise<number> =>
+        runCli(args, { ...surroundings, environment: { ...environment, password } });
       exitWith(await takeTour({ surroundings, keeps: keep === true, run }));
     });
   return program;

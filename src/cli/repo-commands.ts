@@ -136,4 +136,11 @@ function addUpkeepCommands(repo: Command, running: Running): void {
         await (await import('./repo/stats.ts')).stats(context, location);
       }),
     );
+  withCommonOptions(repo.command('rebuild-index').description('make the local index anew'))
+    .argument('<repo>', REPO)
+    .action(
+      commandAction(running, async ({ context, location }) => {
+        await (await import('./repo/rebuild-index.ts')).rebuildIndex(context, location);
+      }),
+    );
 }

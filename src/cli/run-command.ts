@@ -59,7 +59,7 @@ export function commandAction<Options>(
     const [location, ...rest] = command.processedArgs.flat() as string[];
     const options = command.opts<Options & Omit<CommonOptions, 'waitMs'> & { wait: string }>();
     const { Context } = await import('./context.ts');
-    const common = { ...options, waitMs: parseSeconds(options.wait) };
+    const common = { ...options, waitMs: parseSeconds('--wait', options.wait) };
     const context = new Context(running.surroundings, common, fullNameOf(command));
     const { signal } = running.surroundings;
     try {

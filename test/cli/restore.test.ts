@@ -14,6 +14,7 @@ import {
   start,
   succeed,
   temporaryFolder,
+  withoutPasswords,
   writeDisk,
 } from './holdfast.ts';
 
@@ -23,6 +24,7 @@ type Restored = {
   readonly seconds: number;
 };
 
+withoutPasswords();
 const folder = temporaryFolder();
 const at = (name: string): string => join(folder, name);
 const repo = at('repo');
@@ -32,7 +34,7 @@ let old: Buffer;
 let current: Buffer;
 
 before(async () => {
-  await succeed(['repo', 'init', repo]);
+  await succeed(['repo', 'init', repo, '--no-encryption']);
   old = writeDisk(at('disk.raw'));
   writeDisk(at('data.raw'), { seed: 5 });
   const args = [

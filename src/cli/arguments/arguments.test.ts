@@ -5,24 +5,26 @@ import { checkNamesDisks, parseDiskName, parseDiskValues } from './disk-argument
 import { parseCount, parsePercent, parseSeconds, parseSize } from './size.ts';
 
 test('sizes are accepted with and without unit', () => {
-  assert.equal(parseSize('16KiB'), 16_384);
-  assert.equal(parseSize('64K'), 65_536);
-  assert.equal(parseSize('1MiB'), 1024 ** 2);
-  assert.equal(parseSize('1 m'), 1024 ** 2);
-  assert.equal(parseSize('4096'), 4096);
+  assert.equal(parseSize('--x', '16KiB'), 16_384);
+  assert.equal(parseSize('--x', '64K'), 65_536);
+  assert.equal(parseSize('--x', '1MiB'), 1024 ** 2);
+  assert.equal(parseSize('--x', '1 m'), 1024 ** 2);
+  assert.equal(parseSize('--x', '4096'), 4096);
 });
 
 for (const text of ['', 'KiB', '16KB', '-1', '1.5M', '0x10', '16 Kilo']) {
-  test(`"${text}" is not a size`, () => assert.throws(() => parseSize(text), UsageError));
+  test(`"${text}" is not a size`, () => assert.throws(() => parseSize('--x', text), UsageError));
 }
 
 test('counts, seconds and percentages are checked', () => {
-  assert.equal(parseCount('7'), 7);
-  assert.equal(parseSeconds('0.5'), 500);
-  assert.equal(parsePercent('12.5%'), 12.5);
-  for (const text of ['-1', '1.5', 'x', '']) assert.throws(() => parseCount(text), UsageError);
-  for (const text of ['-1', 'x', '']) assert.throws(() => parseSeconds(text), UsageError);
-  for (const text of ['0', '101', 'x', '']) assert.throws(() => parsePercent(text), UsageError);
+  assert.equal(parseCount('--x', '7'), 7);
+  assert.equal(parseSeconds('--x', '0.5'), 500);
+  assert.equal(parsePercent('--x', '12.5%'), 12.5);
+  for (const text of ['-1', '1.5', 'x', ''])
+    assert.throws(() => parseCount('--x', text), UsageError);
+  for (const text of ['-1', 'x', '']) assert.throws(() => parseSeconds('--x', text), UsageError);
+  for (const text of ['0', '101', 'x', ''])
+    assert.throws(() => parsePercent('--x', text), UsageError);
 });
 
 test('a disk is everything before the first "=", its path everything after', () => {

@@ -24,7 +24,7 @@ export function parseKeepRules(options: KeepOptions): KeepRules | undefined {
     ['yearly', options.keepYearly],
   ] as const;
   const rules = given.flatMap(([rule, text]) =>
-    text === undefined ? [] : [[rule, parseCount(text)] as const],
+    text === undefined ? [] : [[rule, parseCount(`--keep-${rule}`, text)] as const],
   );
   if (rules.length === 0) return undefined;
   if (rules.every(([, count]) => count === 0)) {

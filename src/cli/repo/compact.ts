@@ -1,5 +1,5 @@
 /** `holdfast repo compact`: deletes what no point needs and gives its space back. */
-import { compactRepository, type CompactResult } from '#backup';
+import { compactRepository, repositoryStatistics, type CompactResult } from '#backup';
 import type { Context } from '../context.ts';
 import { formatBytes, formatCount, formatDuration } from '../output/units.ts';
 
@@ -8,19 +8,18 @@ export async function compact(context: Context, location: string): Promise<void>
   const { signal } = context;
   const { onProgress } = context.terminal;
   const startMs = clock.monotonicMs();
-  const done = await context.withRepository(
-    { location, access: 'own' },
-    async ({ parts }) =>
-      await compactRepository(parts, {
-        signal,
-        ...(onProgress === undefined ? {} : { onProgress }),
-      }),
-  );
+  const done = await context.withRepository({ location, access: 'own' }, async ({ parts }) => {
+    const result = await compactRepository(parts, {
+      signal,
+      ...(onProgress === undefined ? {} : { onProgress }),
+    });
+    return { ...result, deadBytes: repositoryStatistics(parts).deadBytes };
+  });
   const seconds = (clock.monotonicMs() - startMs) / 1000;
   context.terminal.result({ ...done, seconds }, () => describe(done, seconds));
 }
 
-function describe(done: CompactResult, seconds: number): string {
+function describe(done: CompactResult & { readonly deadBytes: number }, seconds: number): string {
   const lines = [
     `Compacted in ${formatDuration(seconds)}: ${formatCount(done.packsDeleted, 'pack')} deleted, ` +
       `${formatBytes(done.movedBytes)} moved, ${formatBytes(done.freedBytes)} freed.`,
@@ -31,6 +30,11 @@ function describe(done: CompactResult, seconds: number): string {
   if (done.waitsFor.length > 0) {
     lines.push(
       `${formatCount(done.waitsFor.length, 'backup')} still running: the rest can be freed when they have ended.`,
+    );
+  }
+  if (done.deadBytes > 0 && done.waitsFor.length === 0) {
+    lines.push(
+      `${formatBytes(done.deadBytes)} of dead data stay: too little of each pack to be worth moving the rest.`,
     );
   }
   if (done.damagedPacks.length > 0) {

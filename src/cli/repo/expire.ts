@@ -10,7 +10,7 @@ import {
 import { parseKeepRules, type KeepOptions } from '../arguments/keep-rules.ts';
 import type { Context } from '../context.ts';
 import { formatTable, left } from '../output/table.ts';
-import { formatBytes, formatCount } from '../output/units.ts';
+import { formatBytes, formatCount, formatTime } from '../output/units.ts';
 import { UsageError } from '../usage-error.ts';
 
 export type ExpireOptions = KeepOptions & { readonly item?: string; readonly dryRun?: boolean };
@@ -18,7 +18,12 @@ export type ExpireOptions = KeepOptions & { readonly item?: string; readonly dry
 type OpenRepository = Parameters<typeof findPoint>[0];
 /** Which points, and for those that stay by a rule, why. */
 type Choice = Pick<KeepPlan, 'expire'> & Partial<Pick<KeepPlan, 'keep'>>;
-type Planned = { readonly choice: Choice; readonly freedBytes: number };
+type Planned = {
+  readonly choice: Choice;
+  readonly freedBytes: number;
+  /** Of every point, by id. */
+  readonly timesMs: ReadonlyMap<string, number>;
+};
 type Expired = { readonly choice: Choice; readonly result: ExpiryResult };
 
 export async function expire(
@@ -36,7 +41,12 @@ export async function expire(
       { location, access: 'read' },
       async (repository) => {
         const choice = choose(repository);
-        return { choice, ...(await planExpiry(repository.parts, choice.expire)) };
+        const { freedBytes } = await planExpiry(repository.parts, choice.expire);
+        const { points } = repository.state;
+        const timesMs = new Map(
+          Array.from(points.values(), ({ point, timeMs }) => [point, timeMs]),
+        );
+        return { choice, freedBytes, timesMs };
       },
     );
     context.terminal.result(planJson(planned), () => describePlan(planned));
@@ -82,24 +92,28 @@ function keepJson({ keep = new Map<string, readonly string[]>() }: Choice): unkn
   return Array.from(keep, ([id, why]) => ({ id, why }));
 }
 
-function describePlan({ choice, freedBytes }: Planned): string {
+function describePlan({ choice, freedBytes, timesMs }: Planned): string {
+  const timeOf = (id: string): number => timesMs.get(id) ?? 0;
   const rows = [
-    ...choice.expire.map((id) => [id, 'expire', '']),
-    ...Array.from(choice.keep ?? [], ([id, why]) => [id, 'keep', why.join(', ')]),
-  ].toSorted(([a], [b]) => (a! < b! ? -1 : 1));
-  const sum = `${formatCount(choice.expire.length, 'point')} would expire and free ${formatBytes(freedBytes)}; nothing was changed.`;
-  if (rows.length === 0) return sum;
-  return `${formatTable([left('POINT'), left('WOULD'), left('WHY')], rows)}\n\n${sum}`;
+    ...choice.expire.map((id) => ({ id, would: 'expire', why: '' })),
+    ...Array.from(choice.keep ?? [], ([id, why]) => ({ id, would: 'keep', why: why.join(', ') })),
+  ].toSorted((a, b) => timeOf(a.id) - timeOf(b.id));
+  const table = formatTable(
+    ['POINT', 'TIME', 'WOULD', 'WHY'].map(left),
+    rows.map(({ id, would, why }) => [id, formatTime(timeOf(id)), would, why]),
+  );
+  const count = formatCount(choice.expire.length, 'point');
+  return `${table}\n\n${count} would expire and free ${formatBytes(freedBytes)}; nothing was changed.`;
 }
 
 /** In the words of the documents: merged, deleted, freed. */
 function describe({ result, choice }: Expired, location: string): string {
   const { points, freedBytes, mergedBlocks, deletedBlocks, kept } = result;
-  const rest = choice.keep === undefined ? '' : `; ${formatCount(choice.keep.size, 'point')} kept`;
+  const rest = choice.keep === undefined ? '' : `, kept ${choice.keep.size}`;
   if (points.length === 0) return `Nothing to expire${rest}.`;
   const lines = [
     `Expired ${formatCount(points.length, 'point')}${rest}: ${points.join(' ')}`,
-    `${formatCount(mergedBlocks, 'block')} merged into the next points, ` +
+    `${formatCount(mergedBlocks, 'block')} merged into later points, ` +
       `${formatCount(deletedBlocks, 'block')} deleted, ${formatBytes(freedBytes)} freed.`,
   ];
   if (freedBytes > 0) lines.push(`To have the space back: holdfast repo compact ${location}`);

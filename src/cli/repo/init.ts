@@ -34,9 +34,9 @@ export async function init(
 
 function parseBlockSize(text: string | undefined): number {
   if (text === undefined) return DEFAULT_BLOCK_SIZE;
-  const blockSize = parseSize(text);
+  const blockSize = parseSize('--block-size', text);
   if (isBlockSize(blockSize)) return blockSize;
-  throw new UsageError(`a block size is a power of two from 4KiB to 4MiB, not ${text}`);
+  throw new UsageError(`--block-size ${text}: a block size is a power of two from 4KiB to 4MiB`);
 }
 
 /** Undefined: the repository shall not be encrypted. */

@@ -10,7 +10,8 @@ export async function verify(
   context: Context,
   { location, readData }: { readonly location: string; readonly readData: string | undefined },
 ): Promise<number> {
-  const readDataPercent = readData === undefined ? undefined : parsePercent(readData);
+  const readDataPercent =
+    readData === undefined ? undefined : parsePercent('--read-data', readData);
   const { clock } = context.surroundings;
   const { onProgress } = context.terminal;
   const startMs = clock.monotonicMs();

@@ -1,6 +1,6 @@
 /** The tour's disk: a raw image with an ext4 file system of real files, made without root. */
 import { execFile } from 'node:child_process';
-import { copyFile, mkdir, opendir, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, open, opendir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { HoldfastError } from '#base';
@@ -12,7 +12,8 @@ const LARGEST_FILE_BYTES = 8 * MEBIBYTE;
 /** So many bytes of a folder at most, so that there is something of each kind. */
 const FOLDER_BYTES = 75 * MEBIBYTE;
 const SOURCES = ['/usr/bin', '/usr/lib', '/usr/share'];
-const CHANGED_FILES = 40;
+const DELETED_FILES = 250;
+const WRITTEN_BYTES = 40 * MEBIBYTE;
 /** Debian keeps them where only root's PATH leads. */
 const TOOL_PATH = '/usr/sbin:/sbin:/usr/bin:/bin';
 
@@ -46,21 +47,21 @@ export async function changeSampleDisk(
   const names = Array.from(
     listing.matchAll(/^\/\d+\/100\d+\/\d+\/\d+\/([^/\n"]+)\//gm),
     ([, name]) => String(name),
-  ).slice(0, CHANGED_FILES);
-  const news = join(folder, 'news.txt');
-  const lines = Array.from({ length: 50_000 }, (_, line) => `line ${line} of what is new\n`);
-  await writeFile(news, lines.join(''));
+  ).slice(0, DELETED_FILES);
+  const program = join(folder, 'program');
+  await copyStart(process.execPath, program);
   const commands = join(folder, 'changes');
-  await writeFile(
-    commands,
-    [
-      ...names.map((name) => `rm "/bin/${name}"`),
-      ...[1, 2, 3].map((copy) => `write "${news}" "/news-${copy}.txt"`),
-    ].join('\n'),
-  );
+  const removals = names.map((name) => `rm "/bin/${name}"`);
+  await writeFile(commands, [...removals, `write "${program}" /program`].join('\n'));
   await runTool('debugfs', ['-w', '-f', commands, disk]);
-  const { size } = await stat(news);
-  return { deletedCount: names.length, writtenBytes: 3 * size };
+  return { deletedCount: names.length, writtenBytes: WRITTEN_BYTES };
+}
+
+async function copyStart(from: string, to: string): Promise<void> {
+  const bytes = Buffer.alloc(WRITTEN_BYTES);
+  await using source = await open(from);
+  const { bytesRead } = await source.read(bytes, 0, WRITTEN_BYTES, 0);
+  await writeFile(to, bytes.subarray(0, bytesRead));
 }
 
 /** @throws {HoldfastError} `DiskUnavailable` if e2fsck finds anything to repair. */

@@ -2,7 +2,7 @@
  * `holdfast tour`: the commands a user would type, run one after the other on a sample disk, with what
  * they print; then the proof that the restored disk is the one that was backed up.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoldfastError, throwIfCancelled } from '#base';
 import { formatBytes, formatDuration } from '../output/units.ts';
@@ -14,20 +14,12 @@ export type Tour = {
   readonly surroundings: Surroundings;
   /** Keeps the folder at the end. */
   readonly keeps: boolean;
-  /** Runs a command as the command line does. @returns its exit code. */
-  readonly run: (args: readonly string[]) => Promise<number>;
+  /** Runs a command as the command line does, `HOLDFAST_PASSWORD` being this. @returns its exit code. */
+  readonly run: (args: readonly string[], password: string) => Promise<number>;
 };
 
 /** A command of the tour failed, and has said why. */
 class CommandFailed extends Error {}
-
-type Places = {
-  readonly folder: string;
-  readonly disk: string;
-  readonly repository: string;
-  readonly restored: string;
-  readonly passwordFile: string;
-};
 
 /** @returns the exit code. */
 export async function takeTour(tour: Tour): Promise<number> {
@@ -35,16 +27,11 @@ export async function takeTour(tour: Tour): Promise<number> {
   const folder = await mkdtemp(join(environment.temporaryFolder, 'holdfast-tour-'));
   const startMs = clock.monotonicMs();
   try {
-    await visit(tour, {
-      folder,
-      disk: join(folder, 'disk.img'),
-      repository: join(folder, 'repository'),
-      restored: join(folder, 'restored.img'),
-      passwordFile: join(folder, 'password'),
-    });
-    say(tour, `\nAll of it took ${formatDuration((clock.monotonicMs() - startMs) / 1000)}.`);
-    say(tour, tour.keeps ? `Everything is in ${folder}.` : `${folder} is removed again.`);
-    say(tour, WITH_YOUR_OWN);
+    await new Guide(tour, folder).show();
+    const seconds = (clock.monotonicMs() - startMs) / 1000;
+    const after = tour.keeps ? `Everything is in ${folder}.` : `${folder} is removed again.`;
+    const end = `\nAll of it took ${formatDuration(seconds)}. ${after}\n${WITH_YOUR_OWN}\n`;
+    tour.surroundings.stdout.write(end);
     return 0;
   } catch (error) {
     if (error instanceof CommandFailed) return 1;
@@ -64,74 +51,85 @@ The same with a disk of your own (of a VM that is shut down, or a snapshot of on
 
 README.md says what else there is.`;
 
-async function visit(tour: Tour, places: Places): Promise<void> {
-  const { disk, repository, restored, passwordFile } = places;
-  const password = ['--password-file', passwordFile];
-  const backup = ['repo', 'backup', repository, '--item', 'sample', '--disk', `vda=${disk}`];
-  await writeFile(passwordFile, `${tour.surroundings.random(15).toString('base64')}\n`, {
-    mode: 0o600,
-  });
+class Guide {
+  readonly #tour: Tour;
+  readonly #folder: string;
+  readonly #disk: string;
+  readonly #repository: string;
+  readonly #restored: string;
+  readonly #password: string;
 
-  step(tour, 'A sample disk: an ext4 file system with files of this machine');
-  const sample = await makeSampleDisk(places.folder, disk);
-  say(
-    tour,
-    `${disk}: ${formatBytes(sample.sizeBytes)}, ${sample.fileCount} files, ` + //
-      `${formatBytes(sample.fileBytes)}`,
-  );
-
-  step(tour, 'A repository for its backups');
-  await command(tour, ['repo', 'init', repository, ...password]);
-
-  step(tour, 'The first recovery point stores everything once, compressed');
-  await command(tour, [...backup, ...password]);
-
-  step(tour, 'Some files are deleted, others written');
-  const change = await changeSampleDisk(places.folder, disk);
-  say(tour, `${change.deletedCount} files deleted, ${formatBytes(change.writtenBytes)} written`);
-
-  step(tour, 'The second recovery point stores only what changed');
-  await command(tour, [...backup, ...password]);
-  await command(tour, ['repo', 'points', repository, ...password]);
-
-  step(tour, 'The first point expires: what the second still needs becomes its own');
-  await command(tour, ['repo', 'expire', repository, '--keep-last', '1', ...password]);
-  await command(tour, ['repo', 'points', repository, ...password]);
-  await command(tour, ['repo', 'compact', repository, ...password]);
-
-  step(tour, 'Every stored byte is read and checked');
-  await command(tour, ['repo', 'verify', repository, '--read-data', ...password]);
-
-  step(tour, 'The second point is restored, and compared with the disk');
-  await command(tour, [
-    ...['repo', 'restore', repository, 'latest', '--disk', `vda=${restored}`],
-    ...password,
-  ]);
-  await compare(tour, places);
-}
-
-async function compare(tour: Tour, { disk, restored }: Places): Promise<void> {
-  const at = await firstDifference(disk, restored);
-  if (at !== undefined) {
-    throw new HoldfastError('ObjectDamaged', `the restored disk differs at byte ${at}`);
+  constructor(tour: Tour, folder: string) {
+    this.#tour = tour;
+    this.#folder = folder;
+    this.#disk = join(folder, 'disk.img');
+    this.#repository = join(folder, 'repository');
+    this.#restored = join(folder, 'restored.img');
+    this.#password = tour.surroundings.random(15).toString('base64');
   }
-  say(tour, '\nThe restored disk is the same, byte for byte.');
-  await checkFileSystem(restored);
-  say(tour, 'e2fsck finds no fault in its file system.');
-}
 
-async function command(tour: Tour, args: readonly string[]): Promise<void> {
-  throwIfCancelled(tour.surroundings.signal);
-  say(tour, `\n$ holdfast ${args.join(' ')}`);
-  const exitCode = await tour.run(args);
-  if (exitCode !== 0) throw new CommandFailed();
-}
+  async show(): Promise<void> {
+    const backup = ['--item', 'sample', '--disk', `vda=${this.#disk}`];
+    this.#say(`The tour is in ${this.#folder}; the password in HOLDFAST_PASSWORD.`);
 
-function step(tour: Tour, title: string): void {
-  throwIfCancelled(tour.surroundings.signal);
-  say(tour, `\n── ${title}\n`);
-}
+    this.#step('A sample disk: an ext4 file system with files of this machine');
+    const sample = await makeSampleDisk(this.#folder, this.#disk);
+    const size = formatBytes(sample.sizeBytes);
+    this.#say(`disk.img: ${size}, ${sample.fileCount} files, ${formatBytes(sample.fileBytes)}`);
 
-function say({ surroundings }: Tour, text: string): void {
-  surroundings.stdout.write(`${text}\n`);
+    this.#step('A repository for its backups');
+    await this.#repo('init');
+
+    this.#step('The first recovery point stores everything once, compressed');
+    await this.#repo('backup', ...backup);
+
+    this.#step('Files are deleted, others written, as a guest would');
+    const change = await changeSampleDisk(this.#folder, this.#disk);
+    this.#say(`${change.deletedCount} files deleted, ${formatBytes(change.writtenBytes)} written`);
+
+    this.#step('The second recovery point stores only what changed');
+    await this.#repo('backup', ...backup);
+    await this.#repo('points');
+
+    this.#step('The first point expires: what the second still needs becomes its own');
+    await this.#repo('expire', '--keep-last', '1');
+    await this.#repo('points');
+    await this.#repo('compact');
+
+    this.#step('Every stored byte is read and checked');
+    await this.#repo('verify', '--read-data');
+
+    this.#step('The second point is restored, and compared with the disk');
+    await this.#repo('restore', 'latest', '--disk', `vda=${this.#restored}`);
+    await this.#compare();
+  }
+
+  async #compare(): Promise<void> {
+    const at = await firstDifference(this.#disk, this.#restored);
+    if (at !== undefined) {
+      throw new HoldfastError('ObjectDamaged', `the restored disk differs at byte ${at}`);
+    }
+    this.#say('The restored disk is the same, byte for byte.');
+    await checkFileSystem(this.#restored);
+    this.#say('e2fsck finds no fault in its file system.');
+  }
+
+  /** Shows a command on the repository, and runs it. */
+  async #repo(command: string, ...rest: string[]): Promise<void> {
+    throwIfCancelled(this.#tour.surroundings.signal);
+    const args = ['repo', command, this.#repository, ...rest];
+    this.#say(`$ holdfast ${args.map((arg) => arg.replace(`${this.#folder}/`, '')).join(' ')}\n`);
+    const exitCode = await this.#tour.run(args, this.#password);
+    if (exitCode !== 0) throw new CommandFailed();
+    this.#say('');
+  }
+
+  #step(title: string): void {
+    throwIfCancelled(this.#tour.surroundings.signal);
+    this.#say(`\n── ${title}\n`);
+  }
+
+  #say(text: string): void {
+    this.#tour.surroundings.stdout.write(`${text}\n`);
+  }
 }
