@@ -12,6 +12,7 @@
  */
 import { join } from 'node:path';
 import { HoldfastError } from '#base';
+import { damageEvent } from './history/damage-event.ts';
 import type { History } from './history/history.ts';
 import type { RepositoryState } from './history/state.ts';
 import type { Keyring } from './keys/keyring.ts';
@@ -113,16 +114,13 @@ export class Repository {
   /** Writes what was found damaged into the log, so that it heals. @returns how many copies. */
   async logDamage(copies: Iterable<DamagedCopy> = []): Promise<number> {
     for (const copy of copies) this.#damage.set(`${copy.pack}/${copy.frame}`, copy);
-    const frames = [...this.#damage.values()].map(({ pack, frame }) => ({ pack, frame }));
+    const frames = Array.from(this.#damage.values(), ({ pack, frame }) => ({ pack, frame }));
     if (frames.length === 0) return 0;
     let logged = 0;
     await this.parts.append((state) => {
-      const fresh = frames.filter(({ pack, frame }) => {
-        const known = state.damage.get(pack);
-        return state.packs.has(pack) && known?.has(frame) !== true && known?.has(-1) !== true;
-      });
-      logged = fresh.length;
-      return fresh.length === 0 ? undefined : { type: 'damage', frames: fresh };
+      const event = damageEvent(state, frames);
+      logged = event?.frames.length ?? 0;
+      return event;
     });
     this.#damage.clear();
     return logged;

@@ -246,32 +246,44 @@ export async function backUp(
 
 /** Restores every visible point and compares it, block for block, with what was backed up. */
 export async function assertRestores(world: World, repository: Repository): Promise<void> {
-  const reader = repository.parts.keeper.newReader();
   const visible = [...repository.state.points.values()].filter((point) => point.visible);
-  for (const point of visible) {
-    const expected = world.expected.get(point.point);
-    assert.ok(expected !== undefined, `point ${point.point} was never committed`);
+  const reader = repository.parts.keeper.newReader();
+  for (const { point } of visible) await assertPointRestores(world, repository, { point, reader });
+}
+
+/** Restores one point and compares it. */
+export async function assertPointRestores(
+  world: World,
+  repository: Repository,
+  what: { readonly point: string; readonly reader?: Pages & Blocks },
+): Promise<void> {
+  const reader = what.reader ?? repository.parts.keeper.newReader();
+  const point = repository.state.points.get(what.point)!;
+  const expected = world.expected.get(point.point);
+  assert.ok(expected !== undefined, `point ${point.point} was never committed`);
+  assert.deepEqual(
+    point.disks.map((disk) => disk.name),
+    [...expected.keys()],
+  );
+  for (const disk of point.disks) {
+    const { blocks, image }: { blocks: number; image: Image } = expected.get(disk.name)!;
+    assert.equal(disk.sizeBytes, blocks * BLOCK);
+    const ids = await idsOf(reader, { root: disk.root, blocks });
     assert.deepEqual(
-      point.disks.map((disk) => disk.name),
-      [...expected.keys()],
+      [...ids.keys()],
+      [...image.keys()].sort((a, b) => a - b),
     );
-    for (const disk of point.disks) {
-      const { blocks, image }: { blocks: number; image: Image } = expected.get(disk.name)!;
-      assert.equal(disk.sizeBytes, blocks * BLOCK);
-      const ids = await idsOf(reader, { root: disk.root, blocks });
-      assert.deepEqual(
-        [...ids.keys()],
-        [...image.keys()].sort((a, b) => a - b),
-      );
-      for (const [block, id] of ids) {
-        assert.ok((await reader.read(id)).equals(contentOf(image.get(block)!)), `block ${block}`);
-      }
+    for (const [block, id] of ids) {
+      assert.ok((await reader.read(id)).equals(contentOf(image.get(block)!)), `block ${block}`);
     }
   }
 }
 
+type Pages = Parameters<typeof forEachBlock>[0]['pages'];
+type Blocks = { readonly read: (id: Buffer) => Promise<Buffer> };
+
 async function idsOf(
-  pages: Parameters<typeof forEachBlock>[0]['pages'],
+  pages: Pages,
   disk: { readonly root: string; readonly blocks: number },
 ): Promise<Map<number, Buffer>> {
   const ids = new Map<number, Buffer>();

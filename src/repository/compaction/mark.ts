@@ -2,7 +2,9 @@
  * Names the dead copies of packs in the log (format.md §5 `mark`): from then on lookups miss them. A copy
  * is alive if it is the counting copy of an id that has placements.
  */
-import { idOf } from '../pack/pack-footer.ts';
+import { damageEvent, isWhollyDamaged } from '../history/damage-event.ts';
+import { idOf, type PackFooter } from '../pack/pack-footer.ts';
+import { isLost } from '../reading/lost.ts';
 import { encodeMark } from '../counting/marked-slots.ts';
 import type { MarkedPack } from '../log/log-entry.ts';
 import type { RepositoryParts } from '../repository-parts.ts';
@@ -20,13 +22,13 @@ export async function markPacks(
   parts: RepositoryParts,
   packs: readonly string[],
 ): Promise<number | undefined> {
-  for (const pack of packs) await parts.keeper.footer(pack);
-  const footers = new Map(
-    await Promise.all(packs.map(async (pack) => [pack, await parts.keeper.footer(pack)] as const)),
-  );
+  const { footers, gone } = await footersOf(parts, packs);
   return parts.append((state) => {
     const marked: MarkedPack[] = [];
     let characters = 0;
+    for (const pack of gone) {
+      if (state.packs.has(pack)) marked.push({ pack, dead: encodeMark(Buffer.alloc(0)) });
+    }
     for (const [pack, footer] of footers) {
       const number = parts.keeper.packs.numberOf(pack);
       if (!state.packs.has(pack) || number === undefined) continue;
@@ -45,4 +47,29 @@ export async function markPacks(
     }
     return marked.length === 0 ? undefined : { type: 'mark', packs: marked };
   });
+}
+
+/**
+ * The packs' footers. A footer that cannot be read is logged as damage of the whole pack, and the pack is
+ * left for the next time, after backups could heal it; where that was known before, the pack is `gone`.
+ */
+async function footersOf(
+  parts: RepositoryParts,
+  packs: readonly string[],
+): Promise<{
+  readonly footers: ReadonlyMap<string, PackFooter>;
+  readonly gone: readonly string[];
+}> {
+  const footers = new Map<string, PackFooter>();
+  const gone: string[] = [];
+  for (const pack of packs) {
+    try {
+      footers.set(pack, await parts.keeper.footer(pack));
+    } catch (error) {
+      if (!isLost(error)) throw error;
+      if (isWhollyDamaged(parts.history.state, pack)) gone.push(pack);
+      else await parts.append((state) => damageEvent(state, [{ pack, frame: -1 }]));
+    }
+  }
+  return { footers, gone };
 }

@@ -1,9 +1,12 @@
 /**
- * Decides which packs to rewrite: those that free most bytes per byte moved, those that spoil the newest
+ * Decides which packs to rewrite: damaged ones, those that free most bytes per byte moved, those that spoil the newest
  * points' locality, and small ones that together make a large one. Pure but for lookups.
  */
 import { forEachBlock } from '../map/map-walk.ts';
-import { isZeroEntry, entryOf } from '../map/page.ts';
+import { isZeroEntry, entryOf, ZERO_PAGE } from '../map/page.ts';
+import type { PageSource } from '../map/placement.ts';
+import type { FrameTable } from '../pack/pack-footer.ts';
+import { isLost } from '../reading/lost.ts';
 import type { KnownPoint } from '../history/state.ts';
 import type { RepositoryParts } from '../repository-parts.ts';
 
@@ -32,19 +35,21 @@ export function planCompaction(
   parts: RepositoryParts,
   options: PlanOptions & { readonly scattered: ReadonlySet<number> },
 ): PackToRewrite[] {
+  const { state } = parts.history;
   const busy = new Set(
-    [...parts.history.state.marks.values()].flatMap((mark) => mark.packs.map(({ pack }) => pack)),
+    [...state.marks.values()].flatMap((mark) => mark.packs.map(({ pack }) => pack)),
   );
   const packs = [...parts.keeper.packs.rows()]
-    .filter((row) => row.slotCount > 0 && !busy.has(row.id))
+    .filter((row) => !busy.has(row.id) && (row.slotCount > 0 || state.damage.has(row.id)))
     .map((row) => ({ ...row, deadBytes: row.frameBytes - row.liveBytes }));
+  const damaged = packs.filter((pack) => state.damage.has(pack.id));
   const scattered = packs.filter((pack) => options.scattered.has(pack.number));
   const wasteful = packs
     .filter((pack) => pack.deadBytes >= SMALLEST_DEAD_SHARE * pack.frameBytes)
     .sort((a, b) => b.deadBytes / (b.liveBytes + 1) - a.deadBytes / (a.liveBytes + 1));
   const chosen = new Map<number, PackToRewrite>();
   let movedBytes = 0;
-  for (const pack of [...scattered, ...wasteful, ...smallPacks(parts, packs)]) {
+  for (const pack of [...damaged, ...scattered, ...wasteful, ...smallPacks(parts, packs)]) {
     if (chosen.size >= MAX_PACKS) break;
     if (chosen.has(pack.number) || movedBytes + pack.liveBytes > options.budgetBytes) continue;
     movedBytes += pack.liveBytes;
@@ -122,7 +127,8 @@ async function amplificationOf(
   let [readBytes, neededBytes] = [0, 0];
   for (const [pack, frames] of needed) {
     const packId = Buffer.from(parts.keeper.packs.idOf(pack)!, 'hex');
-    const table = await parts.keeper.reader.footers.table({ packId });
+    const table = await tableOf(parts, packId);
+    if (table === undefined) continue;
     const sums = { readBytes: 0, neededBytes: 0 };
     for (const [frame, { bytes }] of frames) {
       sums.readBytes += table.sealedLengths[frame]!;
@@ -135,17 +141,42 @@ async function amplificationOf(
   return { factor: neededBytes === 0 ? 1 : readBytes / neededBytes, packs };
 }
 
-/** Visits the id of every block of the point's disks that is not zero; the id is a view. */
+/** Undefined: it cannot be read, which verification is there to find. */
+async function tableOf(parts: RepositoryParts, packId: Buffer): Promise<FrameTable | undefined> {
+  try {
+    return await parts.keeper.reader.footers.table({ packId });
+  } catch (error) {
+    if (!isLost(error)) throw error;
+    return undefined;
+  }
+}
+
+/**
+ * Visits the id of every block of the point's disks that is not zero; the id is a view. What lies below a
+ * page that cannot be read is passed over.
+ */
 export async function eachBlockOf(
   parts: RepositoryParts,
   point: KnownPoint,
   visit: (id: Buffer) => void | Promise<void>,
 ): Promise<void> {
   const { blockSize } = parts.keyring;
+  const { reader } = parts.keeper;
+  const pages: PageSource = {
+    cached: reader.cached,
+    page: async (id) => {
+      try {
+        return await reader.page(id);
+      } catch (error) {
+        if (!isLost(error)) throw error;
+        return ZERO_PAGE;
+      }
+    },
+  };
   for (const disk of point.disks) {
     const range = { fromBlock: 0, toBlock: Math.ceil(disk.sizeBytes / blockSize) };
     const root = Buffer.from(disk.root, 'hex');
-    await forEachBlock({ pages: parts.keeper.reader, root, ...range }, async (leaf) => {
+    await forEachBlock({ pages, root, ...range }, async (leaf) => {
       for (let entry = leaf.fromEntry; entry < leaf.toEntry; entry += 1) {
         if (isZeroEntry(leaf.page, entry)) continue;
         const pending = visit(entryOf(leaf.page, entry));

@@ -10,12 +10,14 @@
  * (a session that began since may have relied on it). Wholly kept frames are sealed anew without
  * decompressing. Blocks of points that are scattered go first, in disk order.
  */
-import { isHoldfastError, throwIfCancelled, type Progress } from '#base';
+import { throwIfCancelled, type Progress } from '#base';
 import { decodeMark } from '../counting/marked-slots.ts';
+import { damageEvent, isWhollyDamaged, type DamagedFrame } from '../history/damage-event.ts';
 import type { LoggedPack } from '../log/log-entry.ts';
 import { checkSlot, openFrame, readSealedFrame, recodeSealed } from '../pack/frame-reader.ts';
 import { idOf, type PackFooter } from '../pack/pack-footer.ts';
 import { packName } from '../pack/pack-id.ts';
+import { isLost } from '../reading/lost.ts';
 import type { RepositoryParts } from '../repository-parts.ts';
 import { BlockWriter } from '../writing/block-writer.ts';
 import { ClaimTable } from '../writing/claims.ts';
@@ -49,7 +51,7 @@ export async function reclaimMark(
   mark: number,
   options: ReclaimOptions,
 ): Promise<Reclaimed> {
-  const packs = await packsOf(parts, mark);
+  const { packs, gone, unreadable } = await packsOf(parts, mark);
   const move = await Move.begin(parts, packs, options);
   try {
     await move.run();
@@ -59,27 +61,46 @@ export async function reclaimMark(
     throw error;
   }
   await parts.flushIndex();
-  const doomed = packs
-    .map(({ pack }) => pack)
-    .filter((pack) => !move.damagedPacks.has(pack) && parts.history.state.packs.has(pack));
+  const damaged = [...move.damaged, ...unreadable.map((pack) => ({ pack, frame: -1 }))];
+  await parts.append((state) => damageEvent(state, damaged));
+  const damagedPacks = new Set(damaged.map(({ pack }) => pack));
+  const doomed = [...gone, ...packs.map(({ pack }) => pack)].filter(
+    (pack) => !damagedPacks.has(pack) && parts.history.state.packs.has(pack),
+  );
   await parts.append(() => ({ type: 'doomed', mark, packs: doomed }));
   const freedBytes = await deletePacks(parts, doomed);
   return {
     packsDeleted: doomed.length,
     movedBytes: move.movedBytes,
     freedBytes: freedBytes - move.storedBytes,
-    damagedPacks: [...move.damagedPacks],
+    damagedPacks: [...damagedPacks],
   };
 }
 
-async function packsOf(parts: RepositoryParts, mark: number): Promise<MarkedPackState[]> {
+type MarkedPacks = {
+  readonly packs: readonly MarkedPackState[];
+  /** Known to be wholly damaged: nothing of them is left to keep. */
+  readonly gone: readonly string[];
+  /** Found to be so now: they stay until the next time, after backups could heal what they held. */
+  readonly unreadable: readonly string[];
+};
+
+async function packsOf(parts: RepositoryParts, mark: number): Promise<MarkedPacks> {
   const packs: MarkedPackState[] = [];
+  const gone: string[] = [];
+  const unreadable: string[] = [];
   for (const { pack, dead } of parts.history.state.marks.get(mark)!.packs) {
     const number = parts.keeper.packs.numberOf(pack);
     if (number === undefined) continue;
-    packs.push({ pack, number, footer: await parts.keeper.footer(pack), dead: decodeMark(dead) });
+    try {
+      const footer = await parts.keeper.footer(pack);
+      packs.push({ pack, number, footer, dead: decodeMark(dead) });
+    } catch (error) {
+      if (!isLost(error)) throw error;
+      (isWhollyDamaged(parts.history.state, pack) ? gone : unreadable).push(pack);
+    }
   }
-  return packs;
+  return { packs, gone, unreadable };
 }
 
 async function deletePacks(parts: RepositoryParts, packs: readonly string[]): Promise<number> {
@@ -101,7 +122,8 @@ class Move {
   readonly #writer: BlockWriter;
   readonly #moved: ClaimTable;
   readonly #sealed: LoggedPack[] = [];
-  readonly damagedPacks = new Set<string>();
+  /** Frames that were to be kept and cannot be read. */
+  readonly damaged: DamagedFrame[] = [];
   movedBytes = 0;
   storedBytes = 0;
   #counter = 0;
@@ -176,9 +198,20 @@ class Move {
       if (place === undefined || !numbers.has(place.pack)) return;
       const kept = Buffer.from(block);
       if (this.#moved.has(kept)) return;
-      const content = await this.#parts.keeper.reader.read(kept);
-      if (this.#moved.claim(kept)) await this.#store('data', content, kept);
+      const content = await this.#readIfWhole(kept);
+      if (content !== undefined && this.#moved.claim(kept)) {
+        await this.#store('data', content, kept);
+      }
     });
+  }
+
+  async #readIfWhole(id: Buffer): Promise<Buffer | undefined> {
+    try {
+      return await this.#parts.keeper.reader.read(id);
+    } catch (error) {
+      if (!isLost(error)) throw error;
+      return undefined;
+    }
   }
 
   async #movePack(pack: MarkedPackState): Promise<void> {
@@ -188,10 +221,8 @@ class Move {
       try {
         await this.#moveFrame(pack, { frame, slots });
       } catch (error) {
-        if (!isHoldfastError(error) || (error.kind !== 'corrupt' && error.kind !== 'notFound')) {
-          throw error;
-        }
-        this.damagedPacks.add(pack.pack);
+        if (!isLost(error)) throw error;
+        this.damaged.push({ pack: pack.pack, frame: error.code === 'ObjectNotFound' ? -1 : frame });
       }
     }
   }

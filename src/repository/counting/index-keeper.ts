@@ -209,6 +209,7 @@ export class IndexKeeper {
       await readMarks(this.#options.state, {
         numberOf: (pack) => this.#packs.numberOf(pack),
         footer: (pack) => this.footer(pack),
+        onDamage: this.#options.onDamage,
       }),
     );
   }

@@ -2,7 +2,9 @@
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import type { RepositoryState } from '../history/state.ts';
 import type { PackFooter } from '../pack/pack-footer.ts';
+import type { DamagedCopy } from '../reading/block-reader.ts';
 import type { MarkedSlots } from '../reading/copy-rules.ts';
+import { isLost } from '../reading/lost.ts';
 
 /** 4096 frames of 255 slots, one bit each. */
 const MAX_BITS_BYTES = (4096 * 255) / 8;
@@ -18,9 +20,10 @@ export function decodeMark(dead: string): Uint8Array {
 type PackAccess = {
   readonly numberOf: (pack: string) => number | undefined;
   readonly footer: (pack: string) => Promise<PackFooter>;
+  readonly onDamage: (damage: DamagedCopy) => void;
 };
 
-/** The dead slots that open marks name, of packs that the index has. */
+/** The dead slots that open marks name, of packs that the index has and that can be read. */
 export async function readMarks(
   state: RepositoryState,
   access: PackAccess,
@@ -30,8 +33,14 @@ export async function readMarks(
     for (const { pack, dead } of mark.packs) {
       const number = access.numberOf(pack);
       if (number === undefined) continue;
-      const { firstSlots } = await access.footer(pack);
-      marks.push({ pack: number, firstSlot: firstSlots, bits: decodeMark(dead) });
+      try {
+        const { firstSlots } = await access.footer(pack);
+        marks.push({ pack: number, firstSlot: firstSlots, bits: decodeMark(dead) });
+      } catch (error) {
+        // Reclaiming keeps a pack that it cannot read, so nothing is lost by finding its copies.
+        if (!isLost(error)) throw error;
+        access.onDamage({ pack, frame: -1, error });
+      }
     }
   }
   return marks;

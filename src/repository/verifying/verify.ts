@@ -119,7 +119,9 @@ async function checkLog(parts: RepositoryParts): Promise<Damage[]> {
         : [{ object: 'checkpoint/', why: 'a checkpoint gives another state than the log' }];
     } catch (error) {
       // What a checkpoint holds is still known; nothing else holds what the entry said.
-      if (!isHoldfastError(error, 'LogDamaged')) throw error;
+      const isFound =
+        isHoldfastError(error, 'LogDamaged') || isHoldfastError(error, 'FormatUnsupported');
+      if (!isFound) throw error;
       return [{ object: String(error.details['object'] ?? 'log/'), why: error.message }];
     }
   });
