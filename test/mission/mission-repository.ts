@@ -9,7 +9,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
 import { FakeClock, realClock, type Clock } from '#base';
 import {
   backUpDisks,
@@ -55,7 +54,7 @@ export class MissionRepository {
   }
 
   static async create(
-    t: Pick<TestContext, 'after'>,
+    t: { readonly after: (act: () => void) => void },
     options: { readonly password?: string; readonly blockSize?: number } = {},
   ): Promise<MissionRepository> {
     const folder = mkdtempSync(join(tmpdir(), 'holdfast-mission-'));
