@@ -38,7 +38,8 @@ async function* auditJobs(
 ): AsyncGenerator<AuditJob> {
   const { blockSize, sizeBytes, data, dirty } = plan;
   const cleanData = subtractExtents({ from: data, removed: dirty });
-  const known = subtractExtents({ from: [{ offset: 0, length: sizeBytes }], removed: dirty });
+  const whole = { offset: 0, length: Math.ceil(sizeBytes / blockSize) * blockSize };
+  const known = subtractExtents({ from: [whole], removed: dirty });
   const clean = new UnitRuns(cleanData, blockSize);
   const cleanHoles = new UnitRuns(subtractExtents({ from: known, removed: data }), blockSize);
   const samples = new Samples(drawSamples({ extents: cleanData, blockSize, random }));
@@ -66,7 +67,7 @@ export function drawSamples(from: {
   readonly random: Random;
 }): Float64Array {
   const { extents, blockSize, random } = from;
-  const blockCount = Math.ceil(totalBytes(extents) / blockSize);
+  const blockCount = totalBytes(extents) / blockSize;
   const wanted = Math.max(LEAST_SAMPLES, Math.ceil(blockCount / BLOCKS_A_SAMPLE));
   const ordinals = distinctBelow(blockCount, Math.min(wanted, blockCount), random);
   let extent = 0;
@@ -74,7 +75,7 @@ export function drawSamples(from: {
   return ordinals.map((ordinal) => {
     for (;;) {
       const { offset, length } = extents[extent]!;
-      const blocks = Math.ceil(length / blockSize);
+      const blocks = length / blockSize;
       if (ordinal < before + blocks) return offset / blockSize + ordinal - before;
       before += blocks;
       extent += 1;

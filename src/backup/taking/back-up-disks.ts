@@ -19,7 +19,7 @@ import { refuseChange, withSources, type BackupSource } from './backup-source.ts
 import type { BackupRequest, BackupResult, BackupRun } from './backup-run.ts';
 import { baseUnitsOf, plansOf } from './choose-plans.ts';
 import { DiskResults } from './disk-results.ts';
-import { plannedReads, unitBatches, type DiskPlan } from './disk-plan.ts';
+import { plannedBytes, unitBatches, type DiskPlan } from './disk-plan.ts';
 import { JobQueue } from './job-queue.ts';
 import type { UnitBatch } from './unit-job.ts';
 
@@ -88,11 +88,10 @@ async function takePoint(run: BackupRun, startedMs: number): Promise<BackupResul
   const { request, session, sources, results, done } = run;
   await beginCrew(run);
   const plans = await plansOf(run);
-  const reads = plans.map((plan) => totalBytes(plannedReads(plan)));
   const progress = {
     clock: request.clock,
     phase: `backing up ${sources.map(({ name }) => name).join(', ')}`,
-    totalBytes: reads.reduce((sum, bytes) => sum + bytes, 0),
+    totalBytes: plans.reduce((sum, plan) => sum + plannedBytes(plan), 0),
     onProgress: request.onProgress,
   };
   const queue = new JobQueue(plans.map((plan) => unitBatches(plan, baseUnitsOf(run, plan.disk))));

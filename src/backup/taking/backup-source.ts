@@ -71,7 +71,8 @@ async function measure(
   blockBytes: number,
 ): Promise<BackupSource> {
   const { sizeBytes } = prepared;
-  const bounds = { blockBytes, sizeBytes };
+  // Whole blocks, the last one too: what follows the disk's end counts as zeros.
+  const bounds = { blockBytes, sizeBytes: Math.ceil(sizeBytes / blockBytes) * blockBytes };
   const stampBefore = await prepared.stamp();
   return {
     name,

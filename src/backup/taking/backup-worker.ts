@@ -9,7 +9,13 @@ import type { BackupMainCalls, BackupWorkerCalls, BeginData } from './backup-cal
 import { HintAudit } from './hint-audit.ts';
 import { ReadAhead } from './read-ahead.ts';
 import { UnitBackup } from './unit-backup.ts';
-import type { AuditBatch, AuditBatchResult, UnitBatch, UnitBatchResult } from './unit-job.ts';
+import type {
+  AuditBatch,
+  AuditBatchResult,
+  HintMiss,
+  UnitBatch,
+  UnitBatchResult,
+} from './unit-job.ts';
 
 type Open = {
   readonly store: ObjectStore;
@@ -116,10 +122,10 @@ async function audit(
     thread: open.thread,
     signal,
   });
-  let missedAt: number | undefined;
+  let miss: HintMiss | undefined;
   for (const job of units) {
-    missedAt = await hintAudit.run(job);
-    if (missedAt !== undefined) break;
+    miss = await hintAudit.run(job);
+    if (miss !== undefined) break;
   }
-  return { disk, readBytes: hintAudit.readBytes, missedAt };
+  return { disk, readBytes: hintAudit.readBytes, miss };
 }

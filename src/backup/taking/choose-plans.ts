@@ -7,7 +7,7 @@ import type { BackupSource } from './backup-source.ts';
 import { auditBatches } from './audit-plan.ts';
 import type { BaseUnits, DiskPlan } from './disk-plan.ts';
 import { JobQueue } from './job-queue.ts';
-import { UNIT_BLOCKS } from './unit-job.ts';
+import { UNIT_BLOCKS, type HintMiss } from './unit-job.ts';
 
 type HintedPlan = DiskPlan & { readonly dirty: readonly Extent[] };
 
@@ -18,14 +18,17 @@ export async function plansOf(run: BackupRun): Promise<DiskPlan[]> {
   for (const [disk, source] of sources.entries()) plans.push(await planOf(run, disk, source));
   const missed = await auditHints(run, plans.filter(isHinted));
   return plans.map((plan) => {
-    const offset = missed.get(plan.disk);
+    const miss = missed.get(plan.disk);
     const { name } = sources[plan.disk]!;
     if (plan.dirty !== undefined && run.session.base(name) === undefined) {
       request.warn?.(`the hint for ${name} is not used: the point before cannot be read`);
       return { ...plan, dirty: undefined };
     }
-    if (offset === undefined) return plan;
-    request.warn?.(`the hint for ${name} misses changes (at ${offset}): comparing the whole disk`);
+    if (miss === undefined) return plan;
+    const what = miss.isChanged
+      ? 'misses changes'
+      : 'cannot be checked: the point before is damaged';
+    request.warn?.(`the hint for ${name} ${what} (at ${miss.offset}): comparing the whole disk`);
     return { ...plan, dirty: undefined };
   });
 }
@@ -86,13 +89,13 @@ export function baseUnitsOf(run: BackupRun, disk: number): BaseUnits {
   };
 }
 
-/** Audits the hints of all plans. @returns by disk, where a hint missed a change. */
+/** Audits the hints of all plans. @returns by disk, where a hint cannot be believed. */
 async function auditHints(
   run: BackupRun,
   plans: readonly HintedPlan[],
-): Promise<Map<number, number>> {
+): Promise<Map<number, HintMiss>> {
   const { crew, request, results } = run;
-  const missed = new Map<number, number>();
+  const missed = new Map<number, HintMiss>();
   if (plans.length === 0) return missed;
   const { random } = request.repository.parts;
   const queue = new JobQueue(
@@ -108,7 +111,7 @@ async function auditHints(
     },
     take: (result) => {
       results.takeAudit(result);
-      if (result.missedAt !== undefined) missed.set(result.disk, result.missedAt);
+      if (result.miss !== undefined) missed.set(result.disk, result.miss);
     },
   });
   return missed;

@@ -39,8 +39,16 @@ export function unitCountOf({
   return Math.ceil(sizeBytes / (UNIT_BLOCKS * blockSize));
 }
 
+/** How much will be read. */
+export function plannedBytes(plan: DiskPlan): number {
+  return plannedReads(plan).reduce(
+    (sum, { offset, length }) => sum + Math.min(offset + length, plan.sizeBytes) - offset,
+    0,
+  );
+}
+
 /** The extents that will be read. */
-export function plannedReads({ data, dirty }: DiskPlan): readonly Extent[] {
+function plannedReads({ data, dirty }: DiskPlan): readonly Extent[] {
   return dirty === undefined ? data : intersectExtents(data, dirty);
 }
 

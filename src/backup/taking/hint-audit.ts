@@ -9,7 +9,14 @@ import { isHoldfastError, throwIfCancelled } from '#base';
 import type { DiskSource } from '#disk';
 import type { SessionThread } from '#repository';
 import { readPadded } from './read-ahead.ts';
-import { LEAF_BLOCKS, UNIT_BLOCKS, runsByLeaf, type AuditJob, type LeafRun } from './unit-job.ts';
+import {
+  LEAF_BLOCKS,
+  UNIT_BLOCKS,
+  runsByLeaf,
+  type AuditJob,
+  type HintMiss,
+  type LeafRun,
+} from './unit-job.ts';
 
 export type HintAuditOptions = {
   readonly source: DiskSource;
@@ -46,40 +53,42 @@ export class HintAudit {
   /**
    * Compares one unit.
    *
-   * @returns the byte offset of a block that changed or cannot be compared; undefined: there is none.
+   * @returns where the hint cannot be believed; undefined: nowhere.
    */
-  async run(job: AuditJob): Promise<number | undefined> {
+  async run(job: AuditJob): Promise<HintMiss | undefined> {
     const unitPage = await this.#page(Buffer.from(job.previousId));
-    const firstBlock = job.unit * UNIT_BLOCKS;
-    if (unitPage === undefined) return firstBlock * this.#options.thread.blockSize;
+    if (unitPage === undefined) return this.#miss(job.unit * UNIT_BLOCKS, false);
     for (const [at, leaf] of leavesOf(job).entries()) {
       throwIfCancelled(this.#options.signal);
       if (leaf.clean.length + leaf.holes.length === 0) continue;
       const missed = await this.#runLeaf(leaf, entryOf(unitPage, at));
-      if (missed !== undefined) return missed * this.#options.thread.blockSize;
+      if (missed !== undefined) return missed;
     }
     return undefined;
   }
 
-  /** @returns the number of a block that changed. */
-  async #runLeaf(leaf: AuditLeaf, id: Buffer): Promise<number | undefined> {
+  async #runLeaf(leaf: AuditLeaf, id: Buffer): Promise<HintMiss | undefined> {
     const { firstBlock, clean, holes, samples } = leaf;
     const wasZero = id.equals(ZERO_ID);
     if (!wasZero && holes.length === 0 && samples.length === 0) return undefined;
     const page = await this.#page(id);
-    if (page === undefined) return firstBlock;
+    if (page === undefined) return this.#miss(firstBlock, false);
     const freed = entriesOf(holes).find((entry) => !entryOf(page, entry).equals(ZERO_ID));
-    if (freed !== undefined) return firstBlock + freed;
+    if (freed !== undefined) return this.#miss(firstBlock + freed, true);
     const isPartlyAllocated = wasZero || holes.length > 0;
     const grown = isPartlyAllocated
       ? entriesOf(clean).filter((entry) => entryOf(page, entry).equals(ZERO_ID))
       : [];
     for (const entry of new Set([...samples, ...grown])) {
       if (!(await this.#isSame(firstBlock + entry, entryOf(page, entry)))) {
-        return firstBlock + entry;
+        return this.#miss(firstBlock + entry, true);
       }
     }
     return undefined;
+  }
+
+  #miss(block: number, isChanged: boolean): HintMiss {
+    return { offset: block * this.#options.thread.blockSize, isChanged };
   }
 
   async #isSame(block: number, id: Buffer): Promise<boolean> {

@@ -47,11 +47,18 @@ export type AuditJob = {
 
 export type AuditBatch = { readonly disk: number; readonly units: readonly AuditJob[] };
 
+/** Where a hint cannot be believed. */
+export type HintMiss = {
+  /** In bytes. */
+  readonly offset: number;
+  /** The block changed though the hint calls it unchanged; else the point before cannot be read there. */
+  readonly isChanged: boolean;
+};
+
 export type AuditBatchResult = {
   readonly disk: number;
   readonly readBytes: number;
-  /** The byte offset of a block that changed though the hint calls it unchanged. */
-  readonly missedAt: number | undefined;
+  readonly miss: HintMiss | undefined;
 };
 
 /** The blocks of all runs. */

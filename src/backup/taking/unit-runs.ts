@@ -4,7 +4,7 @@ import { UNIT_BLOCKS, type BlockRuns } from './unit-job.ts';
 
 const NONE: BlockRuns = new Uint16Array(0);
 
-/** Reads a normal list of extents unit by unit; the extents begin and end at blocks or the disk's end. */
+/** Reads a normal list of extents of whole blocks unit by unit. */
 export class UnitRuns {
   readonly #extents: readonly Extent[];
   readonly #blockSize: number;
@@ -27,8 +27,7 @@ export class UnitRuns {
       if (offset + length > start) {
         const first = Math.max(offset, start) - start;
         const last = Math.min(offset + length, end) - start;
-        const firstBlock = Math.floor(first / this.#blockSize);
-        runs.push(firstBlock, Math.ceil(last / this.#blockSize) - firstBlock);
+        runs.push(first / this.#blockSize, (last - first) / this.#blockSize);
       }
       if (offset + length > end) break;
       this.#at += 1;

@@ -296,7 +296,9 @@ export class BackupSession {
     };
     const putPage = async (page: Buffer): Promise<Buffer> => {
       const id = keyring.pageId(page);
-      await this.#writer.put('page', page, id);
+      // Where the base could not be read, copies of other pages of it may be bad as well.
+      if (this.#lostBases.has(disk.name)) await this.#writer.store('page', page, id);
+      else await this.#writer.put('page', page, id);
       return id;
     };
     const putKept = async (page: Buffer): Promise<Buffer> => {

@@ -45,6 +45,8 @@ export class SessionThread {
   readonly #writer: BlockWriter;
   #index: IndexReader;
   #rules: CopyRules;
+  /** What `avoid` was told: a newer view may not know it yet. */
+  readonly #avoided = new Map<string, Pick<DamagedCopy, 'pack' | 'frame'>>();
 
   constructor(options: SessionThreadOptions) {
     const { data, store } = options;
@@ -92,7 +94,10 @@ export class SessionThread {
 
   /** From now on these copies are neither read nor deduplicated against, and the thread heals. */
   avoid(copies: Iterable<Pick<DamagedCopy, 'pack' | 'frame'>>): void {
-    for (const { pack, frame } of copies) this.#rules.damageCopy(pack, frame);
+    for (const { pack, frame } of copies) {
+      this.#rules.damageCopy(pack, frame);
+      this.#avoided.set(`${pack}/${frame}`, { pack, frame });
+    }
   }
 
   get blockSize(): number {
@@ -119,6 +124,7 @@ export class SessionThread {
     this.#index.close();
     this.#index = IndexReader.open(view.snapshot);
     this.#rules = CopyRules.from(view.rules);
+    this.avoid(this.#avoided.values());
   }
 
   /** Drops what is unsealed and releases the view. */

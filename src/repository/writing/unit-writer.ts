@@ -178,7 +178,9 @@ export class UnitWriter {
   async #store(page: Buffer): Promise<Buffer> {
     if (page.equals(ZERO_PAGE)) return ZERO_ID;
     const id = this.#options.keyring.pageId(page);
-    await this.#put('page', page, id);
+    // Of a unit that cannot be read, the leaves could not be looked at: their copies may be bad as well.
+    if (this.#previousPage === undefined) await this.#storeAnew(page, id);
+    else await this.#put('page', page, id);
     return id;
   }
 
@@ -188,6 +190,11 @@ export class UnitWriter {
     const write = writer.put(kind, content, id);
     this.statistics.newBytes += writer.newBytes - before;
     return write;
+  }
+
+  async #storeAnew(page: Buffer, id: Buffer): Promise<void> {
+    await this.#options.writer.store('page', page, id);
+    this.statistics.newBytes += page.length;
   }
 
   /** Ends the unit. @returns its page's id. */
