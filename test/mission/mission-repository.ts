@@ -181,11 +181,18 @@ export class MissionRepository {
     return result;
   }
 
+  /** As `expireUnsummed`; what the points own is then summed up. */
+  async expireUnrestored(...points: readonly string[]): Promise<ExpiryResult> {
+    const result = await this.expireUnsummed(...points);
+    await this.assertSums();
+    return result;
+  }
+
   /**
    * Expires the points together. What `planExpiry` and, of a lone point, its `freedIfExpired` said is what
    * that frees and what `liveBytes` falls by.
    */
-  async expireUnrestored(...points: readonly string[]): Promise<ExpiryResult> {
+  async expireUnsummed(...points: readonly string[]): Promise<ExpiryResult> {
     const result = await this.use('own', async ({ parts }) => {
       const sizes = await pointSizes(parts);
       const plan = await planExpiry(parts, points);
@@ -201,7 +208,6 @@ export class MissionRepository {
     });
     assert.deepEqual(result.kept, []);
     for (const point of points) this.#expected.delete(point);
-    await this.assertSums();
     return result;
   }
 
