@@ -6,7 +6,6 @@ import { open, truncate, writeFile } from 'node:fs/promises';
 /** The block size of the documents' example, and the default. */
 export const BLOCK = 16 * 1024;
 export const MIB = 1024 ** 2;
-export const GIB = 1024 ** 3;
 export const TIB = 1024 ** 4;
 
 export type Write = { readonly offset: number; readonly bytes: Uint8Array };

@@ -39,28 +39,34 @@ class Gate {
   }
 }
 
-test('M7 four disks are read at once: none is answered before all four were asked', async (t) => {
-  const vault = await MissionRepository.create(t);
-  const gate = new Gate(NAMES);
-  const contents = NAMES.map((name) => noise(name, 2 * MIB));
-  const exports = new Map(NAMES.map((name, at) => [name, gatedDisk(name, contents[at]!, gate)]));
-  const server = await startNbdServer({
-    exports,
-    listen: { socketPath: join(vault.folder, 'gated.sock') },
-  });
-  t.after(async () => await server.close());
-  const disks = NAMES.map((name) => ({ name, location: server.uri(name) }));
-  // One after the other this would wait for ever.
-  const { pointId } = await vault.backUpUnseen(disks, { threads: 4 });
-  const images = await Promise.all(
-    NAMES.map(async (name, at): Promise<MissionDisk> => {
-      const location = vault.path(`${name}.raw`);
-      await makeImage(location, 2 * MIB, [{ offset: 0, bytes: contents[at]! }]);
-      return { name, location };
-    }),
-  );
-  await vault.assertSame(pointId, images);
-});
+const DEADLOCK = { timeout: 120_000 };
+
+test(
+  'M7 four disks are read at once: none is answered before all four were asked',
+  DEADLOCK,
+  async (t) => {
+    const vault = await MissionRepository.create(t);
+    const gate = new Gate(NAMES);
+    const contents = NAMES.map((name) => noise(name, 2 * MIB));
+    const exports = new Map(NAMES.map((name, at) => [name, gatedDisk(name, contents[at]!, gate)]));
+    const server = await startNbdServer({
+      exports,
+      listen: { socketPath: join(vault.folder, 'gated.sock') },
+    });
+    t.after(async () => await server.close());
+    const disks = NAMES.map((name) => ({ name, location: server.uri(name) }));
+    // One after the other this would wait for ever.
+    const { pointId } = await vault.backUpUnseen(disks, { threads: 4 });
+    const images = await Promise.all(
+      NAMES.map(async (name, at): Promise<MissionDisk> => {
+        const location = vault.path(`${name}.raw`);
+        await makeImage(location, 2 * MIB, [{ offset: 0, bytes: contents[at]! }]);
+        return { name, location };
+      }),
+    );
+    await vault.assertSame(pointId, images);
+  },
+);
 
 for (const threads of [1, 2, 4]) {
   test(`M7 four disks go on side by side with ${threads} threads: each is begun before any is done`, async (t) => {
