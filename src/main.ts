@@ -49,7 +49,9 @@ function signalOfInterrupts(): AbortSignal {
     if (controller.signal.aborted) process.exit(1);
     controller.abort(new Error('interrupted'));
   };
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, interrupt);
+  const ignoresHangup = process.env['HOLDFAST_IGNORES_HANGUP'] === '1';
+  process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
+  process.on('SIGHUP', ignoresHangup ? () => {} : interrupt);
   return controller.signal;
 }
 

@@ -7,6 +7,8 @@ import { DatabaseSync } from 'node:sqlite';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
+  HOLDFAST,
+  PASSWORD,
   ended,
   fail,
   json,
@@ -71,6 +73,25 @@ describe('Ctrl-C', () => {
     assert.equal(await session.end(), 1);
     const lastLine = session.shown.split('\r\u001b[K').at(-1)!;
     assert.match(lastLine, /^holdfast: cancelled: what was stored is kept[^\n]*\r\n$/);
+  });
+
+  test('a hangup ends a backup like Ctrl-C, but not one started with nohup', async () => {
+    const cancelled = start(slowBackup);
+    const backup = ['repo', 'backup', repo, '--item', 'nohup', '--disk', `vda=${SLOW}`];
+    const hung = ended(cancelled);
+    await sleep(1000);
+    cancelled.kill('SIGHUP');
+    assert.equal((await hung).code, 1);
+
+    const env = { ...process.env, HOLDFAST_PASSWORD: PASSWORD };
+    const kept = spawn('sh', ['-c', 'trap "" HUP; exec "$@"', 'sh', HOLDFAST, ...backup], { env });
+    const result = ended(kept);
+    await sleep(1000);
+    kept.kill('SIGHUP');
+    await sleep(500);
+    assert.equal(kept.exitCode, null);
+    kept.kill('SIGTERM');
+    assert.equal((await result).code, 1);
   });
 
   test('a killed backup leaves a repository that needs no repair', async () => {

@@ -94,7 +94,8 @@ function describe(
   if (bytesPerSecond === undefined) return parts.join('  ');
   parts.push(formatSpeed(bytesPerSecond, 1));
   if (totalBytes !== undefined && bytesPerSecond > 0 && totalBytes > doneBytes) {
-    parts.push(`${formatDuration(Math.ceil((totalBytes - doneBytes) / bytesPerSecond))} left`);
+    const leftSeconds = Math.ceil((totalBytes - doneBytes) / bytesPerSecond);
+    parts.push(`${leftSeconds < 60 ? `${leftSeconds} s` : formatDuration(leftSeconds)} left`);
   }
   return parts.join('  ');
 }

@@ -1,5 +1,5 @@
 /** `holdfast repo backup`: takes a recovery point of images, devices or NBD exports. */
-import { backUpDisks, type BackupResult } from '#backup';
+import { backUpDisks, type BackupResult, type DiskToBackUp } from '#backup';
 import { checkNamesDisks, parseDiskValues } from '../arguments/disk-arguments.ts';
 import { readHintFile } from '../arguments/hint-file.ts';
 import type { Context } from '../context.ts';
@@ -14,8 +14,6 @@ export type BackupOptions = {
   readonly changedOnlyHint: readonly string[];
   readonly allowFile: readonly string[];
 };
-
-type DisksToBackUp = Parameters<typeof backUpDisks>[0]['disks'];
 
 export async function backup(
   context: Context,
@@ -51,7 +49,7 @@ function checkItem(item: string): string {
   return item;
 }
 
-async function disksOf(options: BackupOptions): Promise<DisksToBackUp> {
+async function disksOf(options: BackupOptions): Promise<DiskToBackUp[]> {
   const locations = parseDiskValues('--disk', options.disk);
   if (locations.size === 0) {
     throw new UsageError('no disk: name one or more, for example --disk vda=disk.qcow2');
@@ -60,7 +58,7 @@ async function disksOf(options: BackupOptions): Promise<DisksToBackUp> {
   checkNamesDisks('--format', formats, locations);
   const hintFiles = parseDiskValues('--changed-only-hint', options.changedOnlyHint);
   checkNamesDisks('--changed-only-hint', hintFiles, locations);
-  const disks = [];
+  const disks: DiskToBackUp[] = [];
   for (const [name, location] of locations) {
     const format = formats.get(name);
     const hintFile = hintFiles.get(name);
