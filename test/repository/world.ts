@@ -91,9 +91,9 @@ export class World {
     return copy;
   }
 
-  async init(): Promise<void> {
+  async init(store: ObjectStore = this.disk.store()): Promise<void> {
     await initRepository({
-      store: this.disk.store(),
+      store,
       blockSize: BLOCK,
       access: { kdf: 'none' },
       label: 'test',

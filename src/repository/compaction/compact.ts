@@ -57,7 +57,8 @@ export async function compactRepository(
     const plan = planCompaction(parts, {
       budgetBytes: Math.min(budgetBytes, ROUND_BYTES),
       scattered: scattered.packs,
-    }).filter((pack) => !passed.has(pack.id));
+      passed,
+    });
     if (plan.length === 0) break;
     for (const pack of plan) passed.add(pack.id);
     budgetBytes -= plan.reduce((sum, pack) => sum + pack.liveBytes, 0);

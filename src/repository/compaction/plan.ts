@@ -20,6 +20,9 @@ export type PackToRewrite = {
 export type PlanOptions = {
   /** Most live bytes to move. */
   readonly budgetBytes: number;
+  readonly scattered: ReadonlySet<number>;
+  /** Packs that this run has dealt with. */
+  readonly passed: ReadonlySet<string>;
 };
 
 /** Rewriting moves the live bytes: below this share of dead ones it is not worth it. */
@@ -30,17 +33,18 @@ const TARGET_BYTES = { data: 64 * 1024 * 1024, page: 16 * 1024 * 1024 } as const
 const PACKS_A_CLASS = 4;
 export const MAX_READ_AMPLIFICATION = 3;
 
-/** The packs to rewrite now, best first; none if nothing is worth it. */
-export function planCompaction(
-  parts: RepositoryParts,
-  options: PlanOptions & { readonly scattered: ReadonlySet<number> },
-): PackToRewrite[] {
+/**
+ * The packs to rewrite now, best first; none if nothing is worth it. While there are packs without anything
+ * alive, only those: they need no room, which a full disk does not have.
+ */
+export function planCompaction(parts: RepositoryParts, options: PlanOptions): PackToRewrite[] {
   const { state } = parts.history;
   const busy = new Set(
     [...state.marks.values()].flatMap((mark) => mark.packs.map(({ pack }) => pack)),
   );
+  const isFree = (pack: string): boolean => !busy.has(pack) && !options.passed.has(pack);
   const packs = [...parts.keeper.packs.rows()]
-    .filter((row) => !busy.has(row.id) && (row.slotCount > 0 || state.damage.has(row.id)))
+    .filter((row) => isFree(row.id) && (row.slotCount > 0 || state.damage.has(row.id)))
     .map((row) => ({ ...row, deadBytes: row.frameBytes - row.liveBytes }));
   const damaged = packs.filter((pack) => state.damage.has(pack.id));
   const scattered = packs.filter((pack) => options.scattered.has(pack.number));
@@ -55,7 +59,8 @@ export function planCompaction(
     movedBytes += pack.liveBytes;
     chosen.set(pack.number, pack);
   }
-  return [...chosen.values()];
+  const dead = [...chosen.values()].filter((pack) => pack.liveBytes === 0);
+  return dead.length > 0 ? dead : [...chosen.values()];
 }
 
 /** Packs of a kind and size class (a factor of four each) of which there are enough to merge. */

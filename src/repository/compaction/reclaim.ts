@@ -21,6 +21,7 @@ import { isLost } from '../reading/lost.ts';
 import type { RepositoryParts } from '../repository-parts.ts';
 import { BlockWriter } from '../writing/block-writer.ts';
 import { ClaimTable } from '../writing/claims.ts';
+import { holdsLastCopy, isAnythingLost } from './last-copies.ts';
 import { eachBlockOf } from './plan.ts';
 
 export type ReclaimOptions = {
@@ -64,7 +65,10 @@ export async function reclaimMark(
   const damaged = [...move.damaged, ...unreadable.map((pack) => ({ pack, frame: -1 }))];
   await parts.append((state) => damageEvent(state, damaged));
   const damagedPacks = new Set(damaged.map(({ pack }) => pack));
-  const doomed = [...gone, ...packs.map(({ pack }) => pack)].filter(
+  const emptied = packs.filter(({ footer }) => !holdsLastCopy(parts, footer));
+  // Of a pack without footer nobody knows what it held.
+  const given = gone.length > 0 && (await isAnythingLost(parts)) ? [] : gone;
+  const doomed = [...given, ...emptied.map(({ pack }) => pack)].filter(
     (pack) => !damagedPacks.has(pack) && parts.history.state.packs.has(pack),
   );
   await parts.append(() => ({ type: 'doomed', mark, packs: doomed }));
