@@ -35,6 +35,6 @@ export {
   type RestoreRequest,
   type RestoreResult,
 } from './restoring/restore-disks.ts';
-export { servePoint, type PointServer, type ServeRequest } from './serving/serve-point.ts';
+export { servePoint } from './serving/serve-point.ts';
 export { diffPoints, type DiskDifference } from './points/diff-points.ts';
-export { keepPlan, type DatedPoint, type KeepPlan, type KeepRules } from './points/keep-plan.ts';
+export type { KeepPlan, KeepRules } from './points/keep-plan.ts';

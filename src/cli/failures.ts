@@ -11,6 +11,8 @@ export type Failure = { readonly line: string; readonly exitCode: 1 | 2 };
 /** What to do, where the message of the room that noticed cannot know it. */
 const ADVICE: Partial<Record<ErrorCode, string>> = {
   BlockMissing: 'run holdfast repo verify',
+  KeySlotInvalid: 'put keys/ back from a copy of the repository',
+  LogDamaged: 'put the object back from a copy of the repository',
   ObjectDamaged: 'run holdfast repo verify',
   OutputExists: 'choose another output (restore writes over images with --overwrite)',
   OwnerChanged: 'run the command again',

@@ -92,7 +92,18 @@ function adviceFor({ damage, points }: VerifyResult, location: string): string[]
       `What to do: back up ${items} again, which stores anew what the disks still have, then verify ` +
         'again. Where a copy of the repository exists, put the damaged objects back from it.',
     );
-  } else if (damage.some(({ object }) => object === 'index')) {
+  } else if (damage.some(({ object }) => object.startsWith('packs/'))) {
+    advice.push(
+      `What to do: nothing is lost. holdfast repo compact ${location} removes the damaged packs.`,
+    );
+  }
+  if (damage.some(({ object }) => object.startsWith('points/'))) {
+    advice.push(
+      'What to do about points/…: put the object back from a copy of the repository, or expire the point ' +
+        '(the last part of the name); its disks restore all the same.',
+    );
+  }
+  if (damage.some(({ object }) => object === 'index')) {
     advice.push(`What to do: holdfast repo rebuild-index ${location}`);
   }
   return advice;
