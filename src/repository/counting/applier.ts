@@ -13,6 +13,7 @@ import { HoldfastError, isHoldfastError } from '#base';
 import type { BlockIndex } from '../block-index/block-index.ts';
 import { newFound } from '../block-index/index.ts';
 import type { Effect } from '../history/fold.ts';
+import type { DamagedFrame } from '../log/log-entry.ts';
 import type { PageSource } from '../map/placement.ts';
 import { pointAdded, pointRemoved } from '../map/placement-walk.ts';
 import { shareOf, type PackFooter } from '../pack/pack-footer.ts';
@@ -135,7 +136,10 @@ export class Applier {
         for (const pack of effect.packs) this.#doomPack(pack);
         return;
       case 'frames-damaged':
-        for (const { pack, frame } of effect.frames) await this.#damageFrame(pack, frame);
+        await this.#damageFrames(effect.frames);
+        return;
+      case 'frames-repaired':
+        await this.#repairFrames(effect.frames);
         return;
       case 'point-added': {
         const owned = await pointAdded(this.#pages, rootsOf(effect), this.#sink);
@@ -258,28 +262,35 @@ export class Applier {
     this.#options.packs.remove(pack);
   }
 
-  /** Takes the copies of a damaged frame out of use; live blocks count in their next copy, if any. */
-  async #damageFrame(pack: string, frame: number): Promise<void> {
+  /** Takes the copies of damaged frames out of use; live blocks count in their next copy, if any. */
+  async #damageFrames(frames: readonly DamagedFrame[]): Promise<void> {
+    const { packs, rules } = this.#options;
+    for (const { pack, frame } of frames) {
+      const number = packs.numberOf(pack);
+      if (number !== undefined) rules.damageFrame(number, frame);
+    }
+    await this.#recountLive();
+  }
+
+  /** Takes the copies back into use; of a pack whose footer could not be read, adds them. */
+  async #repairFrames(frames: readonly DamagedFrame[]): Promise<void> {
+    const { packs, rules } = this.#options;
+    for (const { pack, frame } of frames) {
+      const number = packs.numberOf(pack);
+      if (number !== undefined) rules.repairFrame(number, frame);
+      if (this.unreadablePacks.delete(pack) || packs.isEmpty(pack)) await this.#addPack(pack);
+    }
+    await this.#recountLive();
+  }
+
+  /** Counts every pack's live bytes from the start: damage may touch any part of the index. */
+  async #recountLive(): Promise<void> {
     const { index, packs, rules } = this.#options;
-    const number = packs.numberOf(pack);
-    if (number === undefined) return;
-    const moved: { readonly id: Buffer; readonly share: number }[] = [];
     await this.flush();
+    packs.resetLive();
     for await (const entry of index.entries()) {
       const at = entry.count > 0 ? rules.countingCopy(entry) : -1;
-      const isHit = frame === -1 || frame === entry.frames[at];
-      if (at < 0 || entry.packs[at] !== number || !isHit) continue;
-      moved.push({ id: Buffer.from(entry.id), share: entry.shares[at]! });
-    }
-    rules.damageFrame(number, frame);
-    for (const { id, share } of moved) {
-      this.#step += 1;
-      if (this.#step <= this.#skip) continue;
-      packs.addLive(number, -share);
-      const found = this.#found;
-      index.find(id, found);
-      const next = rules.countingCopy(found);
-      if (next >= 0) packs.addLive(found.packs[next]!, found.shares[next]!);
+      if (at >= 0) packs.addLive(entry.packs[at]!, entry.shares[at]!);
     }
   }
 

@@ -30,10 +30,13 @@ export class PackTable {
     return this.#liveBytes;
   }
 
-  /** Gives `id` the next number; idempotent. */
+  /** Gives `id` the next number; idempotent, but that a pack whose sizes were not known gets them. */
   add(id: string, sizes: { readonly frameBytes: number; readonly slotCount: number }): number {
     const known = this.#numbers.get(id);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      if (this.isEmpty(id)) this.#rows.set(known, { id, liveBytes: 0, ...sizes });
+      return known;
+    }
     const number = this.#next;
     this.#next += 1;
     this.#rows.set(number, { id, liveBytes: 0, ...sizes });
@@ -55,6 +58,16 @@ export class PackTable {
 
   idOf(number: number): string | undefined {
     return this.#rows.get(number)?.id;
+  }
+
+  /** Whether the pack is here without copies, because its footer could not be read. */
+  isEmpty(id: string): boolean {
+    return this.#rows.get(this.#numbers.get(id) ?? -1)?.slotCount === 0;
+  }
+
+  resetLive(): void {
+    for (const row of this.#rows.values()) row.liveBytes = 0;
+    this.#liveBytes = 0;
   }
 
   isGone(number: number): boolean {

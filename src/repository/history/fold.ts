@@ -23,6 +23,10 @@ export type Effect =
       readonly frames: readonly { readonly pack: string; readonly frame: number }[];
     }
   | {
+      readonly type: 'frames-repaired';
+      readonly frames: readonly { readonly pack: string; readonly frame: number }[];
+    }
+  | {
       readonly type: 'point-added';
       readonly chain: string;
       readonly point: string;
@@ -83,6 +87,7 @@ const APPLY: { readonly [T in LogEntry['type']]: Apply<T> } = {
   doomed: reclaimEffects,
   deleted: reclaimEffects,
   damage,
+  repaired,
 };
 
 /** Entries without an effect on the index. */
@@ -286,4 +291,15 @@ function damage(state: RepositoryState, entry: Entry<'damage'>): Effect[] {
     state.damage.set(pack, frames);
   }
   return fresh.length === 0 ? [] : [{ type: 'frames-damaged', frames: fresh }];
+}
+
+/** Takes damage back that turned out to be none, or is gone: an object was put back from a copy. */
+function repaired(state: RepositoryState, entry: Entry<'repaired'>): Effect[] {
+  const known = entry.frames.filter(({ pack, frame }) => state.damage.get(pack)?.has(frame));
+  for (const { pack, frame } of known) {
+    const frames = state.damage.get(pack)!;
+    frames.delete(frame);
+    if (frames.size === 0) state.damage.delete(pack);
+  }
+  return known.length === 0 ? [] : [{ type: 'frames-repaired', frames: known }];
 }

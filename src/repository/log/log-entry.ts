@@ -77,6 +77,7 @@ export type LogEvent =
   | { readonly type: 'doomed'; readonly mark: number; readonly packs: readonly string[] }
   | { readonly type: 'deleted'; readonly packs: readonly string[]; readonly sizeBytes: number }
   | { readonly type: 'damage'; readonly frames: readonly DamagedFrame[] }
+  | { readonly type: 'repaired'; readonly frames: readonly DamagedFrame[] }
   | {
       readonly type: 'key-slot';
       readonly slot: string;

@@ -63,6 +63,7 @@ const EVENTS: Readonly<Record<LogEvent['type'], Shape>> = {
   doomed: { mark: count, packs: listOf(text) },
   deleted: { packs: listOf(text), sizeBytes: count },
   damage: { frames: listOf(objectOf({ pack: text, frame: frameNumber })) },
+  repaired: { frames: listOf(objectOf({ pack: text, frame: frameNumber })) },
   'key-slot': { slot: text, action: oneOf('added', 'removed'), label: text },
   document: { document: text, revision: count, hash: text },
 };

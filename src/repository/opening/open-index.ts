@@ -14,6 +14,20 @@ import type { Effect } from '../history/fold.ts';
 import { History, type HistoryAccess } from '../history/history.ts';
 import type { RepositoryState } from '../history/state.ts';
 
+const REBUILT_AS_ABSENT = 'there was none';
+const REBUILT_TO_COMPLETE = 'pages that it lacked are back';
+export const REBUILT_ON_REQUEST = 'it was asked for';
+const HARMLESS: ReadonlySet<string> = new Set([
+  REBUILT_AS_ABSENT,
+  REBUILT_TO_COMPLETE,
+  REBUILT_ON_REQUEST,
+]);
+
+/** Whether an index was rebuilt because something was wrong with it. */
+export function wasIndexDamaged(rebuilt: string | undefined): boolean {
+  return rebuilt !== undefined && !HARMLESS.has(rebuilt);
+}
+
 export type IndexAccess = HistoryAccess & {
   readonly onDamage: KeeperOptions['onDamage'];
   readonly followsMarks: boolean;
@@ -31,11 +45,15 @@ export type OpenedIndex = {
 export async function openIndex(dir: string, access: IndexAccess): Promise<OpenedIndex> {
   try {
     const opened = await openExisting(dir, access);
-    if (typeof opened !== 'string') return { ...opened, rebuilt: undefined };
-    return { ...(await rebuildIndex(dir, access)), rebuilt: opened };
+    if (typeof opened === 'string') {
+      return { ...(await rebuildIndex(dir, access)), rebuilt: opened };
+    }
+    if (!mayBeCompleted(opened)) return { ...opened, rebuilt: undefined };
+    await opened.keeper.close();
+    return { ...(await rebuildIndex(dir, access)), rebuilt: REBUILT_TO_COMPLETE };
   } catch (error) {
     if (!isHoldfastError(error, 'IndexDamaged')) throw error;
-    const reason = error.details['reason'] === 'absent' ? 'there was none' : error.message;
+    const reason = error.details['reason'] === 'absent' ? REBUILT_AS_ABSENT : error.message;
     return { ...(await rebuildIndex(dir, access)), rebuilt: reason };
   }
 }
@@ -67,6 +85,12 @@ async function openExisting(dir: string, access: IndexAccess): Promise<Opened | 
   }
   follow(history, keeper);
   return { history, keeper };
+}
+
+/** An index that was made while pages could not be read, and no page is known to be lost any more. */
+function mayBeCompleted({ history, keeper }: Opened): boolean {
+  const { damage, packs } = history.state;
+  return keeper.isIncomplete && ![...damage.keys()].some((id) => packs.get(id)?.kind === 'page');
 }
 
 async function positionOf(dir: string): Promise<{ number: number; hash: string }> {

@@ -83,18 +83,22 @@ export class BlockReader implements PageSource {
     },
   };
 
-  /** The readable copies of a block or page, the newest first. */
+  /**
+   * The copies of a block or page, the newest first; those that are known to be damaged last, for an object
+   * that was put back from a copy: what is read is checked all the same.
+   */
   places(id: Buffer): Place[] {
     const rules = this.#options.rules();
     const found = this.#found;
     this.#options.find(id, found);
-    const places: (Place & { readonly pack: number })[] = [];
+    const places: (Place & { readonly pack: number; readonly isReadable: boolean })[] = [];
     for (let at = 0; at < found.copyCount; at += 1) {
       const [pack, frame, slot] = [found.packs[at]!, found.frames[at]!, found.slots[at]!];
-      if (!rules.isReadable(pack, frame)) continue;
-      places.push({ pack, packId: rules.packId(pack)!, frame, slot });
+      const packId = rules.packId(pack);
+      if (packId === undefined) continue;
+      places.push({ pack, packId, frame, slot, isReadable: rules.isReadable(pack, frame) });
     }
-    return places.sort((a, b) => b.pack - a.pack);
+    return places.sort((a, b) => Number(b.isReadable) - Number(a.isReadable) || b.pack - a.pack);
   }
 
   /**

@@ -71,6 +71,13 @@ export class CopyRules {
     }
   }
 
+  /** Takes `damageFrame` back. */
+  repairFrame(number: number, frame: number): void {
+    const frames = this.#damage.get(number);
+    frames?.delete(frame);
+    if (frames?.size === 0) this.#damage.delete(number);
+  }
+
   /** Replaces the marks by those that are open now. */
   setMarks(marks: readonly MarkedSlots[]): void {
     this.#marks.clear();

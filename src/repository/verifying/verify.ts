@@ -15,6 +15,7 @@ import { manifestName, readManifest } from '../points/manifest.ts';
 import type { DamagedCopy } from '../reading/block-reader.ts';
 import type { Repository } from '../repository.ts';
 import type { RepositoryParts } from '../repository-parts.ts';
+import { findRepaired } from './find-repaired.ts';
 import { readData } from './read-data.ts';
 import { verifyMetadata } from './scratch-index.ts';
 import { touchedPoints, type TouchedPoint } from './touched-points.ts';
@@ -67,13 +68,14 @@ export async function verifyRepository(
   damage.push(...(await checkDocuments(parts)));
   throwIfCancelled(options.signal);
   options.onProgress?.({ phase: 'checking packs and maps', doneBytes: 0 });
+  await repairWhatIsWhole(repository);
   note(await checkPacks(parts));
   const metadata = await verifyMetadata(parts);
   note(metadata.damage);
   throwIfCancelled(options.signal);
   const data = await readDataIfAsked(parts, options);
   note(data.damage);
-  await logQuietly(repository, copies.values());
+  await quietly(() => repository.logDamage(copies.values()));
   damage.push(...Array.from(copies.values(), describe));
   const isIndexLost = repository.rebuilt !== undefined && repository.rebuilt !== 'there was none';
   const indexAgrees = metadata.indexAgrees && !isIndexLost;
@@ -178,10 +180,27 @@ async function checkPacks(parts: RepositoryParts): Promise<DamagedCopy[]> {
   return damaged;
 }
 
+/** Takes damage back that is none any more, because an object was put back from a copy. */
+async function repairWhatIsWhole(repository: Repository): Promise<void> {
+  const { parts } = repository;
+  // What was noted before would otherwise be logged after it has been taken back.
+  await quietly(() => repository.logDamage());
+  if (parts.history.state.damage.size === 0) return;
+  const { repaired, damaged } = await findRepaired(parts);
+  if (repaired.length === 0) return;
+  await quietly(async () => {
+    await parts.append((state) => {
+      const frames = repaired.filter(({ pack, frame }) => state.damage.get(pack)?.has(frame));
+      return frames.length === 0 ? undefined : { type: 'repaired', frames };
+    });
+    await repository.logDamage(damaged);
+  });
+}
+
 /** Where the store cannot be written, or the index not read, what was found is still reported. */
-async function logQuietly(repository: Repository, copies: Iterable<DamagedCopy>): Promise<void> {
+async function quietly(work: () => Promise<unknown>): Promise<void> {
   try {
-    await repository.logDamage(copies);
+    await work();
   } catch (error) {
     const isExpected =
       isHoldfastError(error, 'StoreReadOnly') ||
