@@ -23,6 +23,7 @@ import {
   type IndexAccess,
   openIndex,
   type OpenedIndex,
+  REBUILT_ON_REQUEST,
   rebuildIndex,
 } from './opening/open-index.ts';
 import { openKeys, type OpenOptions } from './opening/open-options.ts';
@@ -172,7 +173,7 @@ async function openOwn(keyring: Keyring, options: OpenOptions): Promise<Reposito
     const access = indexAccess(keyring, options, damage);
     const opened =
       options.rebuildsIndex === true
-        ? { ...(await rebuildIndex(place.indexDir, access)), rebuilt: 'it was asked for' }
+        ? { ...(await rebuildIndex(place.indexDir, access)), rebuilt: REBUILT_ON_REQUEST }
         : await openIndex(place.indexDir, access);
     const epoch = await becomeOwner(opened.history, options);
     const parts = makeParts(opened, { keyring, options, epoch });

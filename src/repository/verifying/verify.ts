@@ -9,6 +9,7 @@ import { documentName, readDocument } from '../documents/documents.ts';
 import { fold } from '../history/fold.ts';
 import { emptyState, stateToJson, type RepositoryState } from '../history/state.ts';
 import { Log, LOG_START } from '../log/log.ts';
+import { wasIndexDamaged } from '../opening/open-index.ts';
 import { checkPackEnds } from '../pack/footer-reader.ts';
 import { packName } from '../pack/pack-id.ts';
 import { manifestName, readManifest } from '../points/manifest.ts';
@@ -77,7 +78,7 @@ export async function verifyRepository(
   note(data.damage);
   await quietly(() => repository.logDamage(copies.values()));
   damage.push(...Array.from(copies.values(), describe));
-  const isIndexLost = repository.rebuilt !== undefined && repository.rebuilt !== 'there was none';
+  const isIndexLost = wasIndexDamaged(repository.rebuilt);
   const indexAgrees = metadata.indexAgrees && !isIndexLost;
   if (!indexAgrees) damage.push({ object: 'index', why: indexReason(repository, metadata) });
   const isDamaged = parts.history.state.damage.size > 0 || metadata.missingCount > 0;
