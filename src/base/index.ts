@@ -6,7 +6,6 @@ export {
   throwIfCancelled,
   type ErrorCode,
   type ErrorDetails,
-  type ErrorKind,
 } from './errors.ts';
 export { FakeClock, type Clock } from './clock.ts';
 export { realClock } from './real-clock.ts';

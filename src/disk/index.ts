@@ -13,12 +13,9 @@ export {
   totalBytes,
   type Extent,
 } from './extent.ts';
-export type { DiskSource, DiskSpec, DiskTarget, OpenOptions, TargetSpec } from './disk-source.ts';
-export { prepareSource, type PreparedDisk, type PrepareOptions } from './prepare-source.ts';
+export type { DiskSource, DiskSpec, DiskTarget, TargetSpec } from './disk-source.ts';
+export { prepareSource, type PreparedDisk } from './prepare-source.ts';
 export { openSource, openTarget } from './open-disk.ts';
-export { createTarget, type PreparedTarget, type TargetOptions } from './create-target.ts';
-export { startNbdServer, type NbdServer, type NbdServerOptions } from './nbd-server.ts';
+export { createTarget, type PreparedTarget } from './create-target.ts';
+export { startNbdServer } from './nbd-server.ts';
 export type { ServedDisk } from './served-disk.ts';
-export { NbdClient, type NbdClientOptions } from './nbd-client.ts';
-export { formatNbdUri, parseNbdUri, type NbdAddress } from './nbd-address.ts';
-export type { BlockStatus } from './nbd-protocol.ts';

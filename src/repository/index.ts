@@ -4,8 +4,8 @@
  */
 export { rebuildRepositoryIndex, Repository } from './repository.ts';
 export { initRepository } from './opening/init.ts';
-export { placeInFolder, type LocalPlace, type OpenOptions } from './opening/open-options.ts';
-export { BackupSession, type CommittedPoint, type DiskResult } from './writing/backup-session.ts';
+export { placeInFolder, type OpenOptions } from './opening/open-options.ts';
+export { BackupSession, type DiskResult } from './writing/backup-session.ts';
 export {
   SessionThread,
   type IndexViewData,
@@ -26,7 +26,7 @@ export {
 } from './keys/key-slots.ts';
 export { makeRecoveryKey } from './keys/recovery-key.ts';
 export { readManifest, type Manifest } from './points/manifest.ts';
-export { expirePoints, planExpiry, type ExpiryPlan, type ExpiryResult } from './expiry/expire.ts';
+export { expirePoints, planExpiry, type ExpiryResult } from './expiry/expire.ts';
 export { pointSizes, type PointSizes } from './points/point-sizes.ts';
 export { repositoryStatistics, type RepositoryStatistics } from './points/statistics.ts';
 export { compactRepository, type CompactResult } from './compaction/compact.ts';
@@ -37,11 +37,6 @@ export { markPacks } from './compaction/mark.ts';
 export { reclaimMark } from './compaction/reclaim.ts';
 export { RestorePlan, type RestoreTask } from './restoring/restore-plan.ts';
 export { readRecord, RECORD_BYTES, type PlaceRecord } from './restoring/place-record.ts';
-export {
-  FrameOpener,
-  type FrameOpenerData,
-  type FrameOutcome,
-  type OpenedFrame,
-} from './restoring/frame-opener.ts';
+export { FrameOpener, type FrameOpenerData, type OpenedFrame } from './restoring/frame-opener.ts';
 export { readDocument, writeDocument } from './documents/documents.ts';
 export { readAmplification } from './compaction/plan.ts';

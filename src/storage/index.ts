@@ -7,7 +7,7 @@
  * same interface, so they stack: counting over retrying over limited over a folder. To add a kind of
  * store, implement `ObjectStore`, run `object-store.contract.ts` on it, and let open-store.ts choose it.
  */
-export type { ByteRange, ObjectStore, ObjectWriter } from './object-store.ts';
+export type { ObjectStore, ObjectWriter } from './object-store.ts';
 export { checkObjectName, isObjectName } from './object-name.ts';
 export { openStore } from './open-store.ts';
 export { CountingStore } from './counting-store.ts';

@@ -22,7 +22,7 @@ import {
 } from '#repository';
 import { MemoryDisk, type ObjectStore } from '#storage';
 
-export const BLOCK = 4096;
+const BLOCK = 4096;
 const LEAF = 64;
 const UNIT = 4096;
 

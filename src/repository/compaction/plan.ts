@@ -31,7 +31,7 @@ const MAX_PACKS = 1024;
 const TARGET_BYTES = { data: 64 * 1024 * 1024, page: 16 * 1024 * 1024 } as const;
 /** So many packs of one size class are merged: the result is in a class above. */
 const PACKS_A_CLASS = 4;
-export const MAX_READ_AMPLIFICATION = 3;
+const MAX_READ_AMPLIFICATION = 3;
 
 /**
  * The packs to rewrite now, best first; none if nothing is worth it. While there are packs without anything
@@ -79,7 +79,7 @@ function smallPacks<Pack extends { readonly id: string; readonly frameBytes: num
 }
 
 /** The newest visible point of each item. */
-export function newestPoints(parts: RepositoryParts): KnownPoint[] {
+function newestPoints(parts: RepositoryParts): KnownPoint[] {
   const newest = new Map<string, KnownPoint>();
   for (const point of parts.history.state.points.values()) {
     if (point.visible) newest.set(point.item, point);

@@ -27,7 +27,7 @@ export type ExpiryResult = ExpiryPlan & {
 };
 
 /** @throws {HoldfastError} `PointNotFound` for the first that is not there. */
-export function visiblePoints(state: RepositoryState, ids: readonly string[]): KnownPoint[] {
+function visiblePoints(state: RepositoryState, ids: readonly string[]): KnownPoint[] {
   return [...new Set(ids)].map((id) => {
     const point = state.points.get(id);
     if (point?.visible === true) return point;

@@ -167,7 +167,7 @@ function addPacks(
 }
 
 /** The id of pack `counter` of a session, in hex (docs/format.md §2). */
-export function packIdOf(session: string, counter: number): string {
+function packIdOf(session: string, counter: number): string {
   return session + counter.toString(16).padStart(8, '0');
 }
 

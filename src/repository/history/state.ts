@@ -20,7 +20,7 @@ export type OpenSession = {
   nextCounter: number;
 };
 
-export type KnownPack = {
+type KnownPack = {
   readonly kind: PackKind;
   readonly sizeBytes: number;
   /** The log entry that named it. */
@@ -39,20 +39,20 @@ export type KnownPoint = {
   visible: boolean;
 };
 
-export type OpenPin = {
+type OpenPin = {
   readonly pin: string;
   readonly points: readonly string[];
   readonly reader: string;
   readonly timeMs: number;
 };
 
-export type OpenMark = {
+type OpenMark = {
   readonly packs: readonly MarkedPack[];
   /** Sessions that were open at the mark and have not ended. */
   waitsFor: readonly string[];
 };
 
-export type Owner = {
+type Owner = {
   readonly host: string;
   readonly pid: number;
   readonly command: string;

@@ -63,9 +63,9 @@ export type SlotAccess =
   | { readonly kdf: 'none' };
 
 /** 0.3 s and 128 MiB for each guess. */
-export const DEFAULT_SCRYPT_COST: ScryptCost = { n: 2 ** 17, r: 8, p: 1 };
+const DEFAULT_SCRYPT_COST: ScryptCost = { n: 2 ** 17, r: 8, p: 1 };
 
-export const SLOT_ID_BYTES = 16;
+const SLOT_ID_BYTES = 16;
 
 const NO_COST: ScryptCost = { n: 0, r: 0, p: 0 };
 const SALT_BYTES = 32;

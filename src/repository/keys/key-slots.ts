@@ -25,7 +25,7 @@ import type { RepositoryIdentity } from './repository-file.ts';
 
 export type DamagedKeySlot = { readonly name: string; readonly reason: string };
 
-export type KeySlots = {
+type KeySlots = {
   /** By name. */
   readonly slots: readonly KeySlot[];
   readonly damaged: readonly DamagedKeySlot[];
@@ -63,10 +63,7 @@ const NOT_INTACT = 'it is changed, or was made without the master key';
  *
  * @throws {HoldfastError} `StoreFailed` if a slot could not be read at all.
  */
-export async function readKeySlots(
-  store: ObjectStore,
-  repository: RepositoryIdentity,
-): Promise<KeySlots> {
+async function readKeySlots(store: ObjectStore, repository: RepositoryIdentity): Promise<KeySlots> {
   const names: string[] = [];
   for await (const { name } of store.list(PREFIX)) names.push(name);
   const slots: KeySlot[] = [];

@@ -28,7 +28,7 @@ export type KeyringData = {
 };
 
 export const REPOSITORY_ID_BYTES = 16;
-export const PACK_ID_BYTES = 20;
+const PACK_ID_BYTES = 20;
 export const KEY_BYTES = 32;
 
 const ID_BYTES = 16;

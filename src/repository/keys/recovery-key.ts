@@ -10,7 +10,7 @@ import { HoldfastError } from '#base';
 import type { RandomBytes } from './random-bytes.ts';
 import { sha256 } from './sha256.ts';
 
-export const RECOVERY_KEY_BYTES = 32;
+const RECOVERY_KEY_BYTES = 32;
 
 /** `typo`: meant as a recovery key (it has the prefix), but not one as it stands. */
 export type ParsedRecoveryKey =

@@ -18,7 +18,7 @@ export type RepositoryIdentity = {
 };
 
 export const REPOSITORY_FILE = 'repository.json';
-export const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 1;
 
 const MAX_FILE_BYTES = 4096;
 

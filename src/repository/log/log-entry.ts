@@ -4,7 +4,7 @@
  */
 
 /** What every entry carries; `number`, `previous`, `timeMs` and `epoch` are set by the log itself. */
-export type LogHeader = {
+type LogHeader = {
   readonly number: number;
   /** Hex SHA-256 of the sealed bytes of the entry before; 64 zeros in entry 0. */
   readonly previous: string;

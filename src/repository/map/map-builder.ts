@@ -21,7 +21,7 @@ import {
 import type { PageSource } from './placement.ts';
 
 /** Stores a page that is not all zero and returns its id. Pages come before those that name them. */
-export type PutPage = (page: Buffer) => Buffer | Promise<Buffer>;
+type PutPage = (page: Buffer) => Buffer | Promise<Buffer>;
 
 type Target = { readonly pages: PageSource; readonly putPage: PutPage };
 

@@ -8,7 +8,7 @@
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { HoldfastError } from '#base';
 
-export type Codec = 0 | 1;
+type Codec = 0 | 1;
 
 export type CompressedFrame = {
   /** 0: raw, 1: zstd. */

@@ -8,7 +8,7 @@
 import assert from 'node:assert/strict';
 
 export const SESSION_ID_BYTES = 16;
-export const PACK_ID_BYTES = 20;
+const PACK_ID_BYTES = 20;
 
 const NAME = /^packs\/([0-9a-f]{2})\/(\1[0-9a-f]{38})$/;
 

@@ -39,7 +39,7 @@ export const MAX_FRAMES = 4096;
 export const MAX_PACK_BYTES = 2 ** 32 - 1;
 /** A pack is full when its frames reach this. */
 export const TARGET_BYTES = { data: 64 * 2 ** 20, page: 16 * 2 ** 20 } as const;
-export const PAGE_UNIT_BYTES = 1024;
+const PAGE_UNIT_BYTES = 1024;
 
 const HEADER_MAGIC = 0x4b504648; // `HFPK`, little-endian
 const TRAILER_MAGIC = 0x46504648; // `HFPF`

@@ -12,7 +12,7 @@ import { maxSealedBytes, openJson, sealJson } from '../keys/sealed-object.ts';
 import { sha256Hex } from '../keys/sha256.ts';
 import type { LoggedDisk } from '../log/log-entry.ts';
 
-export type ManifestDisk = LoggedDisk & {
+type ManifestDisk = LoggedDisk & {
   /** Bytes read from the source. */
   readonly readBytes: number;
   /** Blocks that differ from the previous point × block size. */

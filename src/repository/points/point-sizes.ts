@@ -5,7 +5,7 @@ import { planExpiry } from '../expiry/expire.ts';
 import type { RepositoryParts } from '../repository-parts.ts';
 import { readManifest } from './manifest.ts';
 
-export type DiskSizes = {
+type DiskSizes = {
   readonly name: string;
   readonly size: number;
   /** Bytes of the blocks that this point is the oldest of its chain to hold. */

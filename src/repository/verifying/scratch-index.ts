@@ -151,7 +151,7 @@ function compareIds(a: string | undefined, b: string | undefined): number {
 type Described = { readonly id: string; readonly text: string; readonly isMissing: boolean };
 
 /** What an index says of each id, in words that do not depend on local numbers. */
-export async function* describedEntries(keeper: IndexKeeper): AsyncGenerator<Described, undefined> {
+async function* describedEntries(keeper: IndexKeeper): AsyncGenerator<Described, undefined> {
   for await (const entry of keeper.index.entries()) {
     const copies = readableCopies(keeper, entry);
     if (entry.count === 0 && copies.length === 0) continue;

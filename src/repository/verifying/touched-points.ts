@@ -5,7 +5,7 @@ import { forEachBlock } from '../map/map-walk.ts';
 import { entryOf, isZeroEntry, ZERO_PAGE } from '../map/page.ts';
 import type { RepositoryParts } from '../repository-parts.ts';
 
-export type TouchedDisk = {
+type TouchedDisk = {
   readonly name: string;
   readonly lostBlocks: number;
   /** Pages of the map that cannot be read: what is below them is not counted. */

@@ -29,7 +29,7 @@ export type VerifyOptions = {
   readonly onProgress?: (progress: Progress) => void;
 };
 
-export type Damage = {
+type Damage = {
   /** The object's name, or `index`. */
   readonly object: string;
   readonly frame?: number;

@@ -17,8 +17,8 @@ import type { ClaimTable } from './claims.ts';
 
 /** Compressed bytes that may wait before a writer opens a pack of its own. */
 const WAITING_BYTES = 4 * 1024 * 1024;
-export const DATA_FRAME_BYTES = 256 * 1024;
-export const PAGE_FRAME_BYTES = 16 * 1024;
+const DATA_FRAME_BYTES = 256 * 1024;
+const PAGE_FRAME_BYTES = 16 * 1024;
 
 export type BlockWriterOptions = {
   readonly keyring: Keyring;
