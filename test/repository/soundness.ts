@@ -25,30 +25,31 @@ export async function assertWhole(world: World, repository: Repository): Promise
 
 /** The objects are exactly those that the log's state knows, and nothing is unfinished. */
 export function assertNothingUnknown(world: World, repository: Repository): void {
-  const { state } = repository;
+  assertOnlyKnown(repository, {
+    names: [...world.disk.objects.keys()],
+    unfinished: Array.from(world.disk.unfinished, (put) => put.name),
+  });
+}
+
+/** The same of any store. */
+export function assertOnlyKnown(
+  { state }: Repository,
+  found: { readonly names: readonly string[]; readonly unfinished: readonly string[] },
+): void {
   const known = new Set(['repository.json']);
   for (let number = 0; number <= state.number; number += 1) known.add(`log/${digits(number)}`);
   for (const pack of state.packs.keys()) known.add(`packs/${pack.slice(0, 2)}/${pack}`);
   for (const point of state.points.values()) known.add(`points/${point.item}/${point.point}`);
-  const names = [...world.disk.objects.keys()];
   const isKnown = (name: string): boolean =>
     known.has(name) || (name.startsWith('checkpoint/') && known.has(`log/${name.slice(11)}`));
-  assert.deepEqual(
-    names.filter((name) => !isKnown(name) && !name.startsWith('keys/')),
-    [],
-    'the log does not know these objects',
-  );
-  assert.equal(names.filter((name) => name.startsWith('keys/')).length, 1, 'key slots');
-  assert.deepEqual(
-    [...known].filter((name) => !world.disk.objects.has(name)),
-    [],
-    'the log knows these objects and they are gone',
-  );
-  assert.deepEqual(
-    Array.from(world.disk.unfinished, (put) => put.name),
-    [],
-    'unfinished objects are left',
-  );
+  const names = new Set(found.names);
+  const keys = found.names.filter((name) => name.startsWith('keys/'));
+  const unknown = found.names.filter((name) => !isKnown(name) && !keys.includes(name));
+  assert.deepEqual(unknown, [], 'the log does not know these objects');
+  assert.equal(keys.length, 1, 'key slots');
+  const gone = [...known].filter((name) => !names.has(name));
+  assert.deepEqual(gone, [], 'the log knows these objects and they are gone');
+  assert.deepEqual(found.unfinished, [], 'unfinished objects are left');
 }
 
 function digits(number: number): string {
