@@ -11,7 +11,7 @@
  * One owner at a time on one machine by a kernel lock, between machines by the log's epochs (promise 4).
  */
 import { join } from 'node:path';
-import { HoldfastError } from '#base';
+import { HoldfastError, isHoldfastError } from '#base';
 import { damageEvent } from './history/damage-event.ts';
 import type { History } from './history/history.ts';
 import type { RepositoryState } from './history/state.ts';
@@ -127,6 +127,16 @@ export class Repository {
     return logged;
   }
 
+  /** A reader's lock may be writable where the store is not: then the next owner finds the damage anew. */
+  async #logDamageIfWritable(): Promise<void> {
+    try {
+      await this.logDamage();
+    } catch (error) {
+      if (!isHoldfastError(error, 'StoreReadOnly') && !isHoldfastError(error, 'StoreFull'))
+        throw error;
+    }
+  }
+
   /**
    * Releases what is local and writes nothing, as the process's death would: for a store that has
    * failed. What is not durable is done again by the next owner. Idempotent.
@@ -148,7 +158,8 @@ export class Repository {
     if (this.#isClosed) return;
     this.#isClosed = true;
     try {
-      if (this.#lock !== undefined || this.#seat?.mayWrite === true) await this.logDamage();
+      if (this.#lock !== undefined) await this.logDamage();
+      else if (this.#seat?.mayWrite === true) await this.#logDamageIfWritable();
       await this.#seat?.unpin(this.parts);
       if (this.#lock !== undefined) {
         await this.parts.flushIndex();
