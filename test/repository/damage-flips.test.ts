@@ -14,7 +14,7 @@ import { assertSound, assertWhole, visibleOf } from './soundness.ts';
 import { backUp, seeded, World, type Disks } from './world.ts';
 
 const isLong = process.env['HOLDFAST_TEST_LONG'] !== undefined;
-const SAMPLED = { objects: 20, index: 12 };
+const SAMPLED = { objects: 20, index: 40 };
 const TRIALS = 4;
 const PATTERN = 0x41;
 
