@@ -5,7 +5,13 @@ import type { ObjectStore } from '#storage';
 import { openKeyring } from '../keys/key-slots.ts';
 import type { Keyring } from '../keys/keyring.ts';
 import type { RandomBytes } from '../keys/random-bytes.ts';
-import { readRepositoryFile } from '../keys/repository-file.ts';
+import { identityFromSlots, isIdentityLost } from '../keys/identity-from-slots.ts';
+import {
+  readRepositoryFile,
+  REPOSITORY_FILE,
+  type RepositoryIdentity,
+  writeRepositoryFile,
+} from '../keys/repository-file.ts';
 
 /** Local folders of a repository: a cache and locks, no part of the format. */
 export type LocalPlace = {
@@ -51,11 +57,36 @@ export type OpenOptions = {
 
 /** @throws {HoldfastError} `RepositoryNotFound`, `PasswordWrong`, `PasswordMissing`, `FormatUnsupported`. */
 export async function openKeys(
-  options: Pick<OpenOptions, 'store' | 'password' | 'warn'>,
+  options: Pick<OpenOptions, 'store' | 'password' | 'warn' | 'access'>,
 ): Promise<Keyring> {
   const { store, password, warn } = options;
-  const repository = await readRepositoryFile(store);
+  const { repository, isLost } = await readIdentity(store);
   const opened = await openKeyring({ store, repository, password });
+  if (isLost) await restoreIdentity(options, repository);
   for (const { name, reason } of opened.damaged) warn(`key slot ${name} cannot be used: ${reason}`);
   return opened.keyring;
+}
+
+async function readIdentity(
+  store: ObjectStore,
+): Promise<{ readonly repository: RepositoryIdentity; readonly isLost: boolean }> {
+  try {
+    return { repository: await readRepositoryFile(store), isLost: false };
+  } catch (error) {
+    if (!isIdentityLost(error)) throw error;
+    const repository = await identityFromSlots(store);
+    if (repository === undefined) throw error;
+    return { repository, isLost: true };
+  }
+}
+
+/** The keys have opened, so what the slots say is true: an owner writes the file again. */
+async function restoreIdentity(
+  { store, warn, access }: Pick<OpenOptions, 'store' | 'warn' | 'access'>,
+  repository: RepositoryIdentity,
+): Promise<void> {
+  warn(`${REPOSITORY_FILE} is lost or damaged; its content was taken from a key slot`);
+  if (access !== 'own') return;
+  await store.delete(REPOSITORY_FILE);
+  await writeRepositoryFile(store, repository);
 }

@@ -2,8 +2,12 @@
 import type { KnownPoint } from '../history/state.ts';
 import { pointAdded } from '../map/placement-walk.ts';
 import { planExpiry } from '../expiry/expire.ts';
+import { isLost } from '../reading/lost.ts';
 import type { RepositoryParts } from '../repository-parts.ts';
 import { readManifest } from './manifest.ts';
+
+/** In place of what a lost manifest said. */
+const UNKNOWN = 'unknown';
 
 type DiskSizes = {
   readonly name: string;
@@ -40,7 +44,7 @@ export async function pointSizes(
   );
   const sizes: PointSizes[] = [];
   for (const point of points) {
-    const { item, consistency, timeMs } = await readManifest(parts, point);
+    const { item, consistency, timeMs } = await describe(parts, point, points);
     const disks: DiskSizes[] = [];
     for (const disk of point.disks) {
       disks.push({
@@ -54,6 +58,25 @@ export async function pointSizes(
     sizes.push({ id: point.point, item, timeMs, consistency, disks, freedIfExpired: freedBytes });
   }
   return sizes.sort((a, b) => a.timeMs - b.timeMs);
+}
+
+/** What the manifest says; of one that is lost, what the log and the item's other manifests say. */
+async function describe(
+  parts: RepositoryParts,
+  point: KnownPoint,
+  points: readonly KnownPoint[],
+): Promise<Pick<PointSizes, 'item' | 'consistency' | 'timeMs'>> {
+  const siblings = points.filter((other) => other.item === point.item && other !== point);
+  for (const other of [point, ...siblings]) {
+    try {
+      const { item, consistency, timeMs } = await readManifest(parts, other);
+      if (other === point) return { item, consistency, timeMs };
+      return { item, consistency: UNKNOWN, timeMs: point.timeMs };
+    } catch (error) {
+      if (!isLost(error)) throw error;
+    }
+  }
+  return { item: UNKNOWN, consistency: UNKNOWN, timeMs: point.timeMs };
 }
 
 async function ownedStored(
