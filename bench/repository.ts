@@ -52,7 +52,7 @@ async function runParts(names: readonly string[]): Promise<number> {
         await PARTS[name]!(place);
       } catch (error) {
         failed++;
-        tell(`${name}: ${String(error)}`);
+        tell(`${name}: ${error instanceof Error ? error.stack : String(error)}`);
       }
     }
   } finally {
