@@ -186,13 +186,28 @@ async function openOwn(keyring: Keyring, options: OpenOptions): Promise<Reposito
       options.rebuildsIndex === true
         ? { ...(await rebuildIndex(place.indexDir, access)), rebuilt: REBUILT_ON_REQUEST }
         : await openIndex(place.indexDir, access);
-    const epoch = await becomeOwner(opened.history, options);
-    const parts = makeParts(opened, { keyring, options, epoch });
-    const repository = Repository.make({ parts, lock, seat: undefined, damage, opened });
-    await doDuties(repository, options);
-    return repository;
+    return await closingIndex(opened, async () => {
+      const epoch = await becomeOwner(opened.history, options);
+      const parts = makeParts(opened, { keyring, options, epoch });
+      const repository = Repository.make({ parts, lock, seat: undefined, damage, opened });
+      await doDuties(repository, options);
+      return repository;
+    });
   } catch (error) {
     lock.release();
+    throw error;
+  }
+}
+
+/** Runs `work`; if it fails, closes the index that it was to use. */
+async function closingIndex(
+  { keeper }: OpenedIndex,
+  work: () => Promise<Repository>,
+): Promise<Repository> {
+  try {
+    return await work();
+  } catch (error) {
+    await keeper.close();
     throw error;
   }
 }

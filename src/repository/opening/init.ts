@@ -38,8 +38,16 @@ export async function initRepository(
     await store.delete(`keys/${slot.slot}`);
     throw exists(store);
   }
+  await deleteOtherSlots(store, slot.slot);
   await writeRepositoryFile(store, keyring);
   return { id, slot };
+}
+
+/** An `initRepository` that died before its log entry left a slot of a repository that never was. */
+async function deleteOtherSlots(store: ObjectStore, own: string): Promise<void> {
+  const names: string[] = [];
+  for await (const { name } of store.list('keys/')) if (name !== `keys/${own}`) names.push(name);
+  for (const name of names) await store.delete(name);
 }
 
 function exists(store: ObjectStore): HoldfastError {
