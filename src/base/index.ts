@@ -9,4 +9,5 @@ export {
 } from './errors.ts';
 export { FakeClock, type Clock } from './clock.ts';
 export { realClock } from './real-clock.ts';
+export { freeMemory } from './free-memory.ts';
 export type { Progress, ProgressListener } from './progress.ts';

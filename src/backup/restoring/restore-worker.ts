@@ -1,5 +1,5 @@
 /** One worker thread of a restore: opens frames, checks their blocks, writes them where they belong. */
-import { isHoldfastError, realClock, throwIfCancelled } from '#base';
+import { freeMemory, isHoldfastError, realClock, throwIfCancelled } from '#base';
 import { openTarget } from '#disk';
 import {
   FrameOpener,
@@ -90,15 +90,33 @@ async function restoreTask(
   return failed.map(({ id, disk, block }) => ({ id: new Uint8Array(id), disk, block }));
 }
 
-/** Writes the blocks of one frame. @returns those that it does not hold. */
+/** Writes the blocks of one frame, and frees it. @returns those that it does not hold. */
 async function restoreFrame(
   { opener, writers }: Open,
   frame: OpenedFrame,
   places: readonly PlaceRecord[],
 ): Promise<PlaceRecord[]> {
+  const { runs, failed } = runsOf(opener, frame, places);
+  let left = runs.length;
+  const written = (): void => {
+    left -= 1;
+    if (left === 0) freeMemory(frame.raw);
+  };
+  for (const { disk, block, pieces } of runs) {
+    await writers[disk]!.write(block * opener.blockSize, joined(pieces), written);
+  }
+  return failed;
+}
+
+/** The blocks in runs that can be written at once. Each slot is checked once for all its places. */
+function runsOf(
+  opener: FrameOpener,
+  frame: OpenedFrame,
+  places: readonly PlaceRecord[],
+): { readonly runs: readonly Run[]; readonly failed: PlaceRecord[] } {
+  const runs: Run[] = [];
   const failed: PlaceRecord[] = [];
   const checked = new Map<number, { readonly id: Buffer; readonly content: Buffer }>();
-  let run: Run | undefined;
   for (const place of places) {
     const known = checked.get(place.slot);
     const content =
@@ -108,15 +126,12 @@ async function restoreFrame(
       continue;
     }
     checked.set(place.slot, { id: place.id, content });
-    if (run?.disk === place.disk && run.block + run.pieces.length === place.block) {
-      run.pieces.push(content);
-      continue;
-    }
-    if (run !== undefined) await writeRun(writers, run, opener.blockSize);
-    run = { disk: place.disk, block: place.block, pieces: [content] };
+    const last = runs.at(-1);
+    if (last?.disk === place.disk && last.block + last.pieces.length === place.block) {
+      last.pieces.push(content);
+    } else runs.push({ disk: place.disk, block: place.block, pieces: [content] });
   }
-  if (run !== undefined) await writeRun(writers, run, opener.blockSize);
-  return failed;
+  return { runs, failed };
 }
 
 function slotOf(opener: FrameOpener, frame: OpenedFrame, place: PlaceRecord): Buffer | undefined {
@@ -126,14 +141,6 @@ function slotOf(opener: FrameOpener, frame: OpenedFrame, place: PlaceRecord): Bu
     if (isHoldfastError(error, 'ObjectDamaged')) return undefined;
     throw error;
   }
-}
-
-async function writeRun(
-  writers: readonly TargetWriter[],
-  { disk, block, pieces }: Run,
-  blockSize: number,
-): Promise<void> {
-  await writers[disk]!.write(block * blockSize, joined(pieces));
 }
 
 /** The pieces as one buffer: without copying where they lie side by side already. */

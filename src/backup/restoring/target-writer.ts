@@ -29,12 +29,18 @@ export class TargetWriter {
     return this.#target.sizeBytes;
   }
 
-  /** Begins to write whole blocks; `bytes` must not change any more. Throws what an earlier write threw. */
-  async write(offset: number, bytes: Buffer): Promise<void> {
+  /**
+   * Begins to write whole blocks. `bytes` must not change before `written` is called, when they have been
+   * written or failed to be. Throws what an earlier write threw.
+   */
+  async write(offset: number, bytes: Buffer, written: () => void = () => {}): Promise<void> {
     const inside = bytes.subarray(0, Math.min(bytes.length, this.sizeBytes - offset));
-    await this.#start(() =>
-      this.#target.fresh ? this.#put(offset, inside) : this.#putDifferent(offset, inside),
-    );
+    await this.#start(() => {
+      const put = this.#target.fresh
+        ? this.#put(offset, inside)
+        : this.#putDifferent(offset, inside);
+      return put.finally(written);
+    });
   }
 
   /** Makes a range of whole blocks zero, where it is not. */

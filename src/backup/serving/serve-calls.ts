@@ -1,13 +1,13 @@
 /** What the server of a point asks of its worker threads. Plain data and shared memory only. */
 import type { FrameOpenerData } from '#repository';
 
-export type ServeBeginData = {
+type ServeBeginData = {
   readonly repository: FrameOpenerData;
   /** The cells of the frame pool. */
   readonly cells: SharedArrayBuffer;
 };
 
-export type FrameAsked = {
+type FrameAsked = {
   readonly packId: Uint8Array;
   readonly frame: number;
   /** Where in `cells` its content goes, and how much room is there. */

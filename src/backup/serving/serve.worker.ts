@@ -1,6 +1,7 @@
 /** Entry of the threads that read, open and check frames for a served point. */
 import assert from 'node:assert/strict';
 import { parentPort } from 'node:worker_threads';
+import { freeMemory } from '#base';
 import { FrameOpener } from '#repository';
 import { openStore, type ObjectStore } from '#storage';
 import { CallPort } from '../threads/call-port.ts';
@@ -20,6 +21,7 @@ const handlers: ServeWorkerCalls = {
     const { raw, ids } = await opener!.whole(Buffer.from(packId), frame);
     assert(raw.length <= limitBytes, 'a frame fits its cell');
     cells.set(raw, offset);
+    freeMemory(raw);
     return new Uint8Array(ids);
   },
   stop: () => undefined,

@@ -31,18 +31,6 @@ type Message =
 type Argument<Table extends CallTable, Name extends keyof Table> = Parameters<Table[Name]>[0];
 type Result<Table extends CallTable, Name extends keyof Table> = Awaited<ReturnType<Table[Name]>>;
 
-/** A handler's result whose memory is handed over instead of copied. */
-export class Transferring<Value> {
-  readonly value: Value;
-  readonly transfer: readonly Transferable[];
-
-  constructor(value: Value, transfer: readonly Transferable[]) {
-    this.value = value;
-    this.transfer = transfer;
-  }
-}
-
-type Unwrapped<Value> = Value extends Transferring<infer Inner> ? Inner : Value;
 type Waiting = {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
@@ -66,7 +54,7 @@ export class CallPort<Theirs extends CallTable> {
     name: Name,
     argument: Argument<Theirs, Name>,
     transfer: readonly Transferable[] = [],
-  ): Promise<Unwrapped<Result<Theirs, Name>>> {
+  ): Promise<Result<Theirs, Name>> {
     return new Promise((resolve, reject) => {
       if (this.#failure !== undefined) {
         reject(this.#failure);
@@ -119,8 +107,6 @@ export class CallPort<Theirs extends CallTable> {
       this.#channel.postMessage({ type: 'error', id, error: toPlainError(error) });
       return;
     }
-    if (result instanceof Transferring) {
-      this.#channel.postMessage({ type: 'value', id, value: result.value }, result.transfer);
-    } else this.#channel.postMessage({ type: 'value', id, value: result });
+    this.#channel.postMessage({ type: 'value', id, value: result });
   }
 }

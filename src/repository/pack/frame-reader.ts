@@ -3,7 +3,7 @@
  * decompressed, and slots checked against their ids (invariant 7).
  */
 import assert from 'node:assert/strict';
-import { HoldfastError } from '#base';
+import { freeMemory, HoldfastError } from '#base';
 import type { ObjectStore } from '#storage';
 import { decompressFrame, type PendingFrame } from './frame.ts';
 import type { PackSource } from './footer-reader.ts';
@@ -80,7 +80,9 @@ export async function readSealedRun(run: SealedRun): Promise<Buffer[]> {
 export function openFrame({ keys, footer, frame, sealed }: SealedFrame): Buffer {
   const compressed = decryptFrame({ keys, footer, frame, sealed });
   try {
-    return decompressFrame(compressed);
+    const raw = decompressFrame(compressed);
+    if (raw !== compressed.bytes) freeMemory(compressed.bytes);
+    return raw;
   } catch (cause) {
     if (!(cause instanceof HoldfastError)) throw cause;
     throw packDamaged(footer.name, cause.message, { frame, cause });

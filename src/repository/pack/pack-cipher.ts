@@ -6,6 +6,7 @@
  * moved to another place, pack or repository does not open.
  */
 import { createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto';
+import { freeMemory } from '#base';
 import {
   TAG_BYTES,
   encodeHeader,
@@ -75,7 +76,10 @@ export class PackCipher {
   #seal({ nonce, associated }: Place, bytes: Buffer): Buffer {
     const cipher = createCipheriv(ALGORITHM, this.#key, nonce, { authTagLength: TAG_BYTES });
     cipher.setAAD(associated);
-    return Buffer.concat([cipher.update(bytes), cipher.final(), cipher.getAuthTag()]);
+    const encrypted = cipher.update(bytes);
+    const sealed = Buffer.concat([encrypted, cipher.final(), cipher.getAuthTag()]);
+    freeMemory(encrypted);
+    return sealed;
   }
 
   #open({ nonce, associated }: Place, sealed: Buffer): Buffer | undefined {

@@ -9,6 +9,7 @@
  * store's business.
  */
 import assert from 'node:assert/strict';
+import { freeMemory } from '#base';
 import type { ObjectStore, ObjectWriter } from '#storage';
 import type { PendingFrame } from './frame.ts';
 import { PackCipher } from './pack-cipher.ts';
@@ -112,6 +113,7 @@ export class PackWriter {
       this.#framesEnd += sealed.length;
       this.#slotCount += ids.length / ID_BYTES;
       await writer.write(sealed);
+      freeMemory(sealed);
       return number;
     });
   }

@@ -2,7 +2,7 @@
  * Reads frames of packs in a worker thread: consecutive ones in one request, the next request under way
  * while one is opened. Every slot is checked against the id that the map has for it (invariant 7).
  */
-import { HoldfastError, isHoldfastError } from '#base';
+import { freeMemory, HoldfastError, isHoldfastError } from '#base';
 import type { ObjectStore } from '#storage';
 import { Keyring, type KeyringData } from '../keys/keyring.ts';
 import {
@@ -78,6 +78,7 @@ export class FrameOpener {
         for (const frame of run.wanted) {
           yield this.#open(table, frame, sealed[frame - run.firstFrame]!);
         }
+        freeMemory(sealed[0]!);
       }
     }
     const what = `${table.name} has ${frameCount} frames only`;

@@ -3,10 +3,11 @@
  * places ordered by pack and frame, so that each frame is read once whatever the order of the disks.
  * Memory is bounded (record-sorter.ts); what is all zero is in no plan.
  */
+import assert from 'node:assert/strict';
 import { newFound } from '../block-index/index.ts';
 import { forEachBlock } from '../map/map-walk.ts';
 import type { RepositoryParts } from '../repository-parts.ts';
-import { frameOf, NO_PACK, packOf, RECORD_BYTES } from './place-record.ts';
+import { frameOf, MOST_DISKS, NO_PACK, packOf, RECORD_BYTES } from './place-record.ts';
 import { RecordSorter } from './record-sorter.ts';
 
 export type PlannedDisk = { readonly root: string; readonly sizeBytes: number };
@@ -47,6 +48,7 @@ export class RestorePlan {
 
   /** Adds a disk; `disk` is its number in the records. @throws {HoldfastError} `BlockMissing`. */
   async add(disk: number, { root, sizeBytes }: PlannedDisk): Promise<void> {
+    assert(disk < MOST_DISKS, 'too many disks for one plan');
     const { keyring, keeper } = this.#parts;
     const toBlock = Math.ceil(sizeBytes / keyring.blockSize);
     const map = { pages: keeper.reader, root: Buffer.from(root, 'hex'), fromBlock: 0, toBlock };

@@ -7,6 +7,7 @@
  * compressed frames wait unsealed; who has more opens packs, who has less hands them to the main
  * thread's writer at the end (`finish`, `adopt`).
  */
+import { freeMemory } from '#base';
 import { type ObjectStore } from '#storage';
 import type { Keyring } from '../keys/keyring.ts';
 import type { PackKind } from '../log/log-entry.ts';
@@ -169,6 +170,7 @@ class Lane {
       kind: this.#shape.kind,
     });
     await this.#pack.addFrame(frame);
+    freeMemory(frame.frame.bytes);
     if (this.#pack.isFull) await this.#sealPack();
   }
 
