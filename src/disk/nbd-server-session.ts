@@ -3,7 +3,7 @@
  * in any order. At most `MAX_IN_FLIGHT_BYTES` of answers are under way; further requests stay in the
  * socket until the client has taken what it asked for.
  */
-import { isHoldfastError } from '#base';
+import { freeMemory, isHoldfastError } from '#base';
 import { intersectExtents, type Extent } from './extent.ts';
 import {
   ALLOCATION,
@@ -153,6 +153,7 @@ class Answers {
       const data = Buffer.allocUnsafeSlow(request.length);
       await disk.read(request.offset, data);
       await this.#stream.send([simpleReply(request.cookie, 0), data]);
+      freeMemory(data);
       return;
     }
     const mayFragment = (request.flags & COMMAND_FLAG.dontFragment) === 0;
@@ -163,7 +164,9 @@ class Answers {
         return await this.#readPiece({ cookie: request.cookie, flags }, piece);
       }),
     );
-    await this.#stream.send(frames.flat());
+    const buffers = frames.flat();
+    await this.#stream.send(buffers);
+    for (const buffer of buffers) freeMemory(buffer);
   }
 
   async #readPiece(

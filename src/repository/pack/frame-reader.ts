@@ -49,7 +49,9 @@ export type SlotRequest = {
  */
 export async function readFrame({ store, keys, footer, frame }: FrameRequest): Promise<Buffer> {
   const sealed = await readSealedFrame({ store, footer, frame });
-  return openFrame({ keys, footer, frame, sealed });
+  const raw = openFrame({ keys, footer, frame, sealed });
+  freeMemory(sealed);
+  return raw;
 }
 
 export function readSealedFrame({
