@@ -55,6 +55,7 @@ async function* auditJobs(
         previousId: new Uint8Array(previousId),
         ...runs,
         samples: samples.of(unit),
+        seed: random(4).readUInt32LE(),
       };
     }
   }

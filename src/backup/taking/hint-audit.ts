@@ -2,8 +2,10 @@
  * Whether a changed-block hint can be believed, in a worker thread (DESIGN §4): compares with the point
  * before what the hint calls unchanged, a random sample and everything whose allocation changed.
  *
- * Allocation is compared block by block where a leaf is partly allocated, else leaf by leaf: the point
- * before says which blocks are zero, not which were allocated.
+ * The point before says which blocks are zero, not which were allocated: what is free now must have been
+ * zero, and what was zero and is allocated is read. But a leaf that is allocated as a whole and was
+ * zero as a whole may just be free space of a device or of a preallocated image: of those a few in
+ * each unit are probed, or a hint would make nothing faster there.
  */
 import { isHoldfastError, throwIfCancelled } from '#base';
 import type { DiskSource } from '#disk';
@@ -32,6 +34,8 @@ type AuditLeaf = {
   readonly samples: readonly number[];
 };
 
+/** Leaves of a unit that are probed: 0.1 % of what is allocated and zero. */
+const PROBED_LEAVES = 4;
 const ID_BYTES = 16;
 const ZERO_ID = Buffer.alloc(ID_BYTES);
 const ZERO_PAGE = Buffer.alloc(LEAF_BLOCKS * ID_BYTES);
@@ -58,9 +62,12 @@ export class HintAudit {
   async run(job: AuditJob): Promise<HintMiss | undefined> {
     const unitPage = await this.#page(Buffer.from(job.previousId));
     if (unitPage === undefined) return this.#miss(job.unit * UNIT_BLOCKS, false);
-    for (const [at, leaf] of leavesOf(job).entries()) {
+    const leaves = leavesOf(job);
+    const probes = probesOf(job, leaves, unitPage);
+    for (const [at, found] of leaves.entries()) {
       throwIfCancelled(this.#options.signal);
-      if (leaf.clean.length + leaf.holes.length === 0) continue;
+      if (found.clean.length + found.holes.length === 0) continue;
+      const leaf = { ...found, samples: [...found.samples, ...(probes.get(at) ?? [])] };
       const missed = await this.#runLeaf(leaf, entryOf(unitPage, at));
       if (missed !== undefined) return missed;
     }
@@ -75,7 +82,7 @@ export class HintAudit {
     if (page === undefined) return this.#miss(firstBlock, false);
     const freed = entriesOf(holes).find((entry) => !entryOf(page, entry).equals(ZERO_ID));
     if (freed !== undefined) return this.#miss(firstBlock + freed, true);
-    const isPartlyAllocated = wasZero || holes.length > 0;
+    const isPartlyAllocated = holes.length > 0;
     const grown = isPartlyAllocated
       ? entriesOf(clean).filter((entry) => entryOf(page, entry).equals(ZERO_ID))
       : [];
@@ -123,6 +130,25 @@ function leavesOf(job: AuditJob): AuditLeaf[] {
     holes: holes[leaf]!,
     samples: (samples.get(leaf) ?? []).map((block) => block % LEAF_BLOCKS),
   }));
+}
+
+/** Draws leaves that are allocated and were zero, and in each an entry: by leaf. */
+function probesOf(
+  { seed }: AuditJob,
+  leaves: readonly AuditLeaf[],
+  unitPage: Buffer,
+): Map<number, readonly number[]> {
+  const wholly = leaves.flatMap(({ clean, holes }, at) =>
+    holes.length === 0 && clean.length > 0 && entryOf(unitPage, at).equals(ZERO_ID) ? [at] : [],
+  );
+  const probes = new Map<number, readonly number[]>();
+  for (let probe = 0; probe < Math.min(PROBED_LEAVES, wholly.length); probe += 1) {
+    const leaf =
+      wholly[(seed + Math.floor((probe * wholly.length) / PROBED_LEAVES)) % wholly.length]!;
+    const entries = entriesOf(leaves[leaf]!.clean);
+    probes.set(leaf, [entries[(seed >>> (8 + probe)) % entries.length]!]);
+  }
+  return probes;
 }
 
 function entriesOf(runs: readonly LeafRun[]): number[] {

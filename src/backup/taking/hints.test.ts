@@ -94,9 +94,9 @@ for (const [what, change] of [
     },
   ],
   [
-    'data over zeros that were allocated',
+    'data over free space that was allocated',
     async (lab: HintLab) => {
-      await patch(lab, { offset: 90 * MIB + 70_000, bytes: Buffer.from('x') });
+      await patch(lab, { offset: 90 * MIB, bytes: noise('z', MIB) });
     },
   ],
   [

@@ -43,6 +43,8 @@ export type AuditJob = {
   readonly cleanHoles: BlockRuns;
   /** Blocks drawn at random among `clean`. */
   readonly samples: Uint16Array<ArrayBuffer>;
+  /** Drawn at random, 32 bits, for what the thread draws by itself. */
+  readonly seed: number;
 };
 
 export type AuditBatch = { readonly disk: number; readonly units: readonly AuditJob[] };
