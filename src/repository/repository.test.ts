@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { FakeClock } from '#base';
 import { MemoryDisk } from '#storage';
+import { expirePoints } from './expiry/expire.ts';
 import { forEachBlock } from './map/map-walk.ts';
 import { initRepository } from './opening/init.ts';
 import { placeInFolder, type OpenOptions } from './opening/open-options.ts';
@@ -126,6 +127,44 @@ test('a backup is restored bit for bit, after reopening and after losing the ind
     assert.equal(repository.rebuilt, 'there was none');
     assert.deepEqual(await restore(repository, first), content);
     assert.equal(await repository.pin([first]), true);
+    await repository.close();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('expiry flushes a full index once, however many maps ask for a page at that moment', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-test-'));
+  const clock = new FakeClock();
+  const store = new MemoryDisk().store();
+  try {
+    await initRepository({
+      store,
+      blockSize: 4096,
+      access: { kdf: 'none' },
+      label: 'test',
+      clock,
+      random,
+    });
+    const repository = await Repository.open({
+      store,
+      place: placeInFolder(folder),
+      access: 'own',
+      clock,
+      random,
+      version: 'test',
+      process: { host: 'here', pid: process.pid, command: 'test' },
+      waitMs: 0,
+      warn: () => undefined,
+      memtableRecords: 512,
+    });
+    const contents = [1, 2, 3].map(() => randomBytes(6 * 64 * 4096));
+    const points: string[] = [];
+    for (const content of contents) points.push(await backUp(repository, content));
+    const { deletedBlocks } = await expirePoints(repository.parts, [points[1]!]);
+    assert.equal(deletedBlocks, 6 * 64);
+    assert.deepEqual(await restore(repository, points[0]!), contents[0]);
+    assert.deepEqual(await restore(repository, points[2]!), contents[2]);
     await repository.close();
   } finally {
     rmSync(folder, { recursive: true });

@@ -66,6 +66,8 @@ export class Applier {
   #position: AppliedPosition;
   #step = 0;
   #skip = 0;
+  /** The flush before a page: pages of several maps are asked for at once, one flush serves them all. */
+  #flushing: Promise<void> | undefined;
   #ownedEffects: number;
   #isStrict = false;
   #isIncomplete: boolean;
@@ -182,7 +184,10 @@ export class Applier {
   };
 
   async #page(id: Buffer): Promise<Buffer> {
-    if (this.#options.index.needsFlush) await this.flush();
+    if (this.#options.index.needsFlush) {
+      this.#flushing ??= this.flush().finally(() => (this.#flushing = undefined));
+      await this.#flushing;
+    }
     try {
       return this.#options.pages.cached(id) ?? (await this.#options.pages.page(id));
     } catch (error) {
