@@ -13,7 +13,7 @@
 import { join } from 'node:path';
 import { HoldfastError, isHoldfastError } from '#base';
 import { damageEvent } from './history/damage-event.ts';
-import type { History } from './history/history.ts';
+import { assertOwner, type History } from './history/history.ts';
 import type { RepositoryState } from './history/state.ts';
 import type { Keyring } from './keys/keyring.ts';
 import { Log } from './log/log.ts';
@@ -66,6 +66,8 @@ export class Repository {
   /** Why the index was rebuilt at opening; undefined: it was not. */
   readonly rebuilt: string | undefined;
   readonly #lock: OwnerLock | undefined;
+  /** Ours, as owner. */
+  readonly #epoch: number;
   readonly #seat: ReaderSeat | undefined;
   readonly #damage: DamageNotes;
   #isClosed = false;
@@ -74,6 +76,7 @@ export class Repository {
     this.parts = opening.parts;
     this.rebuilt = opening.opened.rebuilt;
     this.#lock = opening.lock;
+    this.#epoch = opening.opened.history.state.epoch;
     this.#seat = opening.seat;
     this.#damage = opening.damage;
   }
@@ -153,11 +156,17 @@ export class Repository {
     this.#lock?.release();
   }
 
+  /** Whether another owner is known to have taken over: then nothing of ours may be written. */
+  get #isDeposed(): boolean {
+    return this.#lock !== undefined && this.state.epoch !== this.#epoch;
+  }
+
   /** Releases everything; what is open of sessions is left to the next owner. Idempotent. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     try {
+      if (this.#isDeposed) return;
       if (this.#lock !== undefined) await this.logDamage();
       else if (this.#seat?.mayWrite === true) await this.#logDamageIfWritable();
       await this.#seat?.unpin(this.parts);
@@ -187,7 +196,7 @@ async function openOwn(keyring: Keyring, options: OpenOptions): Promise<Reposito
         ? { ...(await rebuildIndex(place.indexDir, access)), rebuilt: REBUILT_ON_REQUEST }
         : await openIndex(place.indexDir, access);
     return await closingIndex(opened, async () => {
-      const epoch = await becomeOwner(opened.history, options);
+      const epoch = await becomeOwner(opened, options);
       const parts = makeParts(opened, { keyring, options, epoch });
       const repository = Repository.make({ parts, lock, seat: undefined, damage, opened });
       await doDuties(repository, options);
@@ -212,9 +221,21 @@ async function closingIndex(
   }
 }
 
-async function becomeOwner(history: History, options: OpenOptions): Promise<number> {
+/**
+ * Takes the repository over. From here on, another owner's entry ends it: nothing of what follows is
+ * applied, so that nothing of it can reach the index, which is the other's now.
+ */
+async function becomeOwner(
+  { history, keeper }: OpenedIndex,
+  options: OpenOptions,
+): Promise<number> {
   await history.append(() => ({ type: 'owner', ...options.process }), { epoch: undefined });
-  return history.state.epoch;
+  const { epoch } = history.state;
+  history.listen((entry, effects) => {
+    assertOwner(history, epoch);
+    return keeper.apply(entry, effects, { isStrict: false });
+  });
+  return epoch;
 }
 
 async function doDuties(repository: Repository, options: OpenOptions): Promise<void> {
@@ -277,6 +298,10 @@ function makeParts(
     history,
     keeper,
     append: (event) => history.append(event, { epoch }),
-    flushIndex: () => history.exclusively(() => keeper.flush()),
+    flushIndex: () =>
+      history.exclusively(() => {
+        if (epoch !== undefined) assertOwner(history, epoch);
+        return keeper.flush();
+      }),
   };
 }

@@ -9,6 +9,7 @@
  * One writer at a time (the owner's main thread); any number of readers (index-reader.ts).
  */
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { isHoldfastError } from '#base';
@@ -64,6 +65,8 @@ export class BlockIndex {
   readonly #key = newKey();
   readonly #snapshots = new Map<IndexSnapshot, readonly Run[]>();
   #dir: string;
+  /** Of the names of new runs: two owners that live at once must not write one file. */
+  readonly #prefix: string;
   #runs: readonly Run[];
   #manifest: Manifest;
   #nextRun: number;
@@ -79,9 +82,10 @@ export class BlockIndex {
   private constructor(
     dir: string,
     options: IndexOptions,
-    opened: { manifest: Manifest; runs: readonly Run[] },
+    opened: { manifest: Manifest; runs: readonly Run[]; prefix: string },
   ) {
     this.#dir = dir;
+    this.#prefix = opened.prefix;
     this.#options = options;
     this.#manifest = opened.manifest;
     this.#runs = opened.runs;
@@ -103,7 +107,7 @@ export class BlockIndex {
     for (const name of await readdir(dir)) {
       if (!named.has(name)) await rm(join(dir, name), { force: true, recursive: true });
     }
-    return new BlockIndex(dir, options, { manifest, runs });
+    return new BlockIndex(dir, options, { manifest, runs, prefix: `${randomUUID()}-` });
   }
 
   /**
@@ -120,7 +124,7 @@ export class BlockIndex {
       indexWriteFailed(cause);
     }
     await writeManifest(dir, EMPTY_MANIFEST);
-    return new BlockIndex(dir, options, { manifest: EMPTY_MANIFEST, runs: [] });
+    return new BlockIndex(dir, options, { manifest: EMPTY_MANIFEST, runs: [], prefix: '' });
   }
 
   /** Of the last flush. */
@@ -367,7 +371,7 @@ export class BlockIndex {
 
   /** A durable run of what `fill` appends, not yet in the manifest; undefined if that is nothing. */
   async #writeRun(fill: (writer: RunWriter) => Promise<void>): Promise<Run | undefined> {
-    const path = join(this.#dir, `${this.#nextRun++}.run`);
+    const path = join(this.#dir, `${this.#prefix}${this.#nextRun++}.run`);
     const writer = await RunWriter.create(path);
     try {
       await fill(writer);

@@ -44,7 +44,7 @@ export class RunWriter {
 
   /** @throws {HoldfastError} `StoreFull`, `StoreFailed` */
   static async create(path: string): Promise<RunWriter> {
-    return new RunWriter(path, await open(path, 'w+').catch(indexWriteFailed));
+    return new RunWriter(path, await open(path, 'wx+').catch(indexWriteFailed));
   }
 
   get recordCount(): number {

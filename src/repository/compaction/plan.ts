@@ -202,8 +202,9 @@ export type Scattered = {
 export async function findScattered(parts: RepositoryParts): Promise<Scattered> {
   const packs = new Set<number>();
   const points: { readonly point: string; readonly neededBytes: number }[] = [];
-  for (const { point, number: committed } of newestPoints(parts)) {
-    const found = await readAmplification(parts, parts.history.state.points.get(point)!);
+  for (const known of newestPoints(parts)) {
+    const { point, number: committed } = known;
+    const found = await readAmplification(parts, known);
     if (found.factor <= MAX_READ_AMPLIFICATION) continue;
     let total = 0;
     for (const [number, { readBytes, neededBytes }] of found.packs) {

@@ -3,7 +3,7 @@
  * A number is never used twice, so records of packs that are gone need no tombstone. Kept by the
  * applier (applier.ts), saved with the index.
  */
-import { strict as assert } from 'node:assert';
+import { HoldfastError } from '#base';
 
 type PackRow = {
   readonly id: string;
@@ -76,10 +76,12 @@ export class PackTable {
 
   addLive(number: number, bytes: number): void {
     const row = this.#rows.get(number);
-    assert.ok(row !== undefined, `pack number ${number} is gone`);
+    if (row === undefined) throw wrong(`pack number ${number} is gone`);
     row.liveBytes += bytes;
     this.#liveBytes += bytes;
-    assert.ok(row.liveBytes >= 0 && row.liveBytes <= row.frameBytes, `live bytes of ${row.id}`);
+    if (row.liveBytes < 0 || row.liveBytes > row.frameBytes) {
+      throw wrong(`pack ${row.id} has ${row.liveBytes} live bytes of ${row.frameBytes}`);
+    }
   }
 
   /** Every pack with its number, in log order. */
@@ -115,4 +117,9 @@ export class PackTable {
     table.#next = json.next;
     return table;
   }
+}
+
+/** The index cannot be trusted: it is rebuilt when the repository is opened next. */
+function wrong(why: string): HoldfastError {
+  return new HoldfastError('IndexDamaged', `the index is wrong: ${why}`);
 }

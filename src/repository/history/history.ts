@@ -156,6 +156,11 @@ export class History {
   }
 }
 
+/** @throws {HoldfastError} `OwnerChanged` if the log knows a newer owner than that of `epoch`. */
+export function assertOwner({ state }: Pick<History, 'state'>, epoch: number): void {
+  if (state.epoch !== epoch) throw ownerChanged(state);
+}
+
 function ownerChanged({ owner }: RepositoryState): HoldfastError {
   return new HoldfastError(
     'OwnerChanged',
