@@ -9,14 +9,15 @@
  * An existing image stays locked against VMs by a qemu-nbd process, a device by O_EXCL.
  */
 import { constants } from 'node:fs';
-import { chmod, link, mkdir, open, rm, stat, truncate, type FileHandle } from 'node:fs/promises';
+import { chmod, link, mkdir, open, rm, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { HoldfastError } from '#base';
 import type { OpenOptions, TargetSpec } from './disk-source.ts';
 import { imageFormatOf, type ImageFormat } from './image-format.ts';
 import { inspectChain, readImageInfo, type ChainRules } from './image-info.ts';
 import { startImageServer } from './image-server.ts';
-import { runTool } from './tool.ts';
+import { isOpenForWriting } from './image-lock.ts';
+import { diskInUse, runTool } from './tool.ts';
 
 export type TargetOptions = OpenOptions &
   ChainRules & {
@@ -93,23 +94,20 @@ async function newTarget(output: Output, options: TargetOptions): Promise<Prepar
 }
 
 async function existingTarget(output: Output, options: TargetOptions): Promise<PreparedTarget> {
-  if (output.format !== 'raw') {
-    const { sizeBytes } = await inspectChain(output, options);
-    checkSize(output.path, {
-      hasBytes: sizeBytes,
-      options,
-      most: options.sizeBytes + SECTOR_BYTES,
-    });
-  }
-  const target = await opened(output, {
+  const stats = await stat(output.path, { bigint: true });
+  if (await isOpenForWriting(stats)) throw diskInUse(output.path);
+  const isRaw = output.format === 'raw';
+  checkSize(output.path, {
+    hasBytes: isRaw ? Number(stats.size) : (await inspectChain(output, options)).sizeBytes,
+    options,
+    most: options.sizeBytes + (isRaw ? 1 : SECTOR_BYTES),
+  });
+  return await opened(output, {
     options,
     fresh: false,
     whole: async () => await syncPath(output.path),
     given: async () => {},
   });
-  // Only now that the image is locked.
-  if (output.format === 'raw') await truncate(output.path, options.sizeBytes);
-  return target;
 }
 
 async function deviceTarget(output: Output, options: TargetOptions): Promise<PreparedTarget> {

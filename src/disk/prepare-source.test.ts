@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { appendFile, mkdir, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, stat, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { Worker } from 'node:worker_threads';
@@ -168,6 +168,21 @@ test('a raw disk whose content looks like qcow2 is raw all the same', async (t) 
   );
   const disk = await prepare(t, path);
   assert.equal((await contentOf(disk)).toString('latin1', 0, 3), 'QFI');
+});
+
+test('an .img that begins like an image of another format is refused until its format is named', async (t) => {
+  const folder = await scratch(t);
+  const path = join(folder, 'vm.img');
+  for (const format of ['qcow2', 'vmdk', 'vdi', 'vhdx', 'vpc']) {
+    await run('qemu-img', 'create', '-q', '-f', format, path, '1M');
+    await assert.rejects(prepare(t, path), (error: Error & { code?: string }) => {
+      assert.equal(error.code, 'DiskFormatUnsupported');
+      assert.match(error.message, new RegExp(`--format DISK=${format} or --format DISK=raw`));
+      return true;
+    });
+  }
+  const disk = await prepare(t, path, { format: 'raw' });
+  assert.equal(disk.sizeBytes, (await stat(path)).size);
 });
 
 test('a name that does not say the format asks for it; unknown formats and missing disks are refused', async (t) => {

@@ -8,6 +8,7 @@ import type { BigIntStats } from 'node:fs';
 import { HoldfastError } from '#base';
 import type { DiskSpec, OpenOptions } from './disk-source.ts';
 import type { Extent } from './extent.ts';
+import { refuseLookalike } from './lookalike.ts';
 import { imageFormatOf } from './image-format.ts';
 import { inspectChain, readImageInfo, type ChainRules } from './image-info.ts';
 import { isOpenForWriting } from './image-lock.ts';
@@ -55,6 +56,7 @@ export async function prepareSource(options: PrepareOptions): Promise<PreparedDi
   if (format !== 'raw') return await prepareImage({ path, format }, options);
 
   if (await isOpenForWriting(stats)) throw diskInUse(path);
+  if (options.format === undefined && !isBlockDevice) await refuseLookalike(path);
   const sizeBytes = isBlockDevice
     ? (await readImageInfo({ path, format }, true)).sizeBytes
     : Number(stats.size);
