@@ -1,5 +1,6 @@
 /** Recovery points as people name them, and what there is to know of one. */
 import { HoldfastError } from '#base';
+import { checkItem, itemsThere } from './points/item-names.ts';
 import { keepPlan, type KeepPlan, type KeepRules } from './points/keep-plan.ts';
 import {
   pointSizes,
@@ -14,14 +15,22 @@ export type PointDetails = { readonly manifest: Manifest; readonly sizes: PointS
 
 const LATEST = 'latest';
 const SHOWN_MATCHES = 3;
+/** Ids are times: fewer digits than that name a point by accident. */
+const MIN_PREFIX_DIGITS = 6;
 
 /**
- * The point that `text` means: a whole id, the beginning of one, or `latest`.
+ * The point that `text` means: a whole id, the beginning of one (six digits or more), or `latest`.
  *
  * @param item only points of the item of this name; `latest` needs it where there are several items.
- * @throws {HoldfastError} `PointNotFound`; `ArgumentInvalid` if `text` means several.
+ * @throws {HoldfastError} `PointNotFound`, also for an item without points; `ArgumentInvalid` if `text`
+ *   means several or is too short.
  */
-export function findPoint(repository: Repository, text: string, item?: string): string {
+export async function findPoint(
+  repository: Repository,
+  text: string,
+  item?: string,
+): Promise<string> {
+  if (item !== undefined) await checkItem(repository, item);
   const { keyring } = repository.parts;
   const itemId = item === undefined ? undefined : keyring.itemId(item);
   const points = [...repository.state.points.values()].filter(
@@ -30,15 +39,24 @@ export function findPoint(repository: Repository, text: string, item?: string): 
   const ofItem = item === undefined ? '' : ` of ${item}`;
   if (text === LATEST) {
     if (new Set(points.map((point) => point.item)).size > 1) {
-      throw new HoldfastError('ArgumentInvalid', 'there are several items: name one with --item');
+      throw new HoldfastError(
+        'ArgumentInvalid',
+        `there are several items: name one with --item (${await itemsThere(repository)})`,
+      );
     }
     const latest = points.toSorted((a, b) => a.timeMs - b.timeMs).at(-1);
     if (latest !== undefined) return latest.point;
-    throw new HoldfastError('PointNotFound', `there is no recovery point${ofItem}`);
+    throw new HoldfastError('PointNotFound', 'there is no recovery point yet');
   }
   const exact = points.find(({ point }) => point === text);
   if (exact !== undefined) return exact.point;
-  const found = points.filter(({ point }) => text !== '' && point.startsWith(text));
+  if (text.length < MIN_PREFIX_DIGITS) {
+    throw new HoldfastError(
+      'ArgumentInvalid',
+      `"${text}" is too short for a recovery point: write at least ${MIN_PREFIX_DIGITS} digits of its id, or latest`,
+    );
+  }
+  const found = points.filter(({ point }) => point.startsWith(text));
   if (found.length === 1) return found[0]!.point;
   if (found.length === 0) {
     throw new HoldfastError('PointNotFound', `there is no recovery point "${text}"${ofItem}`, {
@@ -56,13 +74,14 @@ export function findPoint(repository: Repository, text: string, item?: string): 
  * What `rules` keep and expire of each item by itself.
  *
  * @param item only that one; absent: all items.
- * @throws {HoldfastError} `ArgumentInvalid` if the rules keep nothing.
+ * @throws {HoldfastError} `ArgumentInvalid` if the rules keep nothing; `PointNotFound` if the item has no point.
  */
-export function keepPlanOfItems(
+export async function keepPlanOfItems(
   repository: Repository,
   rules: KeepRules,
   item: string | undefined,
-): KeepPlan {
+): Promise<KeepPlan> {
+  if (item !== undefined) await checkItem(repository, item);
   const itemId = item === undefined ? undefined : repository.parts.keyring.itemId(item);
   const points = [...repository.state.points.values()].filter(
     (point) => point.visible && (itemId === undefined || point.item === itemId),

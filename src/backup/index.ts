@@ -12,6 +12,7 @@ export {
 } from './open-repository.ts';
 export { addKey, addRecoveryKey, listKeys, removeKey } from './repository-keys.ts';
 export { findPoint, keepPlanOfItems, pointDetails, type PointDetails } from './find-point.ts';
+export { checkItem, itemNames } from './points/item-names.ts';
 export { verify } from './verify.ts';
 export {
   compactRepository,

@@ -71,9 +71,11 @@ export class Context {
       signal: this.signal,
       caller: this.caller,
     };
+    this.terminal.announce('opening the repository');
     try {
       return await run(request);
     } catch (error) {
+      this.terminal.clearProgress();
       const mayAsk = this.options.encryption && canPrompt(this.surroundings);
       if (!isHoldfastError(error, 'PasswordMissing') || !mayAsk) throw error;
     }

@@ -16,18 +16,24 @@ test('a failure is one line, whatever its message holds', () => {
   const { line } = failureOf(
     new HoldfastError('DiskUnavailable', 'qemu says:\n  one\n  two\u001b[2J'),
   );
-  assert.equal(line, 'qemu says: one two\\x1b[2J');
+  assert.equal(line, 'qemu says: one two\\x1b[2J [DiskUnavailable]');
 });
 
 test('a failure says what to do where its message cannot know it', () => {
   const { line } = failureOf(new HoldfastError('OutputExists', '"a.raw" exists already'));
   assert.equal(
     line,
-    '"a.raw" exists already; choose another output (restore writes over images with --overwrite)',
+    '"a.raw" exists already; choose another output (restore writes over images with --overwrite) [OutputExists]',
   );
+});
+
+test('a failure has its code, wrong usage too', () => {
+  const { code, message, line } = failureOf(new UsageError('no disk'));
+  assert.deepEqual([code, message, line], ['Usage', 'no disk', 'no disk [Usage]']);
+  assert.equal(failureOf(new HoldfastError('PasswordMissing', 'no')).code, 'PasswordMissing');
 });
 
 test('a bug is one line too, and says how to report it', () => {
   const { line } = failureOf(new Error('x is undefined'));
-  assert.match(line, /^x is undefined \(unexpected: please report it/);
+  assert.match(line, /^x is undefined \(unexpected: please report it.*\) \[Unexpected\]$/);
 });

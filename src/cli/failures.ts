@@ -3,10 +3,18 @@
  * what, where, and what to do. Neither knows secrets: no error carries one.
  */
 import { HoldfastError, type ErrorCode } from '#base';
+import { plainly } from './output/plain-reason.ts';
 import { oneLine } from './output/one-line.ts';
 import { UsageError } from './usage-error.ts';
 
-export type Failure = { readonly line: string; readonly exitCode: 1 | 2 };
+export type Failure = {
+  /** Of `docs/errors.md`; `Usage` for wrong usage, `Unexpected` for a bug. */
+  readonly code: ErrorCode | 'Usage' | 'Unexpected';
+  readonly message: string;
+  /** The message, its code in brackets. */
+  readonly line: string;
+  readonly exitCode: 1 | 2;
+};
 
 /** What to do, where the message of the room that noticed cannot know it. */
 const ADVICE: Partial<Record<ErrorCode, string>> = {
@@ -25,18 +33,25 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
 const PREFIX: Partial<Record<ErrorCode, string>> = { PasswordWrong: 'wrong password: ' };
 
 export function failureOf(error: unknown): Failure {
-  if (error instanceof UsageError) return { line: oneLine(error.message), exitCode: 2 };
+  if (error instanceof UsageError) return usageFailure(error.message);
   if (!(error instanceof HoldfastError)) {
     const message = error instanceof Error ? error.message : String(error);
-    return {
-      line: `${oneLine(message)} (unexpected: please report it with what HOLDFAST_DEBUG=1 shows)`,
-      exitCode: 1,
-    };
+    const report = 'unexpected: please report it with what HOLDFAST_DEBUG=1 shows';
+    return failure('Unexpected', `${plainly(message)} (${report})`, 1);
   }
   const advice = adviceFor(error);
-  const message = `${PREFIX[error.code] ?? ''}${error.message}`;
-  const line = oneLine(advice === undefined ? message : `${message}; ${advice}`);
-  return { line, exitCode: error.code === 'PasswordMissing' ? 2 : 1 };
+  const message = `${PREFIX[error.code] ?? ''}${plainly(error.message)}`;
+  const exitCode = error.code === 'PasswordMissing' ? 2 : 1;
+  return failure(error.code, advice === undefined ? message : `${message}; ${advice}`, exitCode);
+}
+
+export function usageFailure(text: string): Failure {
+  return failure('Usage', text, 2);
+}
+
+function failure(code: Failure['code'], text: string, exitCode: Failure['exitCode']): Failure {
+  const message = oneLine(text);
+  return { code, message, line: `${message} [${code}]`, exitCode };
 }
 
 function adviceFor(error: HoldfastError): string | undefined {

@@ -6,12 +6,12 @@ import { Command, CommanderError } from 'commander';
 import { addKeyCommands } from './key-commands.ts';
 import { addRepoCommands } from './repo-commands.ts';
 import { addRestoreCommands } from './restore-commands.ts';
-import { failureOf } from './failures.ts';
-import { oneLine } from './output/one-line.ts';
+import { failureOf, usageFailure, type Failure } from './failures.ts';
 import type { Surroundings } from './surroundings.ts';
 
 /**
- * Runs one command. Whatever goes wrong has been said, in one line on standard error, when it returns.
+ * Runs one command. Whatever goes wrong has been said when it returns: in one line on standard error, and
+ * with `--json` as one document on standard output too.
  *
  * @param args what follows the program's name.
  * @returns the exit code: 0 done, 1 failed or cancelled, 2 wrong usage.
@@ -25,7 +25,7 @@ export async function runCli(args: readonly string[], surroundings: Surroundings
     await program.parseAsync(withPercentAttached(args), { from: 'user' });
     return exitCode;
   } catch (error) {
-    return sayFailure(error, surroundings);
+    return sayFailure(error, { surroundings, isJson: args.includes('--json') });
   }
 }
 
@@ -81,16 +81,23 @@ function isPercent(text: string): boolean {
   return /^\d+(\.\d+)?%?$/.test(text);
 }
 
-function sayFailure(error: unknown, surroundings: Surroundings): number {
-  const { stderr, environment } = surroundings;
+function sayFailure(
+  error: unknown,
+  { surroundings, isJson }: { readonly surroundings: Surroundings; readonly isJson: boolean },
+): number {
+  const { stdout, stderr, environment } = surroundings;
+  let failure: Failure;
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
     if (error.code === 'commander.help') return 2; // A group of commands without one: help was shown.
-    stderr.write(`holdfast: ${oneLine(error.message.replace(/^error: /, ''))}\n`);
-    return 2;
+    failure = usageFailure(error.message.replace(/^error: /, ''));
+  } else {
+    failure = failureOf(error);
   }
-  const failure = failureOf(error);
-  stderr.write(`holdfast: ${failure.line}\n`);
+  const { code, message, line } = failure;
+  if (isJson) stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
+  stderr.write(`holdfast: ${line}\n`);
+  if (error instanceof CommanderError) return failure.exitCode;
   if (environment.showsStacks && error instanceof Error) stderr.write(`${stackOf(error)}\n`);
   return failure.exitCode;
 }

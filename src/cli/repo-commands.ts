@@ -21,7 +21,7 @@ export function addRepoCommands(repo: Command, running: Running): void {
 
 function addWritingCommands(repo: Command, running: Running): void {
   withCommonOptions(repo.command('init').description('make a repository'))
-    .argument('<repo>', 'an empty folder, or one to be made')
+    .argument('<repo>', 'an empty folder, or one to be made in a folder that is there')
     .option('--block-size <size>', 'the unit of change: 16KiB, or 64KiB above 10 TB of data')
     .action(
       commandAction<{ readonly blockSize?: string }>(
@@ -34,20 +34,14 @@ function addWritingCommands(repo: Command, running: Running): void {
   withCommonOptions(repo.command('backup').description('take a recovery point of disk images'))
     .argument('<repo>', REPO)
     .requiredOption('--item <name>', 'what the disks belong to, such as the name of the VM')
-    .option(
-      '--disk <disk=path>',
-      'a disk and its image, device or nbd URI; repeatable',
-      collect,
-      [],
-    )
-    .option('--format <disk=format>', 'raw, qcow2, vmdk, vhdx, vpc or vdi', collect, [])
+    .option('--disk <disk=path>', 'a disk and its image, device or nbd URI; repeatable', collect)
+    .option('--format <disk=format>', 'raw, qcow2, vmdk, vhdx, vpc or vdi', collect)
     .option(
       '--changed-only-hint <disk=file>',
       'where the disk has changed: JSON [{"offset","length"}]',
       collect,
-      [],
     )
-    .option('--allow-file <path>', 'a backing file outside its folder; repeatable', collect, [])
+    .option('--allow-file <path>', 'a backing file outside its folder; repeatable', collect)
     .action(
       commandAction<BackupOptions>(
         running,
@@ -96,12 +90,17 @@ function addExpireCommand(repo: Command, running: Running): void {
     const what = kind === 'last' ? 'the last N points' : `the last point of N ${PERIODS[kind]}`;
     expire.option(`--keep-${kind} <n>`, `keep ${what}`);
   }
+  expire.addHelpText('after', KEEP_HELP);
   expire.option('--dry-run', 'only say what would expire').action(
     commandAction<ExpireOptions>(running, async ({ context, location, rest, options }) => {
       await (await import('./repo/expire.ts')).expire(context, { location, ids: rest, options });
     }),
   );
 }
+
+const KEEP_HELP = `
+The --keep-… rules add up: a point stays if any of them keeps it. They apply to each item by itself.
+Hours, days, weeks (from Monday), months and years are those of UTC.`;
 
 const PERIODS: Readonly<Record<string, string>> = {
   hourly: 'hours',

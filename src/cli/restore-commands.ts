@@ -17,8 +17,8 @@ export function addRestoreCommands(repo: Command, running: Running): void {
     .argument('<repo>', REPO)
     .argument('<point>', POINT)
     .option('--item <name>', ITEM)
-    .option('--disk <disk=path>', 'a disk and the image to write; repeatable', collect, [])
-    .option('--format <disk=format>', 'raw, qcow2, vmdk, vhdx, vpc or vdi', collect, [])
+    .option('--disk <disk=path>', 'a disk and the image to write; repeatable', collect)
+    .option('--format <disk=format>', 'raw, qcow2, vmdk, vhdx, vpc or vdi', collect)
     .option('--overwrite', 'write over existing images, where they differ')
     .action(
       commandAction<RestoreOptions>(

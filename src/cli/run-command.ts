@@ -26,7 +26,7 @@ type RunOptions = {
 
 /** What the arguments that many commands have are. */
 export const REPO = 'the folder of the repository';
-export const POINT = 'a point: its id, how its id begins, or "latest"';
+export const POINT = 'a point: its id, six or more of its first digits, or "latest"';
 export const ITEM = 'only points of this item';
 
 const DEFAULT_WAIT_SECONDS = '10';
@@ -79,6 +79,6 @@ function fullNameOf(command: Command): string {
 }
 
 /** For options that may be repeated. */
-export function collect(value: string, previous: readonly string[]): readonly string[] {
+export function collect(value: string, previous: readonly string[] = []): readonly string[] {
   return [...previous, value];
 }

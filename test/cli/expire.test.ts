@@ -21,6 +21,7 @@ type Expired = {
   readonly freedBytes: number;
   readonly keptByReaders: readonly string[];
   readonly keep: readonly { readonly id: string; readonly why: readonly string[] }[];
+  readonly items: Readonly<Record<string, string>>;
   readonly dryRun: boolean;
 };
 type Stats = Readonly<Record<'storedBytes' | 'liveBytes' | 'deadBytes' | 'points', number>>;
@@ -76,9 +77,9 @@ describe('diff', () => {
       ids[0]!,
     ]);
     assert.equal(same.disks[0]!.changed, 0);
-    await fail(['repo', 'diff', repo, ids[0]!, '99999'], {
+    await fail(['repo', 'diff', repo, ids[0]!, '999999'], {
       code: 1,
-      says: /no recovery point "99999"/,
+      says: /no recovery point "999999"/,
     });
   });
 });
@@ -92,6 +93,7 @@ describe('expire', () => {
     assert.equal(plan.keep.length, 3);
     assert.deepEqual(await json<Stats>(['repo', 'stats', repo]), before);
     const { stdout } = await succeed(expire('--keep-last', '3', '--dry-run'));
+    assert.match(stdout, /^POINT +ITEM +TIME +WOULD +WHY\n\d+ +web +\S+ +expire\n/);
     assert.match(stdout, /1 point would expire and free [\d.]+ KiB; nothing was changed/);
     await succeed(expire(ids[0]!, '--dry-run'));
   });
@@ -112,7 +114,7 @@ describe('expire', () => {
     const { stdout } = await succeed(expire(ids[0]!));
     assert.match(
       stdout,
-      /Expired 1 point: \d+\n118 blocks merged into later points, 10 blocks deleted, [\d.]+ KiB freed\./,
+      /^POINT +ITEM +TIME +WAS +WHY\n\d+ +web +\S+ +expired\n\nExpired 1 point\.\n118 blocks merged into later points, 10 blocks deleted, [\d.]+ KiB freed\./,
     );
     assert.match(stdout, /holdfast repo compact/);
   });
@@ -124,6 +126,9 @@ describe('expire', () => {
     assert.ok(kept.keep.some(({ id }) => id === other));
     const none = await json<Expired>(expire('--keep-last', '1', '--item', 'db'));
     assert.deepEqual([none.points, none.mergedBlocks], [[], 0]);
+    assert.deepEqual(none.items, { [other]: 'db' });
+    const nobody = expire('--keep-last', '1', '--item', 'nobody');
+    await fail(nobody, { code: 1, says: /no recovery point of nobody: the items are db, web/ });
   });
 
   test('what survives restores bit for bit, before and after compaction', async () => {
@@ -147,14 +152,14 @@ describe('expire', () => {
       /--keep-daily "all" is not a whole number/,
     ],
     ['a negative number', ['--keep-daily=-1'], 2, /--keep-daily "-1"/],
-    ['a point that is not there', ['99999'], 1, /no recovery point "99999"/],
+    ['a point that is not there', ['999999'], 1, /no recovery point "999999"/],
   ];
   for (const [what, args, code, says] of mistakes) {
     test(`${what}: one line, exit ${code}`, () => fail(expire(...args), { code, says }));
   }
 
   test('one unknown point among others expires none', async () => {
-    await fail(expire(ids[3]!, '99999'), { code: 1, says: /99999/ });
+    await fail(expire(ids[3]!, '999999'), { code: 1, says: /999999/ });
     assert.equal((await json<Stats>(['repo', 'stats', repo])).points, 3);
   });
 

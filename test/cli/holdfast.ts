@@ -139,14 +139,21 @@ export async function json<Shape>(
   return JSON.parse(stdout) as Shape;
 }
 
-/** That a command fails with this code, says one line that matches, and prints no result. */
+/**
+ * That a command fails with this exit code, says one line that matches and names its code, and prints no
+ * result.
+ */
 export async function fail(
   args: readonly string[],
   expected: { readonly code: 1 | 2; readonly says: RegExp },
   options: RunOptions = {},
 ): Promise<void> {
   const result = await run(args, options);
-  assert.match(result.stderr, /^holdfast: [^\n]*\n$/, 'exactly one line');
+  assert.match(
+    result.stderr,
+    /^holdfast: [^\n]* \[\w+\]\n$/,
+    'exactly one line, its code at the end',
+  );
   assert.match(result.stderr, expected.says);
   assert.equal(result.code, expected.code, result.stderr);
   assert.equal(result.stdout, '');

@@ -17,14 +17,27 @@ type Keys = {
 };
 
 describe('init', () => {
-  test('makes a repository, folders above it included, and says what it is', async () => {
-    const made = await json<Record<string, unknown>>(['repo', 'init', at('deep/er/repo')]);
+  test('makes a repository, its folder included, and says what it is', async () => {
+    const made = await json<Record<string, unknown>>(['repo', 'init', at('first')]);
     assert.match(String(made['repositoryId']), /^[0-9a-f]{32}$/);
     assert.deepEqual(
       [made['location'], made['blockSize'], made['encrypted']],
-      [at('deep/er/repo'), 16_384, true],
+      [at('first'), 16_384, true],
     );
-    assert.ok(existsSync(at('deep/er/repo/repository.json')));
+    assert.ok(existsSync(at('first/repository.json')));
+  });
+
+  test('makes no folders above it: a disk that is not mounted stays unwritten', async () => {
+    const says = /there is no folder "[^"]*deep\/er"/;
+    await fail(['repo', 'init', at('deep/er/repo')], { code: 1, says });
+    await fail(['repo', 'init', `file://${at('deep/er/repo')}`], { code: 1, says });
+    assert.ok(!existsSync(at('deep')));
+  });
+
+  test('warns of a short password', async () => {
+    const { stderr } = await succeed(['repo', 'init', at('short')], { password: '7 chars' });
+    assert.match(stderr, /^holdfast: warning: the password has fewer than 8 characters[^\n]*\n$/);
+    await json(['repo', 'init', at('long-enough')], { password: '8 chars!' });
   });
 
   test('takes sizes as people write them', async () => {

@@ -75,7 +75,7 @@ describe('Ctrl-C', () => {
       assert.equal(stdout, '');
       assert.equal(
         stderr,
-        'holdfast: cancelled: what was stored is kept, and the next backup uses it\n',
+        'holdfast: cancelled: what was stored is kept, and the next backup uses it [Cancelled]\n',
       );
       assert.deepEqual(await points(), []);
       await succeed(['repo', 'verify', repo, '--read-data']);

@@ -20,6 +20,8 @@ import {
 
 type Restored = {
   readonly pointId: string;
+  readonly item: string;
+  readonly leftOut: readonly string[];
   readonly disks: readonly { name: string; path: string; size: number; written: number }[];
   readonly seconds: number;
 };
@@ -58,7 +60,9 @@ before(async () => {
 describe('restore', () => {
   test('writes the newest and an older point, sparse, bit for bit', async () => {
     const made = await json<Restored>(restore('latest', '--disk', `vda=${at('new.raw')}`));
-    assert.deepEqual(Object.keys(made), ['pointId', 'disks', 'seconds']);
+    assert.deepEqual(Object.keys(made), ['pointId', 'item', 'disks', 'leftOut', 'seconds']);
+    assert.deepEqual([made.item, made.leftOut], ['web', ['vdb']]);
+    assert.equal(made.seconds, Math.round(made.seconds * 1000) / 1000);
     assert.equal(made.disks[0]!.size, 4 * MEBIBYTE);
     assert.ok(readFileSync(at('new.raw')).equals(current));
     assert.ok(statSync(at('new.raw')).blocks * 512 < 3 * MEBIBYTE, 'holes stay holes');
@@ -105,7 +109,7 @@ describe('restore', () => {
     const { stdout } = await succeed(restore('latest', '--disk', `vda=${at('people.raw')}`));
     assert.match(
       stdout,
-      /^Restored the recovery point \d+ in .*\n\nDISK +SIZE +WRITTEN +TO\nvda +4\.00 MiB/,
+      /^Restored the recovery point \d+ of web in .*\n\nDISK +SIZE +WRITTEN +TO\nvda +4\.00 MiB.*\n\nLeft out, .*: vdb\.\n$/,
     );
   });
 });
@@ -114,7 +118,7 @@ describe('what cannot be restored', () => {
   before(() => mkdirSync(at('folder.raw')));
   const out = ['--disk', `vda=${at('no.raw')}`];
   const cases: readonly (readonly [string, () => string[], RegExp, 1 | 2])[] = [
-    ['an unknown point', () => restore('99999', ...out), /no recovery point "99999"; list/, 1],
+    ['an unknown point', () => restore('999999', ...out), /no recovery point "999999"; list/, 1],
     [
       'an unknown disk',
       () => restore('latest', '--disk', `vdz=${at('no.raw')}`),
@@ -126,13 +130,20 @@ describe('what cannot be restored', () => {
     [
       'a folder as output',
       () => restore('latest', '--disk', `vda=${at('folder.raw')}`, '--overwrite'),
-      /neither a file/,
+      /is a folder: name a file in it/,
       1,
     ],
     [
       'an output in no folder',
       () => restore('latest', '--disk', 'vda=/nowhere/x.raw'),
-      /\/nowhere\/x\.raw/,
+      /there is no folder "\/nowhere"/,
+      1,
+    ],
+    ['the beginning of an id too short', () => restore('1', ...out), /at least 6 digits/, 1],
+    [
+      'an output in the repository',
+      () => restore('latest', '--disk', `vda=${join(repo, 'packs/x.raw')}`),
+      /lies in the repository/,
       1,
     ],
     ['an unclear format', () => restore('latest', '--disk', `vda=${at('no')}`), /--format/, 1],

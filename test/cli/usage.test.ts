@@ -17,6 +17,11 @@ test('--version prints the version of package.json', async () => {
 test('--help explains the program and each command, on standard output', async () => {
   assert.match((await succeed(['--help'])).stdout, /repo[\s\S]*tour/);
   assert.match((await succeed(['repo', 'backup', '--help'])).stdout, /--changed-only-hint/);
+  assert.doesNotMatch((await succeed(['repo', 'backup', '--help'])).stdout, /default: \[\]/);
+  assert.match(
+    (await succeed(['repo', 'expire', '--help'])).stdout,
+    /add up[\s\S]*each item[\s\S]*UTC/,
+  );
   assert.match((await succeed(['repo', 'key', '--help'])).stdout, /recovery/);
 });
 
@@ -42,6 +47,18 @@ const MISTAKES: readonly (readonly [string[], RegExp])[] = [
 for (const [args, says] of MISTAKES) {
   test(`holdfast ${args.join(' ')}: one line, exit 2`, () => fail(args, { code: 2, says }));
 }
+
+test('with --json a failure is a document too', async () => {
+  const told = async (args: string[]): Promise<unknown> => {
+    const { stdout, stderr } = await run([...args, '--json']);
+    const { error } = JSON.parse(stdout) as { error: { code: string; message: string } };
+    assert.equal(stderr, `holdfast: ${error.message} [${error.code}]\n`);
+    return error.code;
+  };
+  assert.equal(await told(['repo', 'points', join(folder, 'none')]), 'RepositoryNotFound');
+  assert.equal(await told(['repo', 'points']), 'Usage');
+  assert.equal(await told(['repo', 'points', 'r', '--wait', 'long']), 'Usage');
+});
 
 test('the launcher works through a symbolic link and from any folder', () => {
   const link = join(folder, 'holdfast');

@@ -14,7 +14,7 @@ export function parseDiskName(text: string): string {
 /** The values by disk, in the order they were given. */
 export function parseDiskValues(
   option: string,
-  texts: readonly string[],
+  texts: readonly string[] = [],
 ): ReadonlyMap<string, string> {
   const values = new Map<string, string>();
   for (const text of texts) {

@@ -83,3 +83,18 @@ test('another phase begins with no speed of the one before', () => {
   made.line.report({ phase: 'finishing', doneBytes: 0, totalBytes: 10 });
   assert.doesNotMatch(made.written.at(-1)!, /MiB\/s/);
 });
+
+test('a terminal that says it has 0 columns is taken for one of 80', () => {
+  const made = makeLine(true, 0);
+  made.line.announce('x'.repeat(200));
+  assert.equal(made.written.at(-1), `\r\u001b[K${'x'.repeat(79)}`);
+});
+
+test('what goes on before the first report is shown on a terminal only', () => {
+  const terminal = makeLine(true);
+  terminal.line.announce('opening the repository');
+  assert.deepEqual(terminal.written, ['\r\u001b[Kopening the repository']);
+  const file = makeLine(false);
+  file.line.announce('opening the repository');
+  assert.deepEqual(file.written, []);
+});

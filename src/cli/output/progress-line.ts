@@ -20,6 +20,8 @@ const LINE_MS = 10_000;
 const SPEED_WINDOW_MS = 5_000;
 /** Before that a speed says nothing. */
 const FIRST_SPEED_MS = 500;
+/** Of a terminal that does not tell: some consoles say 0. */
+const USUAL_COLUMNS = 80;
 const CLEAR_LINE = '\r\u001b[K';
 
 export class ProgressLine {
@@ -44,6 +46,11 @@ export class ProgressLine {
     else this.#output.write(`${line}\n`);
   };
 
+  /** Shows on a terminal what is going on before the first report. */
+  announce(phase: string): void {
+    if (this.#output.isTerminal) this.#draw(phase);
+  }
+
   /** Takes the line off the terminal, for other output or for good; the next report draws it again. */
   clear(): void {
     if (!this.#isDrawn) return;
@@ -54,7 +61,9 @@ export class ProgressLine {
 
   #draw(line: string): void {
     this.#isDrawn = true;
-    this.#output.write(CLEAR_LINE + line.slice(0, Math.max(20, this.#output.columns() - 1)));
+    const told = this.#output.columns();
+    const columns = told > 0 ? told : USUAL_COLUMNS;
+    this.#output.write(CLEAR_LINE + line.slice(0, Math.max(20, columns - 1)));
   }
 
   #sample({ phase, doneBytes }: Progress, atMs: number): void {

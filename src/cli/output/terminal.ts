@@ -31,10 +31,15 @@ export class Terminal {
     return this.#progress?.report;
   }
 
+  /** Shows on a terminal what is going on before there is progress to show. */
+  announce(phase: string): void {
+    this.#progress?.announce(phase);
+  }
+
   /** The command's result: `value` as the JSON document, or what `text` makes for people. */
   result(value: unknown, text: () => string): void {
     this.clearProgress();
-    const shown = this.isJson ? JSON.stringify(value) : text();
+    const shown = this.isJson ? JSON.stringify(value, toMilliseconds) : text();
     if (shown !== '') this.#surroundings.stdout.write(`${shown}\n`);
   }
 
@@ -51,4 +56,9 @@ export class Terminal {
   clearProgress(): void {
     this.#progress?.clear();
   }
+}
+
+/** For `JSON.stringify`: durations say no more than was measured. */
+function toMilliseconds(name: string, value: unknown): unknown {
+  return name === 'seconds' && typeof value === 'number' ? Math.round(value * 1000) / 1000 : value;
 }

@@ -9,10 +9,10 @@ import { UsageError } from '../usage-error.ts';
 
 export type BackupOptions = {
   readonly item: string;
-  readonly disk: readonly string[];
-  readonly format: readonly string[];
-  readonly changedOnlyHint: readonly string[];
-  readonly allowFile: readonly string[];
+  readonly disk?: readonly string[];
+  readonly format?: readonly string[];
+  readonly changedOnlyHint?: readonly string[];
+  readonly allowFile?: readonly string[];
 };
 
 export async function backup(
@@ -36,6 +36,9 @@ export async function backup(
         ...(onProgress === undefined ? {} : { onProgress }),
       }),
   );
+  for (const { name, size } of result.disks) {
+    if (size === 0) warn(`the disk ${name} has 0 bytes: is it the right one?`);
+  }
   context.terminal.result(result, () => describe(item, result));
 }
 
@@ -65,7 +68,7 @@ async function disksOf(options: BackupOptions): Promise<DiskToBackUp[]> {
     disks.push({
       name,
       location,
-      allowedFiles: options.allowFile,
+      allowedFiles: options.allowFile ?? [],
       ...(format === undefined ? {} : { format }),
       ...(hintFile === undefined ? {} : { hint: await readHintFile(hintFile) }),
     });

@@ -15,8 +15,8 @@ export async function diff(
 ): Promise<void> {
   const { location, item } = target;
   const found = await context.withRepository({ location, access: 'read' }, async (repository) => {
-    const from = findPoint(repository, target.from, item);
-    const to = findPoint(repository, target.to, item);
+    const from = await findPoint(repository, target.from, item);
+    const to = await findPoint(repository, target.to, item);
     return { from, to, disks: await diffPoints({ repository, a: from, b: to }) };
   });
   const { from, to, disks } = found;

@@ -2,6 +2,7 @@
 import {
   expirePoints,
   findPoint,
+  itemNames,
   keepPlanOfItems,
   planExpiry,
   type ExpiryResult,
@@ -18,13 +19,13 @@ export type ExpireOptions = KeepOptions & { readonly item?: string; readonly dry
 type OpenRepository = Parameters<typeof findPoint>[0];
 /** Which points, and for those that stay by a rule, why. */
 type Choice = Pick<KeepPlan, 'expire'> & Partial<Pick<KeepPlan, 'keep'>>;
-type Planned = {
-  readonly choice: Choice;
-  readonly freedBytes: number;
-  /** Of every point, by id. */
+/** What people want to see of every point, by id. */
+type Shown = {
+  readonly items: ReadonlyMap<string, string>;
   readonly timesMs: ReadonlyMap<string, number>;
 };
-type Expired = { readonly choice: Choice; readonly result: ExpiryResult };
+type Planned = Shown & { readonly choice: Choice; readonly freedBytes: number };
+type Expired = Shown & { readonly choice: Choice; readonly result: ExpiryResult };
 
 export async function expire(
   context: Context,
@@ -40,79 +41,103 @@ export async function expire(
     const planned = await context.withRepository(
       { location, access: 'read' },
       async (repository) => {
-        const choice = choose(repository);
+        const choice = await choose(repository);
         const { freedBytes } = await planExpiry(repository.parts, choice.expire);
-        const { points } = repository.state;
-        const timesMs = new Map(
-          Array.from(points.values(), ({ point, timeMs }) => [point, timeMs]),
-        );
-        return { choice, freedBytes, timesMs };
+        return { choice, freedBytes, ...(await shownOf(repository)) };
       },
     );
     context.terminal.result(planJson(planned), () => describePlan(planned));
     return;
   }
   const expired = await context.withRepository({ location, access: 'own' }, async (repository) => {
-    const choice = choose(repository);
-    return { choice, result: await expirePoints(repository.parts, choice.expire) };
+    const choice = await choose(repository);
+    const shown = await shownOf(repository); // Before they are gone.
+    return { ...shown, choice, result: await expirePoints(repository.parts, choice.expire) };
   });
   context.terminal.result(expiredJson(expired), () => describe(expired, location));
+}
+
+async function shownOf(repository: OpenRepository): Promise<Shown> {
+  const points = [...repository.state.points.values()];
+  const timesMs = new Map(points.map(({ point, timeMs }) => [point, timeMs]));
+  return { items: await itemNames(repository), timesMs };
 }
 
 function chooser(
   ids: readonly string[],
   options: ExpireOptions,
-): (repository: OpenRepository) => Choice {
+): (repository: OpenRepository) => Promise<Choice> {
   const rules = parseKeepRules(options);
   if (ids.length > 0 && rules !== undefined) {
     throw new UsageError('name points or say what to keep, not both');
   }
   if (rules !== undefined) {
-    return (repository) => keepPlanOfItems(repository, rules, options.item);
+    return async (repository) => await keepPlanOfItems(repository, rules, options.item);
   }
   if (ids.length === 0) {
     throw new UsageError('name the points, or say what to keep, for example --keep-daily 7');
   }
-  return (repository) => ({
-    expire: [...new Set(ids.map((id) => findPoint(repository, id, options.item)))],
-  });
+  return async (repository) => {
+    const found = ids.map(async (id) => await findPoint(repository, id, options.item));
+    return { expire: [...new Set(await Promise.all(found))] };
+  };
 }
 
-function planJson({ choice, freedBytes }: Planned): unknown {
-  return { points: choice.expire, freedBytes, keep: keepJson(choice), dryRun: true };
+function planJson(planned: Planned): unknown {
+  const { choice, freedBytes } = planned;
+  return { points: choice.expire, freedBytes, ...keepJson(planned), dryRun: true };
 }
 
-function expiredJson({ choice, result }: Expired): unknown {
+function expiredJson(expired: Expired): unknown {
+  const { result } = expired;
   const { points, freedBytes, mergedBlocks, deletedBlocks, kept } = result;
   const figures = { points, mergedBlocks, deletedBlocks, freedBytes, keptByReaders: kept };
-  return { ...figures, keep: keepJson(choice), dryRun: false };
+  return { ...figures, ...keepJson(expired), dryRun: false };
 }
 
-function keepJson({ keep = new Map<string, readonly string[]>() }: Choice): unknown {
-  return Array.from(keep, ([id, why]) => ({ id, why }));
+/** `items`: the item of each point named, by id. */
+function keepJson({ choice, items }: Shown & { readonly choice: Choice }): object {
+  const keep = Array.from(choice.keep ?? [], ([id, why]) => ({ id, why }));
+  const named = [...choice.expire, ...keep.map(({ id }) => id)];
+  return { keep, items: Object.fromEntries(named.map((id) => [id, items.get(id) ?? ''])) };
 }
 
-function describePlan({ choice, freedBytes, timesMs }: Planned): string {
+/** One row a point, oldest first. */
+function tableOf(
+  { choice, items, timesMs }: Shown & { readonly choice: Choice },
+  words: { readonly title: string; readonly expire: string; readonly keep: string },
+): string {
   const timeOf = (id: string): number => timesMs.get(id) ?? 0;
   const rows = [
-    ...choice.expire.map((id) => ({ id, would: 'expire', why: '' })),
-    ...Array.from(choice.keep ?? [], ([id, why]) => ({ id, would: 'keep', why: why.join(', ') })),
+    ...choice.expire.map((id) => ({ id, what: words.expire, why: '' })),
+    ...Array.from(choice.keep ?? [], ([id, why]) => ({
+      id,
+      what: words.keep,
+      why: why.join(', '),
+    })),
   ].toSorted((a, b) => timeOf(a.id) - timeOf(b.id));
-  const table = formatTable(
-    ['POINT', 'TIME', 'WOULD', 'WHY'].map(left),
-    rows.map(({ id, would, why }) => [id, formatTime(timeOf(id)), would, why]),
+  return formatTable(
+    ['POINT', 'ITEM', 'TIME', words.title, 'WHY'].map(left),
+    rows.map(({ id, what, why }) => [id, items.get(id) ?? '', formatTime(timeOf(id)), what, why]),
   );
+}
+
+function describePlan(planned: Planned): string {
+  const { choice, freedBytes } = planned;
+  const table = tableOf(planned, { title: 'WOULD', expire: 'expire', keep: 'keep' });
   const count = formatCount(choice.expire.length, 'point');
   return `${table}\n\n${count} would expire and free ${formatBytes(freedBytes)}; nothing was changed.`;
 }
 
 /** In the words of the documents: merged, deleted, freed. */
-function describe({ result, choice }: Expired, location: string): string {
+function describe(expired: Expired, location: string): string {
+  const { result, choice } = expired;
   const { points, freedBytes, mergedBlocks, deletedBlocks, kept } = result;
   const rest = choice.keep === undefined ? '' : `, kept ${choice.keep.size}`;
   if (points.length === 0) return `Nothing to expire${rest}.`;
   const lines = [
-    `Expired ${formatCount(points.length, 'point')}${rest}: ${points.join(' ')}`,
+    `${tableOf(expired, { title: 'WAS', expire: 'expired', keep: 'kept' })}\n`,
+    `Expired ${formatCount(points.length, 'point')}${rest}.`,
     `${formatCount(mergedBlocks, 'block')} merged into later points, ` +
       `${formatCount(deletedBlocks, 'block')} deleted, ${formatBytes(freedBytes)} freed.`,
   ];

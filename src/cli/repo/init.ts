@@ -1,5 +1,6 @@
 /** `holdfast repo init`: makes a repository. */
 import { createRepository, DEFAULT_BLOCK_SIZE, isBlockSize, type NewRepository } from '#backup';
+import { checkFolderOf, folderOf } from '../arguments/output-paths.ts';
 import { parseSize } from '../arguments/size.ts';
 import type { Context } from '../context.ts';
 import { formatBytes } from '../output/units.ts';
@@ -7,13 +8,23 @@ import { canPrompt, promptNewSecret } from '../password/prompt.ts';
 import { UsageError } from '../usage-error.ts';
 import { HoldfastError } from '#base';
 
+/** In characters: shorter ones are guessed. */
+const SHORT_PASSWORD = 8;
+
 export async function init(
   context: Context,
   input: { readonly location: string; readonly blockSize: string | undefined },
 ): Promise<void> {
   const { location } = input;
   const blockSize = parseBlockSize(input.blockSize);
+  const folder = folderOf(location);
+  if (folder !== undefined) checkFolderOf(folder); // A backup disk that is not mounted.
   const password = await newPassword(context, location);
+  if (password !== undefined && Array.from(password).length < SHORT_PASSWORD) {
+    context.terminal.warn(
+      `the password has fewer than ${SHORT_PASSWORD} characters: whoever gets the repository can guess it`,
+    );
+  }
   const made = await createRepository({
     location,
     blockSize,

@@ -42,6 +42,7 @@ export async function addPassword(
   const given = newPasswordFile === undefined ? undefined : await readPasswordFile(newPasswordFile);
   if (given === undefined && !canPrompt(context.surroundings)) throw noNewPassword();
   const added = await context.withRepository({ location, access: 'own' }, async (repository) => {
+    context.terminal.clearProgress(); // A question may follow.
     const password =
       given ?? (await promptNewSecret(context.surroundings, `Additional password of ${location}`));
     return await addKey(repository, { kdf: 'scrypt', password }, label);

@@ -1,5 +1,5 @@
 /** `holdfast repo points`: the recovery points, oldest first, and what each costs. */
-import { pointSizes, type PointSizes } from '#backup';
+import { checkItem, pointSizes, type PointSizes } from '#backup';
 import type { Context } from '../context.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes, formatTime } from '../output/units.ts';
@@ -8,21 +8,22 @@ export async function points(
   context: Context,
   { location, item }: { readonly location: string; readonly item: string | undefined },
 ): Promise<void> {
-  const listed = await context.withRepository(
-    { location, access: 'read' },
-    async ({ parts }) => await pointSizes(parts, item === undefined ? {} : { item }),
-  );
-  context.terminal.result({ points: listed.map(toJson) }, () => describe(listed, item));
+  const listed = await context.withRepository({ location, access: 'read' }, async (repository) => {
+    const { state, parts } = repository;
+    const isEmpty = ![...state.points.values()].some((point) => point.visible);
+    if (item === undefined || isEmpty) return await pointSizes(parts);
+    await checkItem(repository, item);
+    return await pointSizes(parts, { item });
+  });
+  context.terminal.result({ points: listed.map(toJson) }, () => describe(listed));
 }
 
 function toJson({ id, item, timeMs, consistency, disks, freedIfExpired }: PointSizes): unknown {
   return { id, item, time: timeMs / 1000, consistency, disks, freedIfExpired };
 }
 
-function describe(listed: readonly PointSizes[], item: string | undefined): string {
-  if (listed.length === 0) {
-    return `No recovery points${item === undefined ? '' : ` of ${item}`} yet.`;
-  }
+function describe(listed: readonly PointSizes[]): string {
+  if (listed.length === 0) return 'No recovery points yet.';
   const columns = [
     left('POINT'),
     left('ITEM'),

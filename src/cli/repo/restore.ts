@@ -1,19 +1,33 @@
 /** `holdfast repo restore`: writes disks of a point to images or devices. */
-import { findPoint, restoreDisks, type RestoreRequest, type RestoreResult } from '#backup';
+import {
+  findPoint,
+  itemNames,
+  restoreDisks,
+  type RestoreRequest,
+  type RestoreResult,
+} from '#backup';
 import { checkNamesDisks, parseDiskValues } from '../arguments/disk-arguments.ts';
+import { checkOutputPath } from '../arguments/output-paths.ts';
 import type { Context } from '../context.ts';
+import { oneLine } from '../output/one-line.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes, formatDuration, formatSpeed } from '../output/units.ts';
 import { UsageError } from '../usage-error.ts';
 
 export type RestoreOptions = {
   readonly item?: string;
-  readonly disk: readonly string[];
-  readonly format: readonly string[];
+  readonly disk?: readonly string[];
+  readonly format?: readonly string[];
   readonly overwrite?: boolean;
 };
 
 type DisksToRestore = RestoreRequest['disks'];
+type Restored = {
+  readonly result: RestoreResult;
+  readonly item: string;
+  /** Names of the disks of the point that were not asked for. */
+  readonly leftOut: readonly string[];
+};
 
 export async function restore(
   context: Context,
@@ -21,23 +35,31 @@ export async function restore(
 ): Promise<void> {
   const { location, point, options } = input;
   const disks = disksOf(options);
+  for (const { path } of disks) checkOutputPath(path, location);
   const { onProgress } = context.terminal;
-  const result = await context.withRepository(
-    { location, access: 'read' },
-    async (repository) =>
-      await restoreDisks({
-        repository,
-        point: findPoint(repository, point, options.item),
-        disks,
-        overwrite: options.overwrite === true,
-        clock: context.surroundings.clock,
-        signal: context.signal,
-        ...(onProgress === undefined ? {} : { onProgress }),
-      }),
-  );
+  const done = await context.withRepository({ location, access: 'read' }, async (repository) => {
+    const id = await findPoint(repository, point, options.item);
+    const all = repository.state.points.get(id)?.disks ?? [];
+    const leftOut = all.map(({ name }) => name).filter((name) => !isNamed(disks, name));
+    const item = (await itemNames(repository)).get(id) ?? '';
+    const result = await restoreDisks({
+      repository,
+      point: id,
+      disks,
+      overwrite: options.overwrite === true,
+      clock: context.surroundings.clock,
+      signal: context.signal,
+      ...(onProgress === undefined ? {} : { onProgress }),
+    });
+    return { result, item, leftOut };
+  });
+  const { result } = done;
   const { point: pointId, seconds } = result;
   const restored = result.disks.map((disk) => ({ ...disk, path: pathOf(disks, disk.name) }));
-  context.terminal.result({ pointId, disks: restored, seconds }, () => describe(result, disks));
+  const { item, leftOut } = done;
+  context.terminal.result({ pointId, item, disks: restored, leftOut, seconds }, () =>
+    describe(done, disks),
+  );
 }
 
 function disksOf(options: RestoreOptions): DisksToRestore {
@@ -53,11 +75,15 @@ function disksOf(options: RestoreOptions): DisksToRestore {
   });
 }
 
+function isNamed(disks: DisksToRestore, name: string): boolean {
+  return disks.some((disk) => disk.name === name);
+}
+
 function pathOf(disks: DisksToRestore, name: string): string {
   return disks.find((disk) => disk.name === name)!.path;
 }
 
-function describe(result: RestoreResult, disks: DisksToRestore): string {
+function describe({ result, item, leftOut }: Restored, disks: DisksToRestore): string {
   const { point, seconds } = result;
   const sizeBytes = result.disks.reduce((sum, { size }) => sum + size, 0);
   const table = formatTable(
@@ -69,8 +95,10 @@ function describe(result: RestoreResult, disks: DisksToRestore): string {
       pathOf(disks, name),
     ]),
   );
+  const rest =
+    leftOut.length === 0 ? '' : `\n\nLeft out, not named by a --disk: ${leftOut.join(', ')}.`;
   return (
-    `Restored the recovery point ${point} in ${formatDuration(seconds)} ` +
-    `(${formatBytes(sizeBytes)} of disk at ${formatSpeed(sizeBytes, seconds)}).\n\n${table}`
+    `Restored the recovery point ${point} of ${oneLine(item)} in ${formatDuration(seconds)} ` +
+    `(${formatBytes(sizeBytes)} of disk at ${formatSpeed(sizeBytes, seconds)}).\n\n${table}${rest}`
   );
 }

@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { HoldfastError } from '#base';
 import { findPoint, servePoint } from '#backup';
 import { parseDiskName } from '../arguments/disk-arguments.ts';
+import { refuseInsideRepository } from '../arguments/output-paths.ts';
 import type { Context } from '../context.ts';
 import { formatBytes } from '../output/units.ts';
 import { UsageError } from '../usage-error.ts';
@@ -24,9 +25,10 @@ export async function serve(
   const { location, point, options } = input;
   const disk = parseDiskName(options.disk);
   const socketPath = parseSocketPath(options.socket);
+  refuseInsideRepository(socketPath, location);
   const { terminal, signal } = context;
   await context.withRepository({ location, access: 'read' }, async (repository) => {
-    const pointId = findPoint(repository, point, options.item);
+    const pointId = await findPoint(repository, point, options.item);
     const { warn } = terminal;
     const server = await servePoint({ repository, point: pointId, disk, socketPath, warn });
     try {

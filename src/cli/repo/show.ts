@@ -12,7 +12,7 @@ export async function show(
   const { location, point, item } = target;
   const details = await context.withRepository(
     { location, access: 'read' },
-    async (repository) => await pointDetails(repository, findPoint(repository, point, item)),
+    async (repository) => await pointDetails(repository, await findPoint(repository, point, item)),
   );
   context.terminal.result(toJson(details), () => describe(details));
 }
