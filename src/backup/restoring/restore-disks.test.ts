@@ -68,7 +68,6 @@ test('an output that exists is refused, and overwritten only where it differs', 
   const same = await lab.restore({ point: lab.point, disks, overwrite: true });
   assert.equal(same.disks[0]!.written, 0);
   await patchImage(path, {
-    sizeBytes: SIZE + 100_000,
     patches: [
       { offset: MIB + 5, bytes: Buffer.from('x') },
       { offset: 10 * MIB, bytes: noise('where zeros are', 3 * 4096) },

@@ -177,8 +177,9 @@ test('a refresh of the session in the middle loses nothing and stores nothing tw
     expectedBytes: 1,
   });
   assert.ok(disks[0]!.stored < 74 * MIB, `${disks[0]!.stored}`);
-  const types = await lab.read(async ({ state }) => [...state.packs.values()].length);
-  assert.ok(types > 4, 'packs were sealed in between');
+  const packs = await lab.read(async ({ state }) => [...state.packs.values()]);
+  const entries = new Set(packs.map(({ number }) => number));
+  assert.ok(entries.size > 1, 'packs were logged in between');
   await assertSame(await lab.contentOf(pointId), location);
 });
 
@@ -187,10 +188,10 @@ test('threads end with the backup, also with a failed one', async (t) => {
   const location = lab.path('disk.raw');
   await writeImage(location, MIB, [{ offset: 0, bytes: noise('a', MIB) }]);
   const disks = [{ name: 'vda', location }];
+  const threads = (): number =>
+    process.getActiveResourcesInfo().filter((name) => /Worker|MessagePort/.test(name)).length;
+  const before = threads();
   await lab.backUp({ disks });
   await assert.rejects(lab.backUp({ disks: [...disks, { name: 'x', location: '/none.raw' }] }));
-  assert.deepEqual(
-    process.getActiveResourcesInfo().filter((name) => /Worker|MessagePort/.test(name)),
-    [],
-  );
+  assert.equal(threads(), before);
 });
