@@ -2,6 +2,7 @@
  * A raw image file or block device, read and written directly through the page cache. Read errors of
  * the kernel name the exact place: a long read stops at the first unreadable sector.
  */
+import { writeSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { HoldfastError, throwIfCancelled } from '#base';
 import type { DiskTarget, OpenOptions, TargetSpec } from './disk-source.ts';
@@ -81,14 +82,17 @@ export class RawDisk implements DiskTarget {
     return await mapRawImage(this.#spec.path, wanted, this.#signal);
   }
 
+  /**
+   * Writes before it returns, in the caller's thread, which is a worker's: handing 256 KiB at a time to
+   * Node's pool cost a third of a restore's time (10.5 s → 8 s on a busy machine).
+   */
   async write(offsetBytes: number, bytes: Uint8Array): Promise<void> {
     this.#check(offsetBytes, bytes.length);
     if (this.fresh && isZero(bytes)) return;
     try {
       for (let done = 0; done < bytes.length;) {
         const position = offsetBytes + done;
-        const { bytesWritten } = await this.#handle.write(bytes, done, undefined, position);
-        done += bytesWritten;
+        done += writeSync(this.#handle.fd, bytes, done, undefined, position);
       }
     } catch (cause) {
       throw this.#failed('DiskWriteFailed', offsetBytes, cause);
