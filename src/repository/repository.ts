@@ -13,7 +13,7 @@
 import { join } from 'node:path';
 import { HoldfastError, isHoldfastError } from '#base';
 import { damageEvent } from './history/damage-event.ts';
-import { assertOwner, type History } from './history/history.ts';
+import { assertOwner } from './history/history.ts';
 import type { RepositoryState } from './history/state.ts';
 import type { Keyring } from './keys/keyring.ts';
 import { Log } from './log/log.ts';
