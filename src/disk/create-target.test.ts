@@ -6,7 +6,7 @@ import { test, type TestContext } from 'node:test';
 import { createTarget, type PreparedTarget, type TargetOptions } from './create-target.ts';
 import { openSource, openTarget } from './open-disk.ts';
 import { prepareSource } from './prepare-source.ts';
-import { clock, noise, readAll, run, scratch, serve } from './testing/peers.ts';
+import { clock, holdAsVm, noise, readAll, run, scratch } from './testing/peers.ts';
 
 const MIB = 1024 * 1024;
 const SIZE = 8 * MIB;
@@ -116,7 +116,7 @@ test('an image in use is not overwritten', async (t) => {
   const folder = await scratch(t);
   const [path, socket] = [join(folder, 'a.qcow2'), join(folder, 's')];
   await run('qemu-img', 'create', '-q', '-f', 'qcow2', path, '8M');
-  await serve(t, socket, ['qemu-nbd', '-t', '-f', 'qcow2', '-k', socket, path]);
+  await holdAsVm(t, { path, format: 'qcow2', socket });
   await assert.rejects(create(t, path, { overwrite: true }), { code: 'DiskInUse' });
 });
 
@@ -124,7 +124,7 @@ test('a raw file that a VM writes is not overwritten', async (t) => {
   const folder = await scratch(t);
   const [path, socket] = [join(folder, 'a.raw'), join(folder, 's')];
   await writeFile(path, noise('vm', SIZE));
-  await serve(t, socket, ['qemu-nbd', '-t', '-f', 'raw', '-k', socket, path]);
+  await holdAsVm(t, { path, format: 'raw', socket });
   await assert.rejects(create(t, path, { overwrite: true }), { code: 'DiskInUse' });
   assert.ok((await readFile(path)).equals(noise('vm', SIZE)));
 });

@@ -10,7 +10,16 @@ import { totalBytes } from './extent.ts';
 import { parseNbdUri } from './nbd-address.ts';
 import { openSource } from './open-disk.ts';
 import { prepareSource, type PreparedDisk, type PrepareOptions } from './prepare-source.ts';
-import { clock, noise, readAll, run, scratch, serve, sparseFile } from './testing/peers.ts';
+import {
+  clock,
+  holdAsVm,
+  noise,
+  readAll,
+  run,
+  scratch,
+  serve,
+  sparseFile,
+} from './testing/peers.ts';
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
@@ -207,8 +216,7 @@ for (const name of ['disk.raw', 'disk.qcow2']) {
     const [path, socket] = [join(folder, name), join(folder, 's')];
     const format = name.slice(5);
     await run('qemu-img', 'create', '-q', '-f', format, path, '1M');
-    // As a VM does, qemu-nbd takes the write lock.
-    await serve(t, socket, ['qemu-nbd', '-t', '-f', format, '-k', socket, path]);
+    await holdAsVm(t, { path, format, socket });
     await assert.rejects(prepare(t, path), has('DiskInUse', /shut it down/));
   });
 }

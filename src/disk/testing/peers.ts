@@ -47,6 +47,19 @@ export async function serve(
   return child;
 }
 
+/**
+ * As `serve`, with a writable, persistent qemu-nbd, as a VM holds its disk: on return it has its locks (its
+ * socket is there before).
+ */
+export async function holdAsVm(
+  t: TestContext,
+  image: { readonly path: string; readonly format: string; readonly socket: string },
+): Promise<void> {
+  const { path, format, socket } = image;
+  await serve(t, socket, ['qemu-nbd', '-t', '-f', format, '-k', socket, path]);
+  await run('nbdinfo', '--size', `nbd+unix:///?socket=${socket}`);
+}
+
 /** Bytes that are the same for the same seed, and do not compress. */
 export function noise(seed: string, lengthBytes: number): Buffer {
   return createHash('shake256', { outputLength: lengthBytes }).update(seed).digest();
