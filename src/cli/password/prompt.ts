@@ -9,7 +9,7 @@ const BACKSPACE = new Set(['\u007f', '\b']);
 const CTRL_C = '\u0003';
 const CTRL_D = '\u0004';
 const CTRL_U = '\u0015';
-const ESCAPE_SEQUENCE = /\u001b(\[[0-9;]*[A-Za-z~]|.)?/gu; // oxlint-disable-line no-control-regex
+const ESCAPE_SEQUENCE = /\u001b(\[[0-9;]*[A-Za-z~]|.)?/gu; // oxlint-disable-line no-control-regex -- what keys send
 
 /** Whether somebody is there who can be asked. */
 export function canPrompt({ stdin, stderr }: Streams): boolean {
