@@ -10,7 +10,10 @@ import type { Surroundings } from '#cli';
 enableCompileCache(join(import.meta.dirname, '../node_modules/.cache/holdfast'));
 
 // After the cache is on, so that it serves these too.
-const [{ realClock }, { runCli }] = await Promise.all([import('#base'), import('#cli')]);
+const [{ realClock }, { Interruption, runCli }] = await Promise.all([
+  import('#base'),
+  import('#cli'),
+]);
 
 process.exit(await runCli(process.argv.slice(2), surroundings()));
 
@@ -45,9 +48,10 @@ function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
 /** Aborted by the first Ctrl-C; the second ends the process at once. */
 function signalOfInterrupts(): AbortSignal {
   const controller = new AbortController();
-  const interrupt = (): void => {
-    if (controller.signal.aborted) process.exit(1);
-    controller.abort(new Error('interrupted'));
+  const interrupt = (signal: NodeJS.Signals): void => {
+    const interruption = new Interruption(signal);
+    if (controller.signal.aborted) process.exit(interruption.exitCode);
+    controller.abort(interruption);
   };
   const ignoresHangup = process.env['HOLDFAST_IGNORES_HANGUP'] === '1';
   process.on('SIGINT', interrupt).on('SIGTERM', interrupt);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { HoldfastError } from '#base';
 import { failureOf } from './failures.ts';
+import { Interruption } from './surroundings.ts';
 import { UsageError } from './usage-error.ts';
 
 test('wrong usage and a missing password exit with 2, everything else with 1', () => {
@@ -10,6 +11,14 @@ test('wrong usage and a missing password exit with 2, everything else with 1', (
   assert.equal(failureOf(new HoldfastError('PasswordWrong', 'no')).exitCode, 1);
   assert.equal(failureOf(new HoldfastError('StoreUnsupported', 'no')).exitCode, 1);
   assert.equal(failureOf(new TypeError('no')).exitCode, 1);
+});
+
+test('a cancelled command exits as one that its signal has ended', () => {
+  const cancelled = new HoldfastError('Cancelled', 'cancelled');
+  assert.equal(failureOf(cancelled).exitCode, 130);
+  assert.equal(failureOf(cancelled, new Interruption('SIGTERM')).exitCode, 143);
+  assert.equal(failureOf(cancelled, new Interruption('SIGHUP')).exitCode, 129);
+  assert.equal(failureOf(new TypeError('no'), new Interruption('SIGTERM')).exitCode, 1);
 });
 
 test('a failure is one line, whatever its message holds', () => {

@@ -1,10 +1,12 @@
 /**
- * What a command says when it fails, and its exit code: 1 for a failure, 2 for wrong usage. One line:
- * what, where, and what to do. Neither knows secrets: no error carries one.
+ * What a command says when it fails, and its exit code: 1 for a failure, 2 for wrong usage, that of its
+ * signal for a cancelled command. One line: what, where, and what to do. Neither knows secrets: no error
+ * carries one.
  */
 import { HoldfastError, type ErrorCode } from '#base';
 import { plainly } from './output/plain-reason.ts';
 import { oneLine } from './output/one-line.ts';
+import { Interruption } from './surroundings.ts';
 import { UsageError } from './usage-error.ts';
 
 export type Failure = {
@@ -13,7 +15,7 @@ export type Failure = {
   readonly message: string;
   /** The message, its code in brackets. */
   readonly line: string;
-  readonly exitCode: 1 | 2;
+  readonly exitCode: number;
 };
 
 /** What to do, where the message of the room that noticed cannot know it. */
@@ -32,7 +34,11 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
 
 const PREFIX: Partial<Record<ErrorCode, string>> = { PasswordWrong: 'wrong password: ' };
 
-export function failureOf(error: unknown): Failure {
+/** `interruption`: why the command was cancelled; if it was and there is none, by Ctrl-C at a question. */
+export function failureOf(
+  error: unknown,
+  interruption: Interruption = new Interruption('SIGINT'),
+): Failure {
   if (error instanceof UsageError) return usageFailure(error.message);
   if (!(error instanceof HoldfastError)) {
     const message = error instanceof Error ? error.message : String(error);
@@ -41,8 +47,9 @@ export function failureOf(error: unknown): Failure {
   }
   const advice = adviceFor(error);
   const message = `${PREFIX[error.code] ?? ''}${plainly(error.message)}`;
-  const exitCode = error.code === 'PasswordMissing' ? 2 : 1;
-  return failure(error.code, advice === undefined ? message : `${message}; ${advice}`, exitCode);
+  const text = advice === undefined ? message : `${message}; ${advice}`;
+  if (error.code === 'Cancelled') return failure(error.code, text, interruption.exitCode);
+  return failure(error.code, text, error.code === 'PasswordMissing' ? 2 : 1);
 }
 
 export function usageFailure(text: string): Failure {

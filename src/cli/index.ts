@@ -4,4 +4,4 @@
  * what the commands do is in the room `backup`.
  */
 export { runCli } from './program.ts';
-export type { Surroundings } from './surroundings.ts';
+export { Interruption, type Surroundings } from './surroundings.ts';

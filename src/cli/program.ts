@@ -7,14 +7,14 @@ import { addKeyCommands } from './key-commands.ts';
 import { addRepoCommands } from './repo-commands.ts';
 import { addRestoreCommands } from './restore-commands.ts';
 import { failureOf, usageFailure, type Failure } from './failures.ts';
-import type { Surroundings } from './surroundings.ts';
+import { Interruption, type Surroundings } from './surroundings.ts';
 
 /**
  * Runs one command. Whatever goes wrong has been said when it returns: in one line on standard error, and
  * with `--json` as one document on standard output too.
  *
  * @param args what follows the program's name.
- * @returns the exit code: 0 done, 1 failed or cancelled, 2 wrong usage.
+ * @returns the exit code: 0 done, 1 failed, 2 wrong usage, 128 + the signal's number if cancelled by one.
  */
 export async function runCli(args: readonly string[], surroundings: Surroundings): Promise<number> {
   let exitCode = 0;
@@ -92,7 +92,7 @@ function sayFailure(
     if (error.code === 'commander.help') return 2; // A group of commands without one: help was shown.
     failure = usageFailure(error.message.replace(/^error: /, ''));
   } else {
-    failure = failureOf(error);
+    failure = failureOf(error, interruptionOf(surroundings));
   }
   const { code, message, line } = failure;
   if (isJson) stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
@@ -100,6 +100,12 @@ function sayFailure(
   if (error instanceof CommanderError) return failure.exitCode;
   if (environment.showsStacks && error instanceof Error) stderr.write(`${stackOf(error)}\n`);
   return failure.exitCode;
+}
+
+/** Undefined as well where a question was answered with Ctrl-C: no signal comes of that. */
+function interruptionOf({ signal }: Surroundings): Interruption | undefined {
+  const reason: unknown = signal.reason;
+  return reason instanceof Interruption ? reason : undefined;
 }
 
 function stackOf(error: Error): string {

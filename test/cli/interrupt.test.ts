@@ -64,14 +64,17 @@ async function points(): Promise<unknown[]> {
 }
 
 describe('Ctrl-C', () => {
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    test(`${signal} ends a backup with exit 1, says what is kept, leaves no point`, async () => {
+  for (const [signal, exitCode] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    test(`${signal} ends a backup with exit ${exitCode}, says what is kept, leaves no point`, async () => {
       const child = start(await slowBackup());
       const result = ended(child);
       await untilOwned();
       child.kill(signal);
       const { code, stderr, stdout } = await result;
-      assert.equal(code, 1);
+      assert.equal(code, exitCode);
       assert.equal(stdout, '');
       assert.equal(
         stderr,
@@ -85,7 +88,7 @@ describe('Ctrl-C', () => {
   test('on a terminal the progress is shown, and gone before the last line', async () => {
     const session = new TerminalSession(await slowBackup(), { password: 'correct horse' });
     await session.answer(/\d+%.*MiB\/s.*left/, '\u0003');
-    assert.equal(await session.end(), 1);
+    assert.equal(await session.end(), 130);
     const lastLine = session.shown.split('\r\u001b[K').at(-1)!;
     assert.match(lastLine, /^holdfast: cancelled: what was stored is kept[^\n]*\r\n$/);
   });
@@ -95,7 +98,7 @@ describe('Ctrl-C', () => {
     const hung = ended(cancelled);
     await untilOwned();
     cancelled.kill('SIGHUP');
-    assert.equal((await hung).code, 1);
+    assert.equal((await hung).code, 129);
 
     const env = { ...process.env, HOLDFAST_PASSWORD: PASSWORD };
     const words = ['sh', HOLDFAST, ...(await slowBackup())];
@@ -106,7 +109,7 @@ describe('Ctrl-C', () => {
     const first = await Promise.race([result, sleep(500)]);
     assert.equal(first, undefined, 'it goes on');
     kept.kill('SIGTERM');
-    assert.equal((await result).code, 1);
+    assert.equal((await result).code, 143);
   });
 
   test('a killed backup leaves a repository that needs no repair', async () => {
@@ -152,7 +155,7 @@ describe('a repository that another command holds', () => {
     const result = ended(child);
     await sleep(1500);
     child.kill('SIGINT');
-    assert.equal((await result).code, 1);
+    assert.equal((await result).code, 130);
   });
 
   test('a command that waits goes on when the other ends', async () => {

@@ -35,13 +35,13 @@ test('a command asks for the password where none was given', async () => {
   assert.match(session.shown, /No recovery points yet/);
 });
 
-test('an empty answer is exit 2, Ctrl-C at the question exit 1', async () => {
+test('an empty answer is exit 2, Ctrl-C at the question exit 130', async () => {
   const empty = new TerminalSession(['repo', 'points', at('repo')]);
   await empty.answer(/Password of /, '\r');
   assert.equal(await empty.end(), 2);
   const cancelled = new TerminalSession(['repo', 'points', at('repo')]);
   await cancelled.answer(/Password of /, '\u0003');
-  assert.equal(await cancelled.end(), 1);
+  assert.equal(await cancelled.end(), 130);
 });
 
 test('nothing is asked where a repository needs no password, or with --no-encryption', async () => {

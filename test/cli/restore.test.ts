@@ -186,7 +186,7 @@ test('Ctrl-C leaves no half image', async () => {
   await sleep(30);
   child.kill('SIGINT');
   const { code, stderr } = await result;
-  assert.equal(code, 1);
+  assert.equal(code, 130);
   assert.match(stderr, /^holdfast: cancelled: new images were removed[^\n]*\n$/);
   assert.deepEqual(
     readdirSync(folder).filter((name) => name.startsWith('half')),

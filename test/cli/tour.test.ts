@@ -29,7 +29,7 @@ test('Ctrl-C in the tour leaves nothing behind', async () => {
     child.stdout.on('data', (text: string) => text.includes('repo init') && settle());
   });
   child.kill('SIGINT');
-  assert.equal((await result).code, 1);
+  assert.equal((await result).code, 130);
   assert.ok(existsSync(folder));
   assert.deepEqual(readdirSync(folder), []);
 });

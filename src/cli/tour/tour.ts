@@ -19,7 +19,14 @@ export type Tour = {
 };
 
 /** A command of the tour failed, and has said why. */
-class CommandFailed extends Error {}
+class CommandFailed extends Error {
+  readonly exitCode: number;
+
+  constructor(exitCode: number) {
+    super('a command of the tour failed');
+    this.exitCode = exitCode;
+  }
+}
 
 /** @returns the exit code. */
 export async function takeTour(tour: Tour): Promise<number> {
@@ -34,7 +41,7 @@ export async function takeTour(tour: Tour): Promise<number> {
     tour.surroundings.stdout.write(end);
     return 0;
   } catch (error) {
-    if (error instanceof CommandFailed) return 1;
+    if (error instanceof CommandFailed) return error.exitCode;
     throw error;
   } finally {
     if (!tour.keeps) await rm(folder, { recursive: true, force: true });
@@ -120,7 +127,7 @@ class Guide {
     const args = ['repo', command, this.#repository, ...rest];
     this.#say(`$ holdfast ${args.map((arg) => arg.replace(`${this.#folder}/`, '')).join(' ')}\n`);
     const exitCode = await this.#tour.run(args, this.#password);
-    if (exitCode !== 0) throw new CommandFailed();
+    if (exitCode !== 0) throw new CommandFailed(exitCode);
     this.#say('');
   }
 
