@@ -36,7 +36,8 @@ const NOT_CONTENT: ReadonlySet<string> = new Set(['lost+found']);
 
 /**
  * Opens the repository, lends it to `use`, and closes it and its store whatever happens. A folder that
- * cannot be written is opened all the same where `access` is `read`.
+ * cannot be written is opened all the same where `access` is `read`. Where `use` meets damage in the local
+ * index, the index is made anew and `use` runs once more.
  *
  * @throws {HoldfastError} as `openStore` and `Repository.open`, and what `use` throws.
  */
@@ -45,9 +46,16 @@ export async function withRepository<Result>(
   use: (repository: Repository) => Promise<Result>,
 ): Promise<Result> {
   const store = await openExisting(request);
+  const options = openOptions(request, store);
   try {
-    const repository = await Repository.open(openOptions(request, store));
+    const repository = await Repository.open(options);
     tellOfRebuild(repository, request);
+    return await closingAfter(repository, use);
+  } catch (error) {
+    if (!isHoldfastError(error, 'IndexDamaged')) throw error;
+    // What failed left nothing half-done.
+    request.caller.warn(`the index is damaged and is made anew: ${error.message}`);
+    const repository = await Repository.open({ ...options, rebuildsIndex: true });
     return await closingAfter(repository, use);
   } finally {
     await store.close();
@@ -80,13 +88,20 @@ export async function createRepository(options: {
   }
 }
 
-/** Makes the local index anew. @returns how many records it has. @throws as `withRepository`. */
+/**
+ * Makes the local index anew.
+ *
+ * @param request.acceptsOlderState gives up what came after the log's end, where the index remembers more.
+ * @returns how many records it has.
+ * @throws {HoldfastError} as `withRepository`.
+ */
 export async function rebuildIndexOf(
-  request: RepositoryRequest,
+  request: RepositoryRequest & { readonly acceptsOlderState: boolean },
 ): Promise<{ readonly records: number }> {
+  const { acceptsOlderState } = request;
   const store = await openExisting(request);
   try {
-    return await rebuildRepositoryIndex(openOptions(request, store));
+    return await rebuildRepositoryIndex({ ...openOptions(request, store), acceptsOlderState });
   } finally {
     await store.close();
   }
@@ -117,7 +132,12 @@ function openOptions(request: RepositoryRequest, store: ObjectStore): OpenOption
 }
 
 function tellOfRebuild(repository: Repository, { caller, access }: RepositoryRequest): void {
-  if (repository.rebuilt === undefined || access === 'read') return;
+  const { rebuilt } = repository;
+  if (rebuilt === undefined) return;
+  if (access === 'read') {
+    if (rebuilt.includes('older state')) caller.warn(rebuilt);
+    return;
+  }
   if (repository.rebuilt === 'there was none' && repository.state.points.size === 0) return;
   caller.warn(`the index was rebuilt from the repository: ${repository.rebuilt}`);
 }

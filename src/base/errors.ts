@@ -47,6 +47,7 @@ export const ERRORS = {
   RepositoryExists: { kind: 'conflict', retryable: false },
   RepositoryHeld: { kind: 'conflict', retryable: true },
   RepositoryNotFound: { kind: 'notFound', retryable: false },
+  RepositoryRolledBack: { kind: 'corrupt', retryable: false },
   SessionEnded: { kind: 'conflict', retryable: false },
   StoreFailed: { kind: 'unavailable', retryable: true },
   StoreFull: { kind: 'unavailable', retryable: true },

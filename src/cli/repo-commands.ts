@@ -113,10 +113,14 @@ const PERIODS: Readonly<Record<string, string>> = {
 function addUpkeepCommands(repo: Command, running: Running): void {
   withCommonOptions(repo.command('compact').description('give back the space of expired points'))
     .argument('<repo>', REPO)
+    .option('--delete-unknown', 'also delete objects of backups that the log does not know')
     .action(
-      commandAction(running, async ({ context, location }) => {
-        await (await import('./repo/compact.ts')).compact(context, location);
-      }),
+      commandAction<{ readonly deleteUnknown?: boolean }>(
+        running,
+        async ({ context, location, options }) => {
+          await (await import('./repo/compact.ts')).compact(context, location, options);
+        },
+      ),
     );
   withCommonOptions(repo.command('verify').description('check the repository; exit 1 on damage'))
     .argument('<repo>', REPO)
@@ -137,9 +141,16 @@ function addUpkeepCommands(repo: Command, running: Running): void {
     );
   withCommonOptions(repo.command('rebuild-index').description('make the local index anew'))
     .argument('<repo>', REPO)
+    .option(
+      '--accept-older-state',
+      'give up what came after the end of the log, where the index remembers more',
+    )
     .action(
-      commandAction(running, async ({ context, location }) => {
-        await (await import('./repo/rebuild-index.ts')).rebuildIndex(context, location);
-      }),
+      commandAction<{ readonly acceptOlderState?: boolean }>(
+        running,
+        async ({ context, location, options }) => {
+          await (await import('./repo/rebuild-index.ts')).rebuildIndex(context, location, options);
+        },
+      ),
     );
 }

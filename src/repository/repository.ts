@@ -10,8 +10,10 @@
  *
  * One owner at a time on one machine by a kernel lock, between machines by the log's epochs (promise 4).
  */
+import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { HoldfastError, isHoldfastError } from '#base';
+import type { IndexKeeper } from './counting/index-keeper.ts';
 import { damageEvent } from './history/damage-event.ts';
 import { assertOwner } from './history/history.ts';
 import type { RepositoryState } from './history/state.ts';
@@ -25,14 +27,20 @@ import {
   type OpenedIndex,
   REBUILT_ON_REQUEST,
   rebuildIndex,
+  refuseOlderState,
+  suspectIndex,
 } from './opening/open-index.ts';
 import { openKeys, type OpenOptions } from './opening/open-options.ts';
 import { isReaderAlive, ReaderSeat, removeDeadReaders } from './opening/reader-seat.ts';
 import type { DamagedCopy } from './reading/block-reader.ts';
 import type { RepositoryParts } from './repository-parts.ts';
 
+type OpeningParts = Pick<OpenedIndex, 'history' | 'keeper'>;
+
 type Opening = {
   readonly parts: RepositoryParts;
+  readonly keyring: Keyring;
+  readonly options: OpenOptions;
   readonly lock: OwnerLock | undefined;
   readonly seat: ReaderSeat | undefined;
   readonly damage: DamageNotes;
@@ -70,10 +78,17 @@ export class Repository {
   readonly #epoch: number;
   readonly #seat: ReaderSeat | undefined;
   readonly #damage: DamageNotes;
+  readonly #keyring: Keyring;
+  readonly #options: OpenOptions;
+  /** Indexes that were renewed, and may still be in use. */
+  readonly #retired: IndexKeeper[] = [];
+  #renewing: Promise<void> | undefined;
   #isClosed = false;
 
   private constructor(opening: Opening) {
     this.parts = opening.parts;
+    this.#keyring = opening.keyring;
+    this.#options = opening.options;
     this.rebuilt = opening.opened.rebuilt;
     this.#lock = opening.lock;
     this.#epoch = opening.opened.history.state.epoch;
@@ -130,6 +145,28 @@ export class Repository {
     return logged;
   }
 
+  /**
+   * After `IndexDamaged`, for a reader that lives on: makes its private index anew, in place.
+   *
+   * @param damaged what was met damaged; if it was renewed since, nothing is done.
+   */
+  async renewIndex(damaged: IndexKeeper): Promise<void> {
+    assert(this.#seat !== undefined, 'an owner opens the repository again');
+    if (damaged !== this.parts.keeper) return;
+    this.#renewing ??= this.#renew(this.#seat).finally(() => (this.#renewing = undefined));
+    await this.#renewing;
+  }
+
+  async #renew(seat: ReaderSeat): Promise<void> {
+    const { place } = this.#options;
+    await suspectIndex(place.indexDir);
+    const access = indexAccess(this.#keyring, this.#options, this.#damage);
+    const opened = await rebuildIndex(seat.indexDir, access);
+    this.#retired.push(this.parts.keeper);
+    const renewed = { keyring: this.#keyring, options: this.#options, epoch: undefined };
+    Object.assign(this.parts, makeParts(opened, renewed));
+  }
+
   /** A reader's lock may be writable where the store is not: then the next owner finds the damage anew. */
   async #logDamageIfWritable(): Promise<void> {
     try {
@@ -151,7 +188,7 @@ export class Repository {
   }
 
   async #release(): Promise<void> {
-    await this.parts.keeper.close();
+    for (const keeper of [...this.#retired, this.parts.keeper]) await keeper.close();
     await this.#seat?.leave();
     this.#lock?.release();
   }
@@ -191,14 +228,12 @@ async function openOwn(keyring: Keyring, options: OpenOptions): Promise<Reposito
   try {
     const damage: DamageNotes = new Map();
     const access = indexAccess(keyring, options, damage);
-    const opened =
-      options.rebuildsIndex === true
-        ? { ...(await rebuildIndex(place.indexDir, access)), rebuilt: REBUILT_ON_REQUEST }
-        : await openIndex(place.indexDir, access);
+    const opened = await openOwnIndex(access, options);
     return await closingIndex(opened, async () => {
       const epoch = await becomeOwner(opened, options);
       const parts = makeParts(opened, { keyring, options, epoch });
-      const repository = Repository.make({ parts, lock, seat: undefined, damage, opened });
+      const made = { parts, keyring, options, lock, seat: undefined, damage, opened };
+      const repository = Repository.make(made);
       await doDuties(repository, options);
       return repository;
     });
@@ -206,6 +241,13 @@ async function openOwn(keyring: Keyring, options: OpenOptions): Promise<Reposito
     lock.release();
     throw error;
   }
+}
+
+async function openOwnIndex(access: IndexAccess, options: OpenOptions): Promise<OpenedIndex> {
+  const { indexDir } = options.place;
+  if (options.rebuildsIndex !== true) return await openIndex(indexDir, access);
+  await refuseOlderState(indexDir, access);
+  return { ...(await rebuildIndex(indexDir, access)), rebuilt: REBUILT_ON_REQUEST };
 }
 
 /** Runs `work`; if it fails, closes the index that it was to use. */
@@ -254,11 +296,14 @@ async function doDuties(repository: Repository, options: OpenOptions): Promise<v
 async function openRead(keyring: Keyring, options: OpenOptions): Promise<Repository> {
   const seat = await ReaderSeat.take(options);
   try {
-    await seat.copyIndex(options.place.indexDir);
+    const { indexDir } = options.place;
     const damage: DamageNotes = new Map();
-    const opened = await openIndex(seat.indexDir, indexAccess(keyring, options, damage));
+    const access = indexAccess(keyring, options, damage);
+    if (options.rebuildsIndex === true) await suspectIndex(indexDir);
+    else await seat.copyIndex(indexDir);
+    const opened = await openIndex(seat.indexDir, access);
     const parts = makeParts(opened, { keyring, options, epoch: undefined });
-    return Repository.make({ parts, lock: undefined, seat, damage, opened });
+    return Repository.make({ parts, keyring, options, lock: undefined, seat, damage, opened });
   } catch (error) {
     await seat.leave();
     throw error;
@@ -275,11 +320,12 @@ function indexAccess(keyring: Keyring, options: OpenOptions, damage: DamageNotes
     onDamage: (copy) => damage.set(`${copy.pack}/${copy.frame}`, copy),
     followsMarks: options.access === 'own',
     memtableRecords: options.memtableRecords,
+    refusesOlderState: options.access === 'own' && options.acceptsOlderState !== true,
   };
 }
 
 function makeParts(
-  opened: OpenedIndex,
+  opened: OpeningParts,
   from: {
     readonly keyring: Keyring;
     readonly options: OpenOptions;

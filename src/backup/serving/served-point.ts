@@ -49,6 +49,23 @@ export class ServedPoint implements ServedDisk {
 
   /** As `ServedDisk.read`. @throws {HoldfastError} `BlockMissing`, naming disk, point and offset. */
   async read(offset: number, target: Uint8Array): Promise<void> {
+    await this.#renewingIndex(async () => await this.#read(offset, target));
+  }
+
+  /** Whoever boots from a point must not feel that a local cache is damaged. */
+  async #renewingIndex<Result>(work: () => Promise<Result>): Promise<Result> {
+    const { repository } = this.#options;
+    const { keeper } = repository.parts;
+    try {
+      return await work();
+    } catch (error) {
+      if (!isHoldfastError(error, 'IndexDamaged')) throw error;
+      await repository.renewIndex(keeper);
+      return await work();
+    }
+  }
+
+  async #read(offset: number, target: Uint8Array): Promise<void> {
     const end = offset + target.length;
     const last = Math.ceil(end / this.#blockSize);
     this.#readAhead(offset, end);
@@ -69,7 +86,7 @@ export class ServedPoint implements ServedDisk {
   }
 
   async dataExtents(range: Extent): Promise<Extent[]> {
-    return await this.#map.dataExtents(range);
+    return await this.#renewingIndex(async () => await this.#map.dataExtents(range));
   }
 
   /** A block's content, to be copied at once; keeps its frame in `held`. */

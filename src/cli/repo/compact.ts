@@ -3,7 +3,11 @@ import { compactRepository, repositoryStatistics, type CompactResult } from '#ba
 import type { Context } from '../context.ts';
 import { formatBytes, formatCount, formatDuration } from '../output/units.ts';
 
-export async function compact(context: Context, location: string): Promise<void> {
+export async function compact(
+  context: Context,
+  location: string,
+  options: { readonly deleteUnknown?: boolean },
+): Promise<void> {
   const { clock } = context.surroundings;
   const { signal } = context;
   const { onProgress } = context.terminal;
@@ -11,6 +15,7 @@ export async function compact(context: Context, location: string): Promise<void>
   const done = await context.withRepository({ location, access: 'own' }, async ({ parts }) => {
     const result = await compactRepository(parts, {
       signal,
+      deletesUnknown: options.deleteUnknown === true,
       ...(onProgress === undefined ? {} : { onProgress }),
     });
     return { ...result, deadBytes: repositoryStatistics(parts).deadBytes };
@@ -26,6 +31,12 @@ function describe(done: CompactResult & { readonly deadBytes: number }, seconds:
   ];
   if (done.orphansDeleted > 0) {
     lines.push(`${formatCount(done.orphansDeleted, 'object')} left by interrupted work deleted.`);
+  }
+  if (done.unknownObjects > 0) {
+    lines.push(
+      `${formatCount(done.unknownObjects, 'object')} of backups that the log does not know are kept: its end may be ` +
+        'lost. Put it back from a copy of the repository, or give them up: compact --delete-unknown',
+    );
   }
   if (done.waitsFor.length > 0) {
     lines.push(

@@ -5,10 +5,10 @@
 import { HoldfastError, throwIfCancelled, type Progress } from '#base';
 import type { ObjectStore } from '#storage';
 import { deleteDoomed } from '../opening/duties.ts';
-import { parsePackName } from '../pack/pack-id.ts';
 import type { RepositoryParts } from '../repository-parts.ts';
 import { markPacks } from './mark.ts';
-import { findScattered, planCompaction } from './plan.ts';
+import { deleteOrphans } from './orphans.ts';
+import { findScattered, planCompaction, type Scattered } from './plan.ts';
 import { reclaimMark, type Reclaimed } from './reclaim.ts';
 
 export type CompactOptions = {
@@ -16,6 +16,8 @@ export type CompactOptions = {
   readonly onProgress?: (progress: Progress) => void;
   /** Most live bytes to move in this run; absent: 16 GiB. */
   readonly budgetBytes?: number;
+  /** Also deletes objects of sessions that the log has not seen; absent: they are kept. */
+  readonly deletesUnknown?: boolean;
 };
 
 export type CompactResult = {
@@ -26,8 +28,10 @@ export type CompactResult = {
   /** Sessions that must end before the rest can be reclaimed. */
   readonly waitsFor: readonly string[];
   readonly damagedPacks: readonly string[];
-  /** Objects that the log does not know, deleted. */
+  /** Objects that the log does not know, of sessions that it knows: deleted. */
   readonly orphansDeleted: number;
+  /** Objects of sessions that the log has not seen, kept: it may have been cut off at its end. */
+  readonly unknownObjects: number;
 };
 
 const KEPT_CHECKPOINTS = 4;
@@ -53,7 +57,7 @@ export async function compactRepository(
   const passed = new Set<string>();
   for (;;) {
     throwIfCancelled(options.signal);
-    await reclaimReady(parts, options, { total, inDiskOrder: scattered.points });
+    await reclaimReady(parts, options, { total, inOrder: scattered.items });
     const plan = planCompaction(parts, {
       budgetBytes: Math.min(budgetBytes, ROUND_BYTES),
       scattered: scattered.packs,
@@ -68,48 +72,26 @@ export async function compactRepository(
     );
     if (mark === undefined) break;
   }
-  const orphansDeleted = await deleteOrphans(parts);
+  const orphans = await deleteOrphans(parts, { deletesUnknown: options.deletesUnknown === true });
   await deleteOldCheckpoints(parts.store);
   const waitsFor = [...parts.history.state.marks.values()].flatMap((mark) => mark.waitsFor);
-  return { ...total.sums, waitsFor: [...new Set(waitsFor)], orphansDeleted };
+  return {
+    ...total.sums,
+    waitsFor: [...new Set(waitsFor)],
+    orphansDeleted: orphans.deleted,
+    unknownObjects: orphans.unknown,
+  };
 }
 
 async function reclaimReady(
   parts: RepositoryParts,
   options: CompactOptions,
-  run: { readonly total: Totals; readonly inDiskOrder: readonly string[] },
+  run: { readonly total: Totals; readonly inOrder: Scattered['items'] },
 ): Promise<void> {
   for (const [mark, { waitsFor }] of Array.from(parts.history.state.marks)) {
     if (waitsFor.length > 0) continue;
-    run.total.add(await reclaimMark(parts, mark, { ...options, inDiskOrder: run.inDiskOrder }));
+    run.total.add(await reclaimMark(parts, mark, { ...options, inOrder: run.inOrder }));
   }
-}
-
-/**
- * Deletes packs that a dead session left behind where adoption could not see them, and manifests of
- * points that are gone. The log knows every pack that matters, so what it does not know of a session
- * that has ended is not needed.
- */
-async function deleteOrphans(parts: RepositoryParts): Promise<number> {
-  const listed: string[] = [];
-  for await (const { name } of parts.store.list('packs/')) listed.push(name);
-  for await (const { name } of parts.store.list('points/')) listed.push(name);
-  // Whatever was listed was announced in the log before: read on, and stop if we own it no more.
-  await parts.history.catchUp();
-  await parts.append(() => undefined);
-  const { state } = parts.history;
-  const openPoints = new Set([...state.sessions.values()].map((session) => session.point));
-  const orphans = listed.filter((name) => {
-    const pack = parsePackName(name)?.toString('hex');
-    if (pack !== undefined) {
-      const isKnown = state.packs.has(pack) || state.doomed.has(pack);
-      return !isKnown && !state.sessions.has(pack.slice(0, 32));
-    }
-    const point = /^points\/[0-9a-f]{32}\/([0-9]+)$/.exec(name)?.[1];
-    return point !== undefined && !state.points.has(point) && !openPoints.has(point);
-  });
-  for (const name of orphans) await parts.store.delete(name);
-  return orphans.length;
 }
 
 /** Any checkpoint may be lost, so the newest few are enough. */

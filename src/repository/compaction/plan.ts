@@ -1,14 +1,14 @@
 /**
- * Decides which packs to rewrite: damaged ones, those that free most bytes per byte moved, those that spoil the newest
- * points' locality, and small ones that together make a large one. Pure but for lookups.
+ * Decides which packs to rewrite: damaged ones, those that free most bytes per byte moved, those that spoil
+ * the locality of an item's oldest or newest point, and small ones that together make a large one. Pure but
+ * for lookups.
  */
-import { forEachBlock } from '../map/map-walk.ts';
-import { isZeroEntry, entryOf, ZERO_PAGE } from '../map/page.ts';
-import type { PageSource } from '../map/placement.ts';
 import type { FrameTable } from '../pack/pack-footer.ts';
 import { isLost } from '../reading/lost.ts';
 import type { KnownPoint } from '../history/state.ts';
 import type { RepositoryParts } from '../repository-parts.ts';
+import { eachBlockOf } from './each-block.ts';
+import { MOST_POINTS } from './move-order.ts';
 
 export type PackToRewrite = {
   readonly id: string;
@@ -32,6 +32,8 @@ const TARGET_BYTES = { data: 64 * 1024 * 1024, page: 16 * 1024 * 1024 } as const
 /** So many packs of one size class are merged: the result is in a class above. */
 const PACKS_A_CLASS = 4;
 const MAX_READ_AMPLIFICATION = 3;
+/** From here on what is moved anyway is moved into the order of its item's points. */
+const LAID_OUT_FROM = 1.2;
 
 /**
  * The packs to rewrite now, best first; none if nothing is worth it. While there are packs without anything
@@ -78,13 +80,14 @@ function smallPacks<Pack extends { readonly id: string; readonly frameBytes: num
   return [...classes.values()].filter((group) => group.length >= PACKS_A_CLASS).flat();
 }
 
-/** The newest visible point of each item. */
-function newestPoints(parts: RepositoryParts): KnownPoint[] {
-  const newest = new Map<string, KnownPoint>();
-  for (const point of parts.history.state.points.values()) {
-    if (point.visible) newest.set(point.item, point);
-  }
-  return [...newest.values()];
+/** Of each item the oldest and the newest visible point and a few evenly between, oldest first. */
+function sampledPoints(parts: RepositoryParts): KnownPoint[][] {
+  const visible = [...parts.history.state.points.values()].filter((point) => point.visible);
+  return [...Map.groupBy(visible, ({ item }) => item).values()].map((points) => {
+    const step = (points.length - 1) / (MOST_POINTS - 1);
+    const places = Array.from({ length: MOST_POINTS }, (_, at) => Math.round(at * step));
+    return [...new Set(places)].map((place) => points[place]!);
+  });
 }
 
 export type Amplification = {
@@ -156,66 +159,36 @@ async function tableOf(parts: RepositoryParts, packId: Buffer): Promise<FrameTab
   }
 }
 
-/**
- * Visits the id of every block of the point's disks that is not zero; the id is a view. What lies below a
- * page that cannot be read is passed over.
- */
-export async function eachBlockOf(
-  parts: RepositoryParts,
-  point: KnownPoint,
-  visit: (id: Buffer) => void | Promise<void>,
-): Promise<void> {
-  const { blockSize } = parts.keyring;
-  const { reader } = parts.keeper;
-  const pages: PageSource = {
-    cached: reader.cached,
-    page: async (id) => {
-      try {
-        return await reader.page(id);
-      } catch (error) {
-        if (!isLost(error)) throw error;
-        return ZERO_PAGE;
-      }
-    },
-  };
-  for (const disk of point.disks) {
-    const range = { fromBlock: 0, toBlock: Math.ceil(disk.sizeBytes / blockSize) };
-    const root = Buffer.from(disk.root, 'hex');
-    await forEachBlock({ pages, root, ...range }, async (leaf) => {
-      for (let entry = leaf.fromEntry; entry < leaf.toEntry; entry += 1) {
-        if (isZeroEntry(leaf.page, entry)) continue;
-        const pending = visit(entryOf(leaf.page, entry));
-        if (pending !== undefined) await pending;
-      }
-    });
-  }
-}
-
 export type Scattered = {
-  /** Packs whose rewriting brings the newest points' amplification back below the limit. */
+  /** Packs whose rewriting brings the amplification of a first or last point back below the limit. */
   readonly packs: ReadonlySet<number>;
-  /** Points to store in disk order, those that need least first: they gain most. */
-  readonly points: readonly string[];
+  /** Items worth laying out anew, each as some of its points. Those that need least gain most: first. */
+  readonly items: readonly (readonly string[])[];
 };
 
-/** The newest points above the limit of read amplification, and the packs that make them so. */
+/** The items whose oldest or newest point reads more than it needs, and the packs that make it so. */
 export async function findScattered(parts: RepositoryParts): Promise<Scattered> {
   const packs = new Set<number>();
-  const points: { readonly point: string; readonly neededBytes: number }[] = [];
-  for (const known of newestPoints(parts)) {
-    const { point, number: committed } = known;
-    const found = await readAmplification(parts, known);
-    if (found.factor <= MAX_READ_AMPLIFICATION) continue;
-    let total = 0;
-    for (const [number, { readBytes, neededBytes }] of found.packs) {
-      total += neededBytes;
-      // A pack younger than the point was laid out by compaction with the point in view.
-      const pack = parts.history.state.packs.get(parts.keeper.packs.idOf(number) ?? '');
-      const isYounger = pack === undefined || pack.number > committed;
-      if (!isYounger && readBytes > MAX_READ_AMPLIFICATION * neededBytes) packs.add(number);
+  const items: { readonly points: readonly string[]; readonly neededBytes: number }[] = [];
+  for (const points of sampledPoints(parts)) {
+    const ends = new Set([points[0]!, points.at(-1)!]);
+    let neededBytes = 0;
+    let worst = 1;
+    for (const known of ends) {
+      const found = await readAmplification(parts, known);
+      worst = Math.max(worst, found.factor);
+      for (const [number, sums] of found.packs) {
+        neededBytes += sums.neededBytes;
+        // A pack younger than the newest point was laid out by compaction with all in view.
+        const pack = parts.history.state.packs.get(parts.keeper.packs.idOf(number) ?? '');
+        const isYounger = pack === undefined || pack.number > points.at(-1)!.number;
+        const spoils = sums.readBytes > MAX_READ_AMPLIFICATION * sums.neededBytes;
+        if (found.factor > MAX_READ_AMPLIFICATION && spoils && !isYounger) packs.add(number);
+      }
     }
-    points.push({ point, neededBytes: total });
+    if (worst > LAID_OUT_FROM)
+      items.push({ points: points.map(({ point }) => point), neededBytes });
   }
-  points.sort((a, b) => a.neededBytes - b.neededBytes);
-  return { packs, points: points.map(({ point }) => point) };
+  items.sort((a, b) => a.neededBytes - b.neededBytes);
+  return { packs, items: items.map(({ points }) => points) };
 }

@@ -8,13 +8,13 @@
  *
  * A copy is kept if it is its id's counting copy and the id has placements now or had them at the mark
  * (a session that began since may have relied on it). Wholly kept frames are sealed anew without
- * decompressing. Blocks of points that are scattered go first, in disk order.
+ * decompressing. Blocks of items that are scattered go first, in the order of their points (move-order.ts).
  */
-import { throwIfCancelled, type Progress } from '#base';
+import { freeMemory, throwIfCancelled, type Progress } from '#base';
 import { decodeMark } from '../counting/marked-slots.ts';
 import { damageEvent, isWhollyDamaged, type DamagedFrame } from '../history/damage-event.ts';
 import type { LoggedPack } from '../log/log-entry.ts';
-import { checkSlot, openFrame, readSealedFrame, recodeSealed } from '../pack/frame-reader.ts';
+import { checkSlot, readFrame, readSealedFrame, recodeSealed } from '../pack/frame-reader.ts';
 import { idOf, type PackFooter } from '../pack/pack-footer.ts';
 import { packName } from '../pack/pack-id.ts';
 import { isLost } from '../reading/lost.ts';
@@ -22,13 +22,17 @@ import type { RepositoryParts } from '../repository-parts.ts';
 import { BlockWriter } from '../writing/block-writer.ts';
 import { ClaimTable } from '../writing/claims.ts';
 import { holdsLastCopy, isAnythingLost } from './last-copies.ts';
-import { eachBlockOf } from './plan.ts';
+import { MoveOrder, type MovedPiece } from './move-order.ts';
+import type { Scattered } from './plan.ts';
+
+/** Above the number of any frame of a pack (u16). */
+const MOST_FRAMES = 2 ** 16;
 
 export type ReclaimOptions = {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
-  /** Points whose blocks are stored in the order of their disks, one point after the other. */
-  readonly inDiskOrder: readonly string[];
+  /** Items, each by its points, whose blocks are stored by which of the points need them, in disk order. */
+  readonly inOrder: Scattered['items'];
 };
 
 export type Reclaimed = {
@@ -171,7 +175,7 @@ class Move {
   }
 
   async run(): Promise<void> {
-    for (const point of this.#options.inDiskOrder) await this.#moveInDiskOrder(point);
+    await this.#moveInOrder();
     const totalBytes = this.#packs.reduce((sum, { footer }) => sum + footer.sizeBytes, 0);
     let doneBytes = 0;
     for (const pack of this.#packs) {
@@ -192,29 +196,71 @@ class Move {
     );
   }
 
-  /** Stores the blocks that the point has in these packs, in the order of its disks. */
-  async #moveInDiskOrder(id: string): Promise<void> {
-    const point = this.#parts.history.state.points.get(id);
-    if (point === undefined) return;
-    const numbers = new Set(this.#packs.map((pack) => pack.number));
-    await eachBlockOf(this.#parts, point, async (block) => {
-      const place = this.#parts.keeper.countingPlace(block);
-      if (place === undefined || !numbers.has(place.pack)) return;
-      const kept = Buffer.from(block);
-      if (this.#moved.has(kept)) return;
-      const content = await this.#readIfWhole(kept);
-      if (content !== undefined && this.#moved.claim(kept)) {
-        await this.#store('data', content, kept);
+  /** Moves what the items have in these packs; what cannot be read is left for `#movePack` to report. */
+  async #moveInOrder(): Promise<void> {
+    if (this.#options.inOrder.length === 0) return;
+    const order = new MoveOrder(this.#packs.map(({ footer }) => footer));
+    for (const [at, pack] of this.#packs.entries()) {
+      if (pack.footer.kind !== 'data') continue;
+      for (let frame = 0; frame < pack.footer.frameCount; frame += 1) {
+        for (const slot of this.#keptSlots(pack, frame)) order.add({ pack: at, frame, slot });
       }
-    });
+    }
+    await order.rank(this.#parts, this.#options.inOrder);
+    for (const batch of order.batches()) await this.#moveBatch(batch);
   }
 
-  async #readIfWhole(id: Buffer): Promise<Buffer | undefined> {
+  /** Reads each frame of the batch once, and stores its pieces in order. */
+  async #moveBatch(batch: readonly MovedPiece[]): Promise<void> {
+    const contents = new Map<number, Buffer>();
+    const alone = batch.filter(({ slot }) => slot !== undefined).sort((a, b) => a.at - b.at);
+    const { unitBytes } = this.#packs[batch[0]!.pack]!.footer;
+    const memory = Buffer.allocUnsafeSlow(alone.length * unitBytes);
+    const frames = Map.groupBy(alone, ({ pack, frame }) => pack * MOST_FRAMES + frame);
+    for (const pieces of frames.values()) {
+      throwIfCancelled(this.#options.signal);
+      await this.#unlessLost(async () => {
+        await this.#readPieces(pieces, (at, content) => {
+          const start = contents.size * unitBytes;
+          content.copy(memory, start);
+          contents.set(at, memory.subarray(start, start + unitBytes));
+        });
+      });
+    }
+    for (const { at, pack, frame, slot } of batch) {
+      const { footer } = this.#packs[pack]!;
+      if (slot === undefined) {
+        throwIfCancelled(this.#options.signal);
+        await this.#unlessLost(async () => await this.#moveWholeFrame(footer, frame));
+        continue;
+      }
+      const [id, content] = [idOf(footer, frame, slot), contents.get(at)];
+      if (content !== undefined && this.#moved.claim(id)) await this.#store('data', content, id);
+    }
+    freeMemory(memory);
+  }
+
+  /** Gives the content of pieces of one frame; it is valid during the call only. */
+  async #readPieces(
+    pieces: readonly MovedPiece[],
+    take: (at: number, content: Buffer) => void,
+  ): Promise<void> {
+    const { pack, frame } = pieces[0]!;
+    const { keyring: keys, store } = this.#parts;
+    const { footer } = this.#packs[pack]!;
+    const raw = await readFrame({ store, keys, footer, frame });
+    for (const { at, slot } of pieces) {
+      const id = idOf(footer, frame, slot!);
+      take(at, checkSlot({ keys, footer, frame, slot: slot!, raw, id }));
+    }
+    freeMemory(raw);
+  }
+
+  async #unlessLost(act: () => Promise<void>): Promise<void> {
     try {
-      return await this.#parts.keeper.reader.read(id);
+      await act();
     } catch (error) {
       if (!isLost(error)) throw error;
-      return undefined;
     }
   }
 
@@ -250,22 +296,27 @@ class Move {
     { footer }: MarkedPackState,
     what: { readonly frame: number; readonly slots: readonly number[] },
   ): Promise<void> {
-    const { keyring, store } = this.#parts;
+    const { keyring: keys, store } = this.#parts;
     const { frame, slots } = what;
-    const sealed = await readSealedFrame({ store, footer, frame });
-    const isWhole = slots.length === footer.slotCounts[frame]!;
-    if (isWhole) {
-      const pending = recodeSealed({ keys: keyring, footer, frame, sealed });
-      for (const slot of slots) this.#moved.claim(idOf(footer, frame, slot));
-      this.movedBytes += sealed.length;
-      return this.#writer.push(footer.kind, pending);
-    }
-    const raw = openFrame({ keys: keyring, footer, frame, sealed });
+    if (slots.length === footer.slotCounts[frame]!) return this.#moveWholeFrame(footer, frame);
+    const raw = await readFrame({ store, keys, footer, frame });
     for (const slot of slots) {
       const id = idOf(footer, frame, slot);
-      const content = checkSlot({ keys: keyring, footer, frame, slot, raw, id });
+      const content = checkSlot({ keys, footer, frame, slot, raw, id });
       if (this.#moved.claim(id)) await this.#store(footer.kind, content, id);
     }
+  }
+
+  /** Seals the frame anew as it is. */
+  async #moveWholeFrame(footer: PackFooter, frame: number): Promise<void> {
+    const { keyring: keys, store } = this.#parts;
+    const sealed = await readSealedFrame({ store, footer, frame });
+    const pending = recodeSealed({ keys, footer, frame, sealed });
+    for (let slot = 0; slot < footer.slotCounts[frame]!; slot += 1) {
+      this.#moved.claim(idOf(footer, frame, slot));
+    }
+    this.movedBytes += sealed.length;
+    await this.#writer.push(footer.kind, pending);
   }
 
   async #store(kind: 'data' | 'page', content: Buffer, id: Buffer): Promise<void> {

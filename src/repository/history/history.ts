@@ -133,6 +133,11 @@ export class History {
     }
   }
 
+  /** Entry `number` as written, without its place in the chain. @throws {HoldfastError} `LogDamaged`. */
+  async entry(number: number): Promise<LogEntry> {
+    return await this.#access.log.entry(number);
+  }
+
   /**
    * Writes a checkpoint if enough has happened since the last.
    *

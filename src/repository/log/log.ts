@@ -123,6 +123,17 @@ export class Log {
     return { outcome: 'appended', entry, hash, next: { number: number + 1, previousHash: hash } };
   }
 
+  /**
+   * Entry `number`, its seal checked but not its place in the chain.
+   *
+   * @throws {HoldfastError} `LogDamaged` if it is missing or wrong; `FormatUnsupported`; `StoreFailed`.
+   */
+  async entry(number: number): Promise<LogEntry> {
+    const bytes = await this.#read(number);
+    if (bytes === undefined) throw missing(number, 'it is wanted');
+    return this.#open(bytes, number);
+  }
+
   /** Hex SHA-256 of entry `number` as stored, unverified; undefined: there is none. */
   async hashOf(number: number): Promise<string | undefined> {
     const bytes = await this.#read(number);
@@ -186,6 +197,17 @@ export class Log {
 
   #verify(bytes: Buffer, at: LogPosition): VerifiedEntry {
     const { number, previousHash } = at;
+    const entry = this.#open(bytes, number);
+    if (entry.previous !== previousHash) {
+      throw damaged(
+        number,
+        new HoldfastError('ObjectDamaged', 'it does not follow the entry before it'),
+      );
+    }
+    return { entry, hash: sha256Hex(bytes) };
+  }
+
+  #open(bytes: Buffer, number: number): LogEntry {
     let entry: LogEntry;
     try {
       const name = numberedName(FOLDER, number);
@@ -194,16 +216,8 @@ export class Log {
       if (isHoldfastError(error, 'ObjectDamaged')) throw damaged(number, error);
       throw error;
     }
-    if (entry.number !== number) {
-      throw damaged(number, new HoldfastError('ObjectDamaged', `it has number ${entry.number}`));
-    }
-    if (entry.previous !== previousHash) {
-      throw damaged(
-        number,
-        new HoldfastError('ObjectDamaged', 'it does not follow the entry before it'),
-      );
-    }
-    return { entry, hash: sha256Hex(bytes) };
+    if (entry.number === number) return entry;
+    throw damaged(number, new HoldfastError('ObjectDamaged', `it has number ${entry.number}`));
   }
 }
 

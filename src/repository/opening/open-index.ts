@@ -5,9 +5,12 @@
  * ```
  *   index opens, its hash is in the log ──► replay what follows ──► ready
  *   absent, damaged, of another history, too old to replay ──► rebuild from state, packs and maps ──► ready
+ *   it has seen more than the log has ──► owner: RepositoryRolledBack; reader: rebuild, and a warning
  * ```
  */
-import { isHoldfastError } from '#base';
+import { access as lookAt, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { HoldfastError, isHoldfastError } from '#base';
 import { BlockIndex } from '../block-index/index.ts';
 import { IndexKeeper, type KeeperOptions } from '../counting/index-keeper.ts';
 import type { Effect } from '../history/fold.ts';
@@ -28,10 +31,15 @@ export function wasIndexDamaged(rebuilt: string | undefined): boolean {
   return rebuilt !== undefined && !HARMLESS.has(rebuilt);
 }
 
+/** In the index's folder: a reader has met damage in it. */
+const SUSPECT = 'suspect';
+
 export type IndexAccess = HistoryAccess & {
   readonly onDamage: KeeperOptions['onDamage'];
   readonly followsMarks: boolean;
   readonly memtableRecords?: number | undefined;
+  /** Refuses a log that is shorter than the index remembers it. */
+  readonly refusesOlderState: boolean;
 };
 
 export type OpenedIndex = {
@@ -62,17 +70,18 @@ type Opened = { readonly history: History; readonly keeper: IndexKeeper };
 
 /** @returns why it cannot be used, if it can be read but is not of this log. */
 async function openExisting(dir: string, access: IndexAccess): Promise<Opened | string> {
+  // Before anything else: opening removes what the manifest does not name.
+  const isSuspect = await isThere(join(dir, SUSPECT));
   const position = await positionOf(dir);
   if (position.number < 0) return 'it was never finished';
   const history = await History.open(access, { upTo: position.number });
   await history.catchUp({ upTo: position.number });
   const { state } = history;
   if (state.number < position.number) {
-    return (
-      `the log ends with entry ${state.number}, but this index has seen entry ${position.number}: ` +
-      'the repository was put back to an older state, and what came after it is lost'
-    );
+    if (access.refusesOlderState) throw rolledBack(state.number, position.number);
+    return `${shortLog(state.number, position.number)}, and what came after it is lost`;
   }
+  if (isSuspect) return 'a reader has met damage in it';
   if (state.hash !== position.hash) return 'it belongs to another history of the repository';
   const keeper = await IndexKeeper.open(dir, keeperOptions(access, history));
   try {
@@ -85,6 +94,60 @@ async function openExisting(dir: string, access: IndexAccess): Promise<Opened | 
   }
   follow(history, keeper);
   return { history, keeper };
+}
+
+function shortLog(end: number, seen: number): string {
+  return (
+    `the log ends with entry ${end}, but this index has seen entry ${seen}: ` +
+    'the repository was put back to an older state'
+  );
+}
+
+function rolledBack(end: number, seen: number): HoldfastError {
+  const advice =
+    `put the entries of log/ from ${end + 1} on back, with their packs and points, from a copy of the ` +
+    'repository; or give up what came after entry ' +
+    `${end}: rebuild-index --accept-older-state`;
+  return new HoldfastError(
+    'RepositoryRolledBack',
+    `${shortLog(end, seen)}. Nothing was changed: ${advice}`,
+    {
+      details: { entry: end, seen },
+    },
+  );
+}
+
+/** Has the next owner make the index anew. Where nothing can be written, it finds the damage itself. */
+export async function suspectIndex(dir: string): Promise<void> {
+  await writeFile(join(dir, SUSPECT), '').catch(() => {});
+}
+
+/**
+ * Before an index that is in use is made anew on request: what it remembers of the log must not be lost
+ * by that. One that cannot be read remembers nothing.
+ *
+ * @throws {HoldfastError} `RepositoryRolledBack`.
+ */
+export async function refuseOlderState(dir: string, access: IndexAccess): Promise<void> {
+  if (!access.refusesOlderState) return;
+  let seen: number;
+  try {
+    seen = (await positionOf(dir)).number;
+  } catch (error) {
+    if (isHoldfastError(error, 'IndexDamaged')) return;
+    throw error;
+  }
+  const history = await History.open(access, { upTo: seen });
+  await history.catchUp({ upTo: seen });
+  const { number } = history.state;
+  if (number < seen) throw rolledBack(number, seen);
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await lookAt(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** An index that was made while pages could not be read, and no page is known to be lost any more. */

@@ -49,8 +49,10 @@ export type OpenOptions = {
   readonly signal?: AbortSignal;
   /** Told of what is wrong and does not prevent opening, in one line. */
   readonly warn: (message: string) => void;
-  /** Makes the index anew even if it can be used; only with `access: 'own'`. */
+  /** Makes the index anew even if it can be used: a reader its own, and the next owner the shared one. */
   readonly rebuildsIndex?: boolean;
+  /** Owns a repository that was put back to an older state, and gives up what came after it. */
+  readonly acceptsOlderState?: boolean;
   /** Size of the index's table in memory; for tests. */
   readonly memtableRecords?: number;
 };
