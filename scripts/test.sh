@@ -15,9 +15,9 @@ sh scripts/setup.sh test
 sh scripts/check.sh
 PATH=$PWD/node_modules/.bin:$PATH:/usr/sbin:/sbin
 export PATH
-set -- --disable-warning=ExperimentalWarning --test
+set -- --disable-warning=ExperimentalWarning
 case "$what" in
-  unit) exec node "$@" --test-isolation=none 'src/**/*.test.ts' ;;
-  long) HOLDFAST_TEST_LONG=1 exec node "$@" --test-concurrency=2 'src/**/*.test.ts' 'test/**/*.test.ts' ;;
-  all) exec node "$@" --test-concurrency=2 'src/**/*.test.ts' 'test/**/*.test.ts' ;;
+  unit) exec node "$@" --test --test-isolation=none 'src/**/*.test.ts' ;;
+  long) HOLDFAST_TEST_LONG=1 exec node "$@" test/run-tests.ts 'src/**/*.test.ts' 'test/**/*.test.ts' ;;
+  all) exec node "$@" test/run-tests.ts 'src/**/*.test.ts' 'test/**/*.test.ts' ;;
 esac
