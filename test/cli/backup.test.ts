@@ -103,7 +103,7 @@ describe('backup', () => {
   test('sums up for people what it did', async () => {
     const { stdout } = await succeed(backup('--item', 'web', '--disk', `vda=${at('disk.raw')}`));
     assert.match(stdout, /^Recovery point \d+ of web, taken in .*MiB\/s\)/);
-    assert.match(stdout, /DISK +SIZE +READ +CHANGED +STORED\nvda +4\.00 MiB/);
+    assert.match(stdout, /DISK +SIZE +READ +CHANGED +ADDED TO REPOSITORY\nvda +4\.00 MiB/);
   });
 
   test('a disk of 0 bytes is backed up with a warning', async () => {

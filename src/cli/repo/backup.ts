@@ -79,7 +79,7 @@ async function disksOf(options: BackupOptions): Promise<DiskToBackUp[]> {
 function describe(item: string, { pointId, disks, seconds }: BackupResult): string {
   const readBytes = disks.reduce((sum, { read }) => sum + read, 0);
   const table = formatTable(
-    [left('DISK'), ...['SIZE', 'READ', 'CHANGED', 'STORED'].map(right)],
+    [left('DISK'), ...['SIZE', 'READ', 'CHANGED', 'ADDED TO REPOSITORY'].map(right)],
     disks.map(({ name, size, read, changed, stored }) => [
       name,
       ...[size, read, changed, stored].map(formatBytes),

@@ -69,7 +69,7 @@ function describe(details: PointDetails): string {
   ];
   const columns = [
     left('DISK'),
-    ...['SIZE', 'READ', 'CHANGED', 'STORED', 'OWNS NOW', 'OF IT STORED'].map(right),
+    ...['SIZE', 'READ', 'CHANGED', 'ADDED TO REPOSITORY', 'OWNS NOW', 'OF IT STORED'].map(right),
   ];
   const rows = disksOf(details).map((disk) => [
     disk.name,
