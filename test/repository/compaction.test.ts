@@ -73,6 +73,28 @@ test('the newest point does not decay: scattered blocks are brought together aga
     assert.ok(after <= 3, `read amplification ${after}`);
   }));
 
+test('after many points with scattered changes the oldest kept point reads as little as the newest', () =>
+  inWorld(async (world, repository) => {
+    const points: string[] = [];
+    const contents = Array.from({ length: 2048 }, (_, block) => block + 1);
+    for (let round = 0; round < 32; round += 1) {
+      for (let block = (round * 7) % 32; block < contents.length; block += 32) {
+        contents[block] = (round + 1) * 10_000 + block;
+      }
+      const disks = disk(contents.length, (block) => contents[block]!);
+      points.push(await backUp(world, repository, { item: 'vm', disks }));
+    }
+    await expirePoints(repository.parts, points.slice(0, 16));
+    const kept = points.slice(16);
+    assert.ok((await amplification(repository, kept[0]!)) > 1.3);
+    await compactRepository(repository.parts);
+    for (const [at, point] of kept.entries()) {
+      const factor = await amplification(repository, point);
+      const isEnd = at === 0 || at === kept.length - 1;
+      assert.ok(factor <= (isEnd ? 1.15 : 2), `point ${at}: read amplification ${factor}`);
+    }
+  }));
+
 test('scattered leftovers in live frames are rewritten when they spoil the newest point', () =>
   inWorld(async (world, repository) => {
     // Two items share frames: the second item's newest point needs one block in sixteen of them.

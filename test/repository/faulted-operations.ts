@@ -65,7 +65,7 @@ async function deadWork(world: World): Promise<void> {
   await sealed.write();
   const unsealed = await InlineBackup.begin(repository, { item: 'db', disks: diskOf(60) });
   await unsealed.write();
-  await ignoreFailure(reclaimMark(repository.parts, mark!, { inDiskOrder: [] }));
+  await ignoreFailure(reclaimMark(repository.parts, mark!, { inOrder: [] }));
   await ignoreFailure(sealed.commit());
   await repository.abandon();
   world.disk.restart();
@@ -159,12 +159,13 @@ export const OPERATIONS: readonly Operation[] = [
     }),
   },
   {
-    name: 'a compaction in disk order',
+    name: 'a compaction in the order of the points',
     prepare: expiredPoints,
     run: opening(async (_world, { parts, state }) => {
       const mark = await markPacks(parts, [...state.packs.keys()]);
-      const newest = [...state.points.keys()].slice(-2);
-      await reclaimMark(parts, mark!, { inDiskOrder: newest });
+      const points = [...state.points.keys()];
+      const ends = [points[0]!, points.at(-1)!];
+      await reclaimMark(parts, mark!, { inOrder: [ends] });
     }),
   },
   {

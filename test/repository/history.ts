@@ -187,8 +187,8 @@ export class RandomHistory {
   async #reclaim(): Promise<void> {
     for (const [mark, { waitsFor }] of Array.from(this.#repository.state.marks)) {
       if (waitsFor.length > 0) continue;
-      const inDiskOrder = this.#random(2) === 0 ? this.#visible().slice(0, 2) : [];
-      await reclaimMark(this.#repository.parts, mark, { inDiskOrder });
+      const inOrder = this.#random(2) === 0 ? [this.#visible().slice(0, 2)] : [];
+      await reclaimMark(this.#repository.parts, mark, { inOrder });
     }
   }
 
