@@ -205,7 +205,10 @@ describe('points, show and stats', () => {
       stats['storedBytes'],
       stats['liveBytes']! + stats['deadBytes']! + stats['overheadBytes']!,
     );
-    assert.match((await succeed(['repo', 'stats', repo])).stdout, /stored +[\d.]+ MiB/);
+    const { stdout } = await succeed(['repo', 'stats', repo]);
+    assert.match(stdout, /^stored +[\d.]+ MiB/m);
+    assert.match(stdout, /^deleted +0 B +packs deleted by compaction so far, whole/m);
+    assert.doesNotMatch(stdout, /reclaimed|freed by/);
   });
 });
 

@@ -1,4 +1,4 @@
-/** `holdfast repo stats`: the sizes of the repository; stored, live, dead and reclaimed, never mixed. */
+/** `holdfast repo stats`: the sizes of the repository; stored, live, dead and deleted, never mixed. */
 import { repositoryStatistics, type RepositoryStatistics } from '#backup';
 import type { Context } from '../context.ts';
 import { formatTable, left, right } from '../output/table.ts';
@@ -17,7 +17,11 @@ function describe(statistics: RepositoryStatistics): string {
     ['live', formatBytes(statistics.liveBytes), 'needed by points'],
     ['dead', formatBytes(statistics.deadBytes), 'needed by none: holdfast repo compact frees it'],
     ['overhead', formatBytes(statistics.overheadBytes), 'headers and footers of packs'],
-    ['reclaimed', formatBytes(statistics.reclaimedBytes), 'freed by compaction so far'],
+    [
+      'deleted',
+      formatBytes(statistics.reclaimedBytes),
+      'packs deleted by compaction so far, whole: what points need of them was moved first',
+    ],
   ];
   const counts = [
     ['points', String(statistics.points), `of ${statistics.items} items`],

@@ -10,7 +10,10 @@ export type RepositoryStatistics = {
   readonly deadBytes: number;
   /** Headers and footers of packs. */
   readonly overheadBytes: number;
-  /** Deleted by compaction since the beginning. */
+  /**
+   * Packs that compaction has deleted since the beginning, whole. What was live in them was moved first, so
+   * this is more than the space that was gained.
+   */
   readonly reclaimedBytes: number;
   readonly points: number;
   readonly items: number;
