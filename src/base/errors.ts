@@ -20,6 +20,8 @@ type ErrorTraits = {
 };
 
 export const ERRORS = {
+  AgentFailed: { kind: 'unavailable', retryable: false },
+  AgentUnavailable: { kind: 'unavailable', retryable: true },
   ArgumentInvalid: { kind: 'invalid', retryable: false },
   BlockMissing: { kind: 'corrupt', retryable: false },
   Cancelled: { kind: 'cancelled', retryable: true },
@@ -30,8 +32,11 @@ export const ERRORS = {
   DiskRangeInvalid: { kind: 'invalid', retryable: false },
   DiskReadFailed: { kind: 'unavailable', retryable: false },
   DiskUnavailable: { kind: 'unavailable', retryable: true },
+  DiskUnsupported: { kind: 'invalid', retryable: false },
   DiskWriteFailed: { kind: 'unavailable', retryable: false },
   FormatUnsupported: { kind: 'invalid', retryable: false },
+  HypervisorFailed: { kind: 'unavailable', retryable: true },
+  HypervisorUnavailable: { kind: 'unavailable', retryable: true },
   IndexDamaged: { kind: 'corrupt', retryable: true },
   KeySlotInvalid: { kind: 'corrupt', retryable: false },
   LogDamaged: { kind: 'corrupt', retryable: false },
@@ -54,6 +59,8 @@ export const ERRORS = {
   StoreReadOnly: { kind: 'conflict', retryable: false },
   StoreUnsupported: { kind: 'invalid', retryable: false },
   ToolMissing: { kind: 'unavailable', retryable: false },
+  VmBusy: { kind: 'conflict', retryable: true },
+  VmNotFound: { kind: 'notFound', retryable: false },
 } as const satisfies Record<string, ErrorTraits>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -1,0 +1,16 @@
+/**
+ * The hypervisor room: VMs of QEMU, of libvirt, of folders of images, behind one contract: find them, quiesce
+ * them, snapshot their disks at one instant, follow their changes, define and start them. Knows no repository.
+ */
+export type {
+  Hypervisor,
+  PreparedBackup,
+  PreparedDisk,
+  PrepareRequest,
+  Snapshot,
+  SnapshotDisk,
+  Tracking,
+  TrackingBase,
+  TrackingRequest,
+} from './hypervisor.ts';
+export type { NetworkCard, PowerState, Vm, VmDefinition, VmDisk } from './vm.ts';
