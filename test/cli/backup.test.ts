@@ -232,6 +232,20 @@ describe('wrong usage of backup', () => {
 
   test('an empty item is exit 2', () =>
     fail(backup('--item', ' ', ...disk()), { code: 2, says: /--item is empty/ }));
+
+  test('an item whose name cannot be read off the screen is exit 2, in one line', async () => {
+    for (const item of ['web\n', ' web', 'w\u001b[2Jeb', 'w\u202eeb', 'w'.repeat(201)]) {
+      await fail(backup('--item', item, ...disk()), { code: 2, says: /--item .*\[Usage\]/ });
+    }
+  });
+
+  test('so is a disk with such a name', async () => {
+    const says = /is not the name of a disk: .*\[Usage\]/;
+    for (const name of ['v\nda', ' vda', 'vda ', 'v\u001b[2J', '', 'v'.repeat(64)]) {
+      const args = backup('--item', 'x', '--disk', `${name}=${at('disk.raw')}`);
+      await fail(args, { code: 2, says });
+    }
+  });
 });
 
 describe('disks that cannot be backed up', () => {

@@ -7,7 +7,7 @@ const DISK_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 export function parseDiskName(text: string): string {
   if (DISK_NAME.test(text)) return text;
   throw new UsageError(
-    `"${text}" is not the name of a disk: use letters, digits, ".", "_" and "-"`,
+    `"${text}" is not the name of a disk: use up to 63 letters, digits, ".", "_" and "-"`,
   );
 }
 

@@ -2,6 +2,7 @@
 import { backUpDisks, type BackupResult, type DiskToBackUp } from '#backup';
 import { checkNamesDisks, parseDiskValues } from '../arguments/disk-arguments.ts';
 import { readHintFile } from '../arguments/hint-file.ts';
+import { parseItemName } from '../arguments/item-name.ts';
 import type { Context } from '../context.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes, formatDuration, formatSpeed } from '../output/units.ts';
@@ -20,7 +21,7 @@ export async function backup(
   location: string,
   options: BackupOptions,
 ): Promise<void> {
-  const item = checkItem(options.item);
+  const item = parseItemName(options.item);
   const disks = await disksOf(options);
   const { onProgress, warn } = context.terminal;
   const result = await context.withRepository(
@@ -40,16 +41,6 @@ export async function backup(
     if (size === 0) warn(`the disk ${name} has 0 bytes: is it the right one?`);
   }
   context.terminal.result(result, () => describe(item, result));
-}
-
-function checkItem(item: string): string {
-  if (item.trim() === '') throw new UsageError('--item is empty');
-  // oxlint-disable-next-line no-control-regex -- refuses them
-  if (/[\u0000-\u001f\u007f]/.test(item)) {
-    throw new UsageError('--item contains control characters');
-  }
-  if (item.length > 200) throw new UsageError('--item is longer than 200 characters');
-  return item;
 }
 
 async function disksOf(options: BackupOptions): Promise<DiskToBackUp[]> {
