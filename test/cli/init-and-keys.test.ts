@@ -35,9 +35,20 @@ describe('init', () => {
   });
 
   test('warns of a short password', async () => {
-    const { stderr } = await succeed(['repo', 'init', at('short')], { password: '7 chars' });
-    assert.match(stderr, /^holdfast: warning: the password has fewer than 8 characters[^\n]*\n$/);
-    await json(['repo', 'init', at('long-enough')], { password: '8 chars!' });
+    const says = /^holdfast: warning: the password has fewer than 12 characters[^\n]*\n$/;
+    const { stderr } = await succeed(['repo', 'init', at('short')], { password: '11 c😀😀😀h!' });
+    assert.match(stderr, says);
+    await json(['repo', 'init', at('long-enough')], { password: '12 charact.!' });
+    const add = ['repo', 'key', 'add', at('long-enough'), '--new-password-file'];
+    const options = { password: '12 charact.!' };
+    const added = await succeed([...add, passwordFile('short-new', '11 charact.\n')], options);
+    assert.match(added.stderr, says);
+    assert.match(added.stdout, /^Added the key/);
+    await fail(
+      [...add, passwordFile('empty-new', '\n')],
+      { code: 1, says: /holds no password/ },
+      options,
+    );
   });
 
   test('takes sizes as people write them', async () => {
@@ -156,7 +167,7 @@ describe('key', () => {
   before(() => succeed(['repo', 'init', repo]));
 
   test('a second password opens, is listed with its label, and is removed', async () => {
-    const file = passwordFile('second', 'another one\n');
+    const file = passwordFile('second', 'another one more\n');
     const added = await json<{ id: string }>([
       'repo',
       'key',
@@ -167,7 +178,7 @@ describe('key', () => {
       '--label',
       'the night shift',
     ]);
-    await succeed(['repo', 'points', repo], { password: 'another one' });
+    await succeed(['repo', 'points', repo], { password: 'another one more' });
     const { keys } = await json<Keys>(['repo', 'key', 'list', repo]);
     assert.deepEqual(keys.map(({ label }) => label).toSorted(), [
       'first password',
@@ -177,7 +188,7 @@ describe('key', () => {
     await fail(
       ['repo', 'points', repo],
       { code: 1, says: /wrong password/ },
-      { password: 'another one' },
+      { password: 'another one more' },
     );
   });
 

@@ -5,11 +5,9 @@ import { parseSize } from '../arguments/size.ts';
 import type { Context } from '../context.ts';
 import { formatBytes } from '../output/units.ts';
 import { canPrompt, promptNewSecret } from '../password/prompt.ts';
+import { warnOfShortPassword } from '../password/short-password.ts';
 import { UsageError } from '../usage-error.ts';
 import { HoldfastError } from '#base';
-
-/** In characters: shorter ones are guessed. */
-const SHORT_PASSWORD = 8;
 
 export async function init(
   context: Context,
@@ -20,11 +18,7 @@ export async function init(
   const folder = folderOf(location);
   if (folder !== undefined) checkFolderOf(folder); // A backup disk that is not mounted.
   const password = await newPassword(context, location);
-  if (password !== undefined && Array.from(password).length < SHORT_PASSWORD) {
-    context.terminal.warn(
-      `the password has fewer than ${SHORT_PASSWORD} characters: whoever gets the repository can guess it`,
-    );
-  }
+  if (password !== undefined) warnOfShortPassword(context.terminal, password);
   const made = await createRepository({
     location,
     blockSize,

@@ -5,6 +5,7 @@ import { formatTable, left } from '../output/table.ts';
 import { formatTime } from '../output/units.ts';
 import { readPasswordFile } from '../password/find-password.ts';
 import { canPrompt, promptNewSecret } from '../password/prompt.ts';
+import { warnOfShortPassword } from '../password/short-password.ts';
 import { UsageError } from '../usage-error.ts';
 
 const KINDS: Readonly<Record<string, string>> = {
@@ -45,6 +46,7 @@ export async function addPassword(
     context.terminal.clearProgress(); // A question may follow.
     const password =
       given ?? (await promptNewSecret(context.surroundings, `Additional password of ${location}`));
+    warnOfShortPassword(context.terminal, password);
     return await addKey(repository, { kdf: 'scrypt', password }, label);
   });
   context.terminal.result(
