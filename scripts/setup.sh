@@ -36,6 +36,9 @@ case "${1:-}" in
   test)
     wanted="$wanted qemu-io:qemu-utils nbdcopy:libnbd-bin nbdinfo:libnbd-bin nbdkit:nbdkit python3:python3"
     wanted="$wanted script:bsdutils setpriv:util-linux"
+    # Real guests (test/e2e).
+    wanted="$wanted qemu-system-x86_64:qemu-system-x86 cpio:cpio modinfo:kmod sfdisk:fdisk openssl:openssl"
+    wanted="$wanted lz4:lz4 xz:xz-utils flock:util-linux"
     ;;
   bench) wanted="$wanted nbdcopy:libnbd-bin restic:restic borg:borgbackup python3:python3" ;;
   *) stop "unknown: $1 (test or bench)" ;;
