@@ -8,18 +8,25 @@ type VerifyOptions = Omit<NonNullable<Parameters<typeof verifyRepository>[1]>, '
 /** When each pack was read last: a cache beside the objects, no part of the format. */
 const MEMORY_FILE = 'read-times';
 
-/** As `verifyRepository`; `points[].item` is the item's name where its manifest can be read. */
+/** As `verifyRepository`; the `item` of each point is the item's name where its manifest can be read. */
 export async function verify(
   repository: Repository,
   options: VerifyOptions,
 ): Promise<VerifyResult> {
   const memoryFile = join(repository.parts.store.location, MEMORY_FILE);
   const found = await verifyRepository(repository, { ...options, memoryFile });
-  const points = [];
-  for (const point of found.points) {
-    points.push({ ...point, item: await itemNameOf(repository, point) });
+  const names = new Map<string, string>();
+  const touched = [...found.points, ...found.damage.flatMap(({ points }) => points ?? [])];
+  for (const point of touched) {
+    if (!names.has(point.point)) names.set(point.point, await itemNameOf(repository, point));
   }
-  return { ...found, points };
+  const named = <Point extends { readonly point: string; readonly item: string }>(
+    points: readonly Point[],
+  ): Point[] => points.map((point) => ({ ...point, item: names.get(point.point) ?? point.item }));
+  const damage = found.damage.map((one) =>
+    one.points === undefined ? one : { ...one, points: named(one.points) },
+  );
+  return { ...found, damage, points: named(found.points) };
 }
 
 async function itemNameOf(

@@ -17,7 +17,16 @@ import {
 type Verified = {
   readonly ok: boolean;
   readonly checked: Readonly<Record<string, number>>;
-  readonly damage: readonly { readonly object: string; readonly why: string }[];
+  readonly damage: readonly {
+    readonly object: string;
+    readonly code: string;
+    readonly why: string;
+    readonly points?: readonly {
+      readonly point: string;
+      readonly item: string;
+      readonly disks: readonly string[];
+    }[];
+  }[];
   readonly points: readonly {
     readonly point: string;
     readonly item: string;
@@ -42,12 +51,16 @@ function copyOfRepo(name: string): string {
   return at(name);
 }
 
-function largestPack(repository: string): string {
+function packsOf(repository: string): string[] {
   const packs = join(repository, 'packs');
   const files = readdirSync(packs, { recursive: true, encoding: 'utf8' })
     .map((name) => join(packs, name))
     .filter((path) => statSync(path).isFile());
-  return files.toSorted((a, b) => statSync(b).size - statSync(a).size)[0]!;
+  return files.toSorted((a, b) => statSync(b).size - statSync(a).size);
+}
+
+function largestPack(repository: string): string {
+  return packsOf(repository)[0]!;
 }
 
 async function verifyDamaged(repository: string, ...more: string[]): Promise<Verified> {
@@ -94,9 +107,16 @@ describe('verify', () => {
       found.points.map(({ item, disks }) => [item, disks[0]!.name, disks[0]!.lostBlocks > 0]),
       [['web', 'vda', true]],
     );
+    const { point } = found.points[0]!;
+    for (const { code, points } of found.damage) {
+      assert.deepEqual([code, points], ['ObjectDamaged', [{ point, item: 'web', disks: ['vda'] }]]);
+    }
     const people = await run(['repo', 'verify', damaged, '--read-data']);
     assert.equal(people.code, 1);
-    assert.match(people.stdout, /DAMAGED OBJECT +FRAME +WHY\npacks\//);
+    assert.match(
+      people.stdout,
+      /DAMAGED OBJECT +FRAME +POINTS TOUCHED +WHY\npacks\/.* 1 .* \[ObjectDamaged\]\n/,
+    );
     assert.match(
       people.stdout,
       /POINT +ITEM +DISK +LOST BLOCKS[\s\S]*web +vda[\s\S]*What to do: back up web again/,
@@ -115,7 +135,37 @@ describe('verify', () => {
     const found = await verifyDamaged(damaged);
     assert.ok(found.damage.some(({ object }) => pack.endsWith(object)));
     assert.equal(found.points.length, 1);
+    const [whole] = found.damage;
+    assert.equal(whole!.code, 'ObjectNotFound');
+    assert.deepEqual(whole!.points?.[0]?.disks, ['vda']);
+
+    rmSync(join(damaged, 'index'), { recursive: true });
+    const without = await verifyDamaged(damaged);
+    const again = without.damage.find(({ object }) => object === whole!.object);
+    assert.equal(again!.points, undefined, 'nothing tells what it held');
+    const people = await run(['repo', 'verify', damaged]);
+    assert.match(people.stdout, / \? +[^\n]*\[ObjectNotFound\]\n/);
   });
+});
+
+test('a missing pack of pages and a damaged manifest name their point too', async () => {
+  const damaged = copyOfRepo('pages');
+  const pages = packsOf(damaged).at(-1)!;
+  rmSync(pages);
+  const manifests = readdirSync(join(damaged, 'points'), { recursive: true, encoding: 'utf8' });
+  const manifest = manifests.find((name) => statSync(join(damaged, 'points', name)).isFile())!;
+  writeFileSync(join(damaged, 'points', manifest), 'no manifest');
+  const { damage, points } = await verifyDamaged(damaged);
+  const { point, item } = points[0]!;
+  assert.deepEqual(
+    damage
+      .filter(({ object }) => object !== 'index') // Without the pages its counts cannot be compared.
+      .map(({ object, code, points: touched }) => [object, code, touched]),
+    [
+      [`points/${manifest}`, 'ObjectDamaged', [{ point, item, disks: [] }]],
+      [pages.slice(damaged.length + 1), 'ObjectNotFound', [{ point, item, disks: ['vda'] }]],
+    ],
+  );
 });
 
 describe('rebuild-index', () => {

@@ -52,11 +52,12 @@ function describeSound(
 
 function describeDamage(found: VerifyResult, location: string): string {
   const objects = formatTable(
-    [left('DAMAGED OBJECT'), right('FRAME'), left('WHY')],
-    found.damage.map(({ object, frame, why }) => [
+    [left('DAMAGED OBJECT'), right('FRAME'), right('POINTS TOUCHED'), left('WHY')],
+    found.damage.map(({ object, frame, points, why, code }) => [
       object,
       frame === undefined ? '' : String(frame),
-      why,
+      points === undefined ? '?' : String(points.length),
+      `${why} [${code}]`,
     ]),
   );
   const disks = found.points.flatMap(({ point, item, disks: touched }) =>

@@ -4,7 +4,7 @@
  * nothing is deduplicated against it and the next backup heals it, and is named with the points it
  * touches.
  */
-import { isHoldfastError, throwIfCancelled, type Progress } from '#base';
+import { isHoldfastError, throwIfCancelled, type ErrorCode, type Progress } from '#base';
 import { documentName, readDocument } from '../documents/documents.ts';
 import { fold } from '../history/fold.ts';
 import { emptyState, stateToJson, type RepositoryState } from '../history/state.ts';
@@ -19,7 +19,12 @@ import type { RepositoryParts } from '../repository-parts.ts';
 import { findRepaired } from './find-repaired.ts';
 import { readData } from './read-data.ts';
 import { verifyMetadata } from './scratch-index.ts';
-import { touchedPoints, type TouchedPoint } from './touched-points.ts';
+import {
+  touchedPoints,
+  type Touched,
+  type TouchedBy,
+  type TouchedPoint,
+} from './touched-points.ts';
 
 export type VerifyOptions = {
   /** Absent: metadata only. */
@@ -33,7 +38,14 @@ type Damage = {
   /** The object's name, or `index`. */
   readonly object: string;
   readonly frame?: number;
+  readonly code: ErrorCode;
   readonly why: string;
+  /**
+   * Points that cannot be restored whole because of it, with their disks; of a manifest its point. What lies
+   * below a page that cannot be read counts as that page's. Absent: not known, as the index is damaged or
+   * does not know what the pack held.
+   */
+  readonly points?: readonly TouchedBy[];
 };
 
 export type VerifyResult = {
@@ -59,14 +71,13 @@ export async function verifyRepository(
   options: VerifyOptions = {},
 ): Promise<VerifyResult> {
   const { parts } = repository;
-  const damage: Damage[] = [];
   const copies = new Map<string, DamagedCopy>();
   const note = (found: Iterable<DamagedCopy>): void => {
     for (const copy of found) copies.set(`${copy.pack}/${copy.frame}`, copy);
   };
   options.onProgress?.({ phase: 'checking log and manifests', doneBytes: 0 });
-  damage.push(...(await checkLog(parts)), ...(await checkManifests(parts)));
-  damage.push(...(await checkDocuments(parts)));
+  const objects = [await checkLog(parts), await checkManifests(parts), await checkDocuments(parts)];
+  const damage = objects.flat();
   throwIfCancelled(options.signal);
   options.onProgress?.({ phase: 'checking packs and maps', doneBytes: 0 });
   await repairWhatIsWhole(repository);
@@ -77,26 +88,38 @@ export async function verifyRepository(
   const data = await readDataIfAsked(parts, options);
   note(data.damage);
   await quietly(() => repository.logDamage(copies.values()));
-  damage.push(...Array.from(copies.values(), describe));
+  const lossCount = copies.size + metadata.missingCount + parts.history.state.damage.size;
+  const isWalked = metadata.indexDamage === undefined && lossCount > 0;
+  const touched = isWalked ? await touchedPoints(parts) : undefined;
+  damage.push(...Array.from(copies.values(), (copy) => describe(parts, copy, touched)));
   const isIndexLost = wasIndexDamaged(repository.rebuilt);
   const indexAgrees = metadata.indexAgrees && !isIndexLost;
-  if (!indexAgrees) damage.push({ object: 'index', why: indexReason(repository, metadata) });
-  const isDamaged = parts.history.state.damage.size > 0 || metadata.missingCount > 0;
-  const isTouched = metadata.indexDamage === undefined && (isDamaged || copies.size > 0);
-  const points = isTouched ? await touchedPoints(parts) : [];
+  if (!indexAgrees) {
+    const why = indexReason(repository, metadata);
+    damage.push({ object: 'index', code: 'IndexDamaged', why });
+  }
+  const points = touched?.points ?? [];
   return {
     ok: damage.length === 0 && points.length === 0,
-    checked: {
-      logEntries: parts.history.state.number + 1,
-      points: [...parts.history.state.points.values()].filter((point) => point.visible).length,
-      packs: parts.history.state.packs.size,
-      blocks: metadata.recordCount,
-      frames: data.frames,
-      readBytes: data.readBytes,
-    },
+    checked: checkedOf(parts, { blocks: metadata.recordCount, ...data }),
     damage,
     points,
     indexAgrees,
+  };
+}
+
+function checkedOf(
+  { history: { state } }: RepositoryParts,
+  read: Pick<VerifyResult['checked'], 'blocks' | 'frames' | 'readBytes'>,
+): VerifyResult['checked'] {
+  const { blocks, frames, readBytes } = read;
+  return {
+    logEntries: state.number + 1,
+    points: [...state.points.values()].filter((point) => point.visible).length,
+    packs: state.packs.size,
+    blocks,
+    frames,
+    readBytes,
   };
 }
 
@@ -119,13 +142,20 @@ async function checkLog(parts: RepositoryParts): Promise<Damage[]> {
       const used = JSON.stringify(stateToJson(parts.history.state));
       return JSON.stringify(stateToJson(state)) === used
         ? []
-        : [{ object: 'checkpoint/', why: 'a checkpoint gives another state than the log' }];
+        : [
+            {
+              object: 'checkpoint/',
+              code: 'LogDamaged',
+              why: 'a checkpoint gives another state than the log',
+            },
+          ];
     } catch (error) {
       // What a checkpoint holds is still known; nothing else holds what the entry said.
       const isFound =
         isHoldfastError(error, 'LogDamaged') || isHoldfastError(error, 'FormatUnsupported');
       if (!isFound) throw error;
-      return [{ object: String(error.details['object'] ?? 'log/'), why: error.message }];
+      const object = String(error.details['object'] ?? 'log/');
+      return [{ object, code: error.code, why: error.message }];
     }
   });
 }
@@ -148,7 +178,9 @@ async function checkManifests(parts: RepositoryParts): Promise<Damage[]> {
       await readManifest(parts, point);
     } catch (error) {
       if (!isHoldfastError(error) || error.kind === 'unavailable') throw error;
-      damage.push({ object: manifestName(point.item, point.point), why: error.message });
+      const object = manifestName(point.item, point.point);
+      const points = [{ point: point.point, item: point.item, disks: [] }];
+      damage.push({ object, code: error.code, why: error.message, points });
     }
   }
   return damage;
@@ -161,7 +193,8 @@ async function checkDocuments(parts: RepositoryParts): Promise<Damage[]> {
       await readDocument(parts, id);
     } catch (error) {
       if (!isHoldfastError(error) || error.kind === 'unavailable') throw error;
-      damage.push({ object: documentName(id, revision), why: error.message });
+      const object = documentName(id, revision);
+      damage.push({ object, code: error.code, why: error.message, points: [] });
     }
   }
   return damage;
@@ -211,9 +244,20 @@ async function quietly(work: () => Promise<unknown>): Promise<void> {
   }
 }
 
-function describe({ pack, frame, error }: DamagedCopy): Damage {
-  const object = packName(Buffer.from(pack, 'hex'));
-  return { object, ...(frame < 0 ? {} : { frame }), why: error.message };
+function describe(
+  { keeper }: RepositoryParts,
+  { pack, frame, error }: DamagedCopy,
+  touched: Touched | undefined,
+): Damage {
+  const isKnown = !keeper.unreadablePacks.has(pack);
+  const points = isKnown ? touched?.by(pack, frame) : undefined;
+  return {
+    object: packName(Buffer.from(pack, 'hex')),
+    ...(frame < 0 ? {} : { frame }),
+    code: error.code,
+    why: error.message,
+    ...(points === undefined ? {} : { points }),
+  };
 }
 
 function indexReason(
