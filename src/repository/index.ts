@@ -5,7 +5,7 @@
 export { rebuildRepositoryIndex, Repository } from './repository.ts';
 export { initRepository } from './opening/init.ts';
 export { placeInFolder, type OpenOptions } from './opening/open-options.ts';
-export { BackupSession, type DiskResult } from './writing/backup-session.ts';
+export { BackupSession, newPointId, type DiskResult } from './writing/backup-session.ts';
 export {
   SessionThread,
   type IndexViewData,

@@ -16,7 +16,13 @@ import { newDoneCount, withProgress } from '../progress-meter.ts';
 import { defaultThreads } from '../threads/worker-thread.ts';
 import { BackupCrew } from './backup-crew.ts';
 import { refuseChange, withSources, type BackupSource } from './backup-source.ts';
-import type { BackupRequest, BackupResult, BackupRun } from './backup-run.ts';
+import type {
+  BackupRequest,
+  BackupResult,
+  BackupRun,
+  HintFailure,
+  HintFailures,
+} from './backup-run.ts';
 import { baseUnitsOf, plansOf } from './choose-plans.ts';
 import { DiskResults } from './disk-results.ts';
 import { plannedBytes, unitBatches, type DiskPlan } from './disk-plan.ts';
@@ -40,7 +46,7 @@ export async function backUpDisks(request: BackupRequest): Promise<BackupResult>
     return await withSources({ disks, blockSize, clock, signal }, async (sources) => {
       const session = await beginSession(request, sources);
       const results = new DiskResults(sources, blockSize);
-      const shared = { done: newDoneCount(), damaged: [] };
+      const shared = { done: newDoneCount(), damaged: [], hintFailures: new Map() };
       const run = { request, session, crew, sources, results, ...shared };
       return await stoppable(run, async () => await takePoint(run, startedMs));
     });
@@ -50,7 +56,7 @@ export async function backUpDisks(request: BackupRequest): Promise<BackupResult>
 }
 
 async function beginSession(
-  { repository, item, disks, threads, expectedBytes, signal }: BackupRequest,
+  { repository, item, disks, point, bases, threads, expectedBytes, signal }: BackupRequest,
   sources: readonly BackupSource[],
 ): Promise<BackupSession> {
   throwIfCancelled(signal);
@@ -58,6 +64,8 @@ async function beginSession(
   return await BackupSession.begin(repository.parts, {
     item,
     diskNames: disks.map(({ name }) => name),
+    ...(point === undefined ? {} : { point }),
+    ...(bases === undefined ? {} : { bases }),
     threads: threads ?? defaultThreads(),
     expectedBytes: expectedBytes ?? allocatedBytes,
   });
@@ -101,7 +109,9 @@ async function takePoint(run: BackupRun, startedMs: number): Promise<BackupResul
   await logDamage(run, plans);
   const seconds = (request.clock.monotonicMs() - startedMs) / 1000;
   const consistency = request.consistency ?? 'CrashConsistent';
-  const { manifest } = await session.commit(results.results(), { consistency, seconds });
+  const { hintFailures } = run;
+  const vm = request.vm?.(hintFailures);
+  const { manifest } = await session.commit(results.results(), { consistency, seconds, vm });
   return {
     pointId: manifest.point,
     disks: manifest.disks.map((disk) => ({
@@ -110,9 +120,15 @@ async function takePoint(run: BackupRun, startedMs: number): Promise<BackupResul
       read: disk.readBytes,
       changed: disk.changedBytes,
       stored: disk.storedBytes,
+      ...failureOf(hintFailures, disk.name),
     })),
     seconds: (request.clock.monotonicMs() - startedMs) / 1000,
   };
+}
+
+function failureOf(failures: HintFailures, name: string): { readonly hintFailure?: HintFailure } {
+  const hintFailure = failures.get(name);
+  return hintFailure === undefined ? {} : { hintFailure };
 }
 
 /** Logs what could not be read, so that what the point needs of it is stored anew by `commit`. */

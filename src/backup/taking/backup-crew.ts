@@ -13,6 +13,8 @@ import {
   type WaitingFrames,
 } from '#repository';
 import { Crew } from '../threads/crew.ts';
+import { warmUp } from '../threads/warm-workers.ts';
+import { defaultThreads } from '../threads/worker-thread.ts';
 import type {
   BackupMainCalls,
   BackupWorkerCalls,
@@ -37,6 +39,11 @@ export type CrewWork<Job, Result> = {
 };
 
 const WORKER = new URL('./backup.worker.ts', import.meta.url);
+
+/** Starts the threads of a backup that comes soon. */
+export function warmUpBackup(): void {
+  warmUp(WORKER, defaultThreads());
+}
 
 export class BackupCrew {
   readonly #crew: Crew<BackupWorkerCalls>;

@@ -14,6 +14,12 @@ export type BackupRequest = {
   readonly disks: readonly DiskToBackUp[];
   readonly clock: Clock;
   readonly consistency?: string;
+  /** The id that the point will have; absent: made here. */
+  readonly point?: string;
+  /** By disk, the point that its hint counts from; absent: the newest. */
+  readonly bases?: ReadonlyMap<string, string>;
+  /** Of the VM, for the manifest: JSON. Asked when the disks are read, with the hints that failed. */
+  readonly vm?: (hintFailures: HintFailures) => unknown;
   readonly signal?: AbortSignal;
   readonly onProgress?: ProgressListener;
   /** Told in one line of what went wrong and did not stop the backup. */
@@ -35,9 +41,17 @@ export type BackupResult = {
     readonly changed: number;
     /** Added to the repository. */
     readonly stored: number;
+    /** Why the hint was not used and all of the disk compared, where one was given. */
+    readonly hintFailure?: HintFailure;
   }[];
   readonly seconds: number;
 };
+
+/** `isWrong`: the hint called unchanged what had changed. */
+export type HintFailure = { readonly isWrong: boolean; readonly reason: string };
+
+/** By disk. */
+export type HintFailures = ReadonlyMap<string, HintFailure>;
 
 /** What one run of a backup is made of. */
 export type BackupRun = {
@@ -46,6 +60,8 @@ export type BackupRun = {
   readonly crew: BackupCrew;
   readonly sources: readonly BackupSource[];
   readonly results: DiskResults;
+  /** Filled while plans are made. */
+  readonly hintFailures: Map<string, HintFailure>;
   readonly done: SharedArrayBuffer;
   /** Copies that threads could not read. */
   readonly damaged: DamagedPlace[];

@@ -2,7 +2,7 @@
 import type { Extent } from '#disk';
 import { normaliseExtents } from '#disk';
 import { throwIfCancelled } from '#base';
-import type { BackupRun } from './backup-run.ts';
+import type { BackupRun, HintFailure } from './backup-run.ts';
 import type { BackupSource } from './backup-source.ts';
 import { auditBatches } from './audit-plan.ts';
 import type { BaseUnits, DiskPlan } from './disk-plan.ts';
@@ -13,7 +13,7 @@ type HintedPlan = DiskPlan & { readonly dirty: readonly Extent[] };
 
 /** A plan for each disk of the backup. */
 export async function plansOf(run: BackupRun): Promise<DiskPlan[]> {
-  const { sources, request } = run;
+  const { sources } = run;
   const plans: DiskPlan[] = [];
   for (const [disk, source] of sources.entries()) plans.push(await planOf(run, disk, source));
   const missed = await auditHints(run, plans.filter(isHinted));
@@ -21,14 +21,15 @@ export async function plansOf(run: BackupRun): Promise<DiskPlan[]> {
     const miss = missed.get(plan.disk);
     const { name } = sources[plan.disk]!;
     if (plan.dirty !== undefined && run.session.base(name) === undefined) {
-      request.warn?.(`the hint for ${name} is not used: the point before cannot be read`);
+      giveUpHint(run, name, { isWrong: false, reason: 'the point before cannot be read' });
       return { ...plan, dirty: undefined };
     }
     if (miss === undefined) return plan;
     const what = miss.isChanged
-      ? 'misses changes'
-      : 'cannot be checked: the point before is damaged';
-    request.warn?.(`the hint for ${name} ${what} (at ${miss.offset}): comparing the whole disk`);
+      ? 'it misses changes'
+      : 'it cannot be checked, because the point before is damaged';
+    const reason = `${what} (at ${miss.offset})`;
+    giveUpHint(run, name, { isWrong: miss.isChanged, reason });
     return { ...plan, dirty: undefined };
   });
 }
@@ -42,17 +43,23 @@ async function planOf(run: BackupRun, disk: number, source: BackupSource): Promi
   if (hint === undefined) return whole;
   const base = session.base(name);
   if (base === undefined) {
-    request.warn?.(`the hint for ${name} is not used: there is no point before to start from`);
+    giveUpHint(run, name, { isWrong: false, reason: 'there is no point before to start from' });
     return whole;
   }
   if (await session.isBaseDamaged(name)) {
-    request.warn?.(
-      `the hint for ${name} is not used: the point before is damaged, reading all of the disk to heal it`,
-    );
+    const reason = 'the point before is damaged, and reading all of the disk heals it';
+    giveUpHint(run, name, { isWrong: false, reason });
     return whole;
   }
   const moved = resizedExtents(base.disk.sizeBytes, { sizeBytes, blockSize });
   return { ...whole, dirty: normaliseExtents([...hint, ...moved]) };
+}
+
+function giveUpHint(run: BackupRun, name: string, failure: HintFailure): void {
+  run.hintFailures.set(name, failure);
+  run.request.warn?.(
+    `the hint for ${name} is not used and the whole disk is compared: ${failure.reason}`,
+  );
 }
 
 /** What must be compared because the disk's end moved: the unit it was or is in, and all beyond. */

@@ -30,6 +30,8 @@ export type Manifest = {
   readonly blockSize: number;
   readonly disks: readonly ManifestDisk[];
   readonly seconds: number;
+  /** What the caller keeps of the VM that the disks belong to: its definition, how it was tracked. JSON. */
+  readonly vm?: unknown;
   /** Version of Holdfast that wrote it. */
   readonly holdfast: string;
 };

@@ -34,6 +34,8 @@ export type SessionOptions = {
   /** Decimal digits; absent: made here. */
   readonly point?: string;
   readonly diskNames: readonly string[];
+  /** By disk, the visible point that it starts from; absent: the newest that has the disk. */
+  readonly bases?: ReadonlyMap<string, string>;
   /** Worker threads that will write. */
   readonly threads: number;
   /** An upper bound of the data to come, for the size of tables. */
@@ -96,7 +98,17 @@ export class BackupSession {
     await parts.append((state) => {
       const bases = options.diskNames.flatMap((disk) => {
         const chain = parts.keyring.chainKey(options.item, disk);
-        return visiblePointsOf(state, chain).at(-1)?.point ?? [];
+        const points = visiblePointsOf(state, chain);
+        const chosen = options.bases?.get(disk);
+        if (chosen === undefined) return points.at(-1)?.point ?? [];
+        if (points.some(({ point }) => point === chosen)) return chosen;
+        throw new HoldfastError(
+          'PointNotFound',
+          `there is no recovery point ${chosen} of ${disk}`,
+          {
+            details: { point: chosen, disk },
+          },
+        );
       });
       return {
         type: 'session-begun',
@@ -116,15 +128,17 @@ export class BackupSession {
     return this.#options.pointId;
   }
 
-  /** The newest visible point with this disk, kept until the session ends. */
+  /** The point that this disk starts from, kept until the session ends. */
   base(disk: string): { readonly point: KnownPoint; readonly disk: LoggedDisk } | undefined {
     if (this.#lostBases.has(disk)) return undefined;
     const { keyring, history } = this.#parts;
     const chain = keyring.chainKey(this.#options.item, disk);
     const session = history.state.sessions.get(this.#options.session);
+    const chosen = this.#options.bases?.get(disk);
     const point = (history.state.chains.get(chain) ?? [])
       .map((id) => history.state.points.get(id)!)
-      .findLast((known) => session?.bases.includes(known.point) === true);
+      .filter((known) => session?.bases.includes(known.point) === true)
+      .findLast((known) => chosen === undefined || known.point === chosen);
     const logged = point?.disks.find((known) => known.chain === chain);
     return point === undefined || logged === undefined ? undefined : { point, disk: logged };
   }
@@ -234,7 +248,7 @@ export class BackupSession {
   /** Makes the point visible. All threads have flushed, and what they left has been adopted. */
   async commit(
     disks: readonly DiskResult[],
-    facts: { readonly consistency: string; readonly seconds: number },
+    facts: Pick<Manifest, 'consistency' | 'seconds' | 'vm'>,
   ): Promise<CommittedPoint> {
     this.#assertOpen();
     const logged: LoggedDisk[] = [];
@@ -250,6 +264,7 @@ export class BackupSession {
       item,
       timeMs: this.#parts.clock.nowMs(),
       consistency: facts.consistency,
+      ...(facts.vm === undefined ? {} : { vm: facts.vm }),
       blockSize: this.#parts.keyring.blockSize,
       disks: logged.map((disk, at) => ({
         ...disk,
@@ -357,7 +372,7 @@ function claimCapacity(expectedBytes: number, blockSize: number): number {
 }
 
 /** 17 decimal digits that no point has. */
-function newPointId(parts: RepositoryParts): string {
+export function newPointId(parts: RepositoryParts): string {
   for (;;) {
     const digits = ((parts.random(8).readBigUInt64BE() % 9n) * 10n ** 16n + 10n ** 16n).toString();
     const id = (BigInt(digits) + (parts.random(8).readBigUInt64BE() % 10n ** 16n)).toString();
