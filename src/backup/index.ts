@@ -29,10 +29,12 @@ export {
   type VerifyResult,
 } from '#repository';
 export { backUpDisks } from './taking/back-up-disks.ts';
+export { warmUpBackup } from './taking/backup-crew.ts';
 export type { BackupRequest, BackupResult } from './taking/backup-run.ts';
 export type { DiskToBackUp } from './taking/backup-source.ts';
 export {
   restoreDisks,
+  warmUpRestore,
   type RestoreRequest,
   type RestoreResult,
 } from './restoring/restore-disks.ts';

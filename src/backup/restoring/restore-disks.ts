@@ -14,6 +14,7 @@ import { createTarget } from '#disk';
 import type { Repository } from '#repository';
 import { diskOf, type PointDisk } from '../point-disks.ts';
 import { Crew } from '../threads/crew.ts';
+import { warmUp } from '../threads/warm-workers.ts';
 import { defaultThreads } from '../threads/worker-thread.ts';
 import type { RestoreWorkerCalls } from './restore-calls.ts';
 import { restoreAll, type Output } from './restore-run.ts';
@@ -49,6 +50,11 @@ export type RestoreResult = {
 };
 
 const WORKER = new URL('./restore.worker.ts', import.meta.url);
+
+/** Starts the threads of a restore that comes soon. */
+export function warmUpRestore(): void {
+  warmUp(WORKER, defaultThreads());
+}
 
 /**
  * Restores the disks, all at once. On return the outputs are whole and durable.

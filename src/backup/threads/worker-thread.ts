@@ -1,7 +1,7 @@
 /** A worker thread with a call port, that fails all its calls when it dies. */
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
 import { CallPort, type CallTable } from './call-port.ts';
+import { takeWorker } from './warm-workers.ts';
 
 const MOST_THREADS = 4;
 
@@ -16,7 +16,7 @@ export function startWorker<Theirs extends CallTable>(
   url: URL,
   handlers: CallTable,
 ): WorkerThread<Theirs> {
-  const worker = new Worker(url);
+  const worker = takeWorker(url);
   const port = new CallPort<Theirs>(worker, handlers);
   worker.on('error', (error) => port.fail(error as Error));
   worker.on('exit', () => port.fail(new Error('a worker thread ended')));

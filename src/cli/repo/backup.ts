@@ -1,5 +1,5 @@
 /** `holdfast repo backup`: takes a recovery point of images, devices or NBD exports. */
-import { backUpDisks, type BackupResult, type DiskToBackUp } from '#backup';
+import { backUpDisks, warmUpBackup, type BackupResult, type DiskToBackUp } from '#backup';
 import { checkNamesDisks, parseDiskValues } from '../arguments/disk-arguments.ts';
 import { readHintFile } from '../arguments/hint-file.ts';
 import { parseItemName } from '../arguments/item-name.ts';
@@ -24,6 +24,7 @@ export async function backup(
   const item = parseItemName(options.item);
   const disks = await disksOf(options);
   const { onProgress, warn } = context.terminal;
+  warmUpBackup();
   const result = await context.withRepository(
     { location, access: 'own' },
     async (repository) =>

@@ -3,6 +3,7 @@ import {
   findPoint,
   itemNames,
   restoreDisks,
+  warmUpRestore,
   type RestoreRequest,
   type RestoreResult,
 } from '#backup';
@@ -37,6 +38,7 @@ export async function restore(
   const disks = disksOf(options);
   for (const { path } of disks) checkOutputPath(path, location);
   const { onProgress } = context.terminal;
+  warmUpRestore();
   const done = await context.withRepository({ location, access: 'read' }, async (repository) => {
     const id = await findPoint(repository, point, options.item);
     const all = repository.state.points.get(id)?.disks ?? [];
