@@ -25,6 +25,7 @@ export const ERRORS = {
   ArgumentInvalid: { kind: 'invalid', retryable: false },
   BlockMissing: { kind: 'corrupt', retryable: false },
   Cancelled: { kind: 'cancelled', retryable: true },
+  DefinitionUnsupported: { kind: 'invalid', retryable: false },
   DiskChanged: { kind: 'conflict', retryable: true },
   DiskFormatUnsupported: { kind: 'invalid', retryable: false },
   DiskInUse: { kind: 'conflict', retryable: true },
@@ -60,7 +61,9 @@ export const ERRORS = {
   StoreUnsupported: { kind: 'invalid', retryable: false },
   ToolMissing: { kind: 'unavailable', retryable: false },
   VmBusy: { kind: 'conflict', retryable: true },
+  VmExists: { kind: 'conflict', retryable: false },
   VmNotFound: { kind: 'notFound', retryable: false },
+  VmNotShutDown: { kind: 'conflict', retryable: false },
 } as const satisfies Record<string, ErrorTraits>;
 
 export type ErrorCode = keyof typeof ERRORS;

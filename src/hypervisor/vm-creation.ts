@@ -1,0 +1,60 @@
+/**
+ * Making VMs of the definitions in recovery points, starting them, replacing their disks: the restoring
+ * side of a hypervisor (rules R67–R70). Images are made by the caller; names of images are not looked at.
+ */
+import type { ProgressListener } from '#base';
+import type { VmDefinition } from './vm.ts';
+
+export type NewVmDisk = {
+  /** As in the definition. */
+  readonly name: string;
+  readonly path: string;
+  readonly format: 'qcow2' | 'raw';
+  /** The image is an overlay on this read-only NBD export: a recovery point that is being served. */
+  readonly backing?: { readonly socketPath: string; readonly exportName: string };
+};
+
+export type DefineRequest = {
+  readonly definition: VmDefinition;
+  readonly name: string;
+  /** `new`: with a new UUID and new MAC addresses, so that it can run beside the VM that it is a copy of. */
+  readonly identity: 'new' | 'same';
+  /** `none`: without any card plugged in; a map: by the definition's MAC address, what to plug each into. */
+  readonly networks: 'same' | 'none' | ReadonlyMap<string, string>;
+  /** Disks of the definition that are not named are left out. */
+  readonly disks: readonly NewVmDisk[];
+  /** For what belongs to the VM beside its disks: UEFI variables, TPM state, sockets. */
+  readonly directory: string;
+};
+
+export interface VmCreation {
+  /**
+   * Defines a VM and does not start it.
+   *
+   * @throws {HoldfastError} `VmExists` if there is one of this name, or (identity `same`) of this UUID;
+   *   `DefinitionUnsupported` if the definition is of another kind of hypervisor and cannot be converted;
+   *   `HypervisorFailed`, with nothing left behind.
+   */
+  define(request: DefineRequest): Promise<void>;
+  /** @throws {HoldfastError} `VmNotFound`, `HypervisorFailed`. */
+  start(name: string): Promise<void>;
+  /** Cuts the power. Idempotent. */
+  powerOff(name: string): Promise<void>;
+  /** Forgets the VM; images stay. */
+  undefine(name: string): Promise<void>;
+  /**
+   * Of a VM that is off: its disks of these names are from now on these images. The old images stay.
+   *
+   * @throws {HoldfastError} `VmNotShutDown`; `VmNotFound`, `DiskNotFound`, `HypervisorFailed`.
+   */
+  replaceDisks(name: string, disks: readonly NewVmDisk[]): Promise<void>;
+  /**
+   * Copies into a running VM's overlay all that it still reads from the served point; afterwards the
+   * disk needs nothing but its own image. Cancelled: the overlay stays on the point, and works.
+   */
+  moveToImage(
+    name: string,
+    disk: string,
+    options: { readonly onProgress?: ProgressListener; readonly signal?: AbortSignal },
+  ): Promise<void>;
+}
