@@ -14,6 +14,7 @@
 import type { Extent } from '#disk';
 import type { AgentChannel } from './agent/agent-channel.ts';
 import type { Vm, VmDefinition } from './vm.ts';
+import type { VmCreation } from './vm-creation.ts';
 
 export interface Hypervisor {
   readonly kind: 'qemu' | 'libvirt' | 'images';
@@ -41,6 +42,9 @@ export interface Hypervisor {
    *   scratch folder has no room; `HypervisorUnavailable`, `HypervisorFailed`.
    */
   prepare(request: PrepareRequest): Promise<PreparedBackup>;
+
+  /** Making and starting VMs. */
+  readonly creation: VmCreation;
 
   /** Ends connections. Idempotent. */
   close(): Promise<void>;

@@ -13,4 +13,5 @@ export type {
   TrackingBase,
   TrackingRequest,
 } from './hypervisor.ts';
+export type { DefineRequest, NewVmDisk, VmCreation } from './vm-creation.ts';
 export type { NetworkCard, PowerState, Vm, VmDefinition, VmDisk } from './vm.ts';
