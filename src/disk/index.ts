@@ -4,8 +4,10 @@
  *
  * To read a disk: `prepareSource` in the main thread, `openSource(spec)` in each worker. To write one:
  * `createTarget`, `openTarget(spec)`, then `finish` or `discard`. To show one: `startNbdServer`.
+ * For hypervisors: `NbdClient` with metadata contexts of their own, and QEMU's tools (`runTool`).
  */
 export {
+  ExtentCollector,
   alignExtents,
   intersectExtents,
   normaliseExtents,
@@ -19,3 +21,6 @@ export { openSource, openTarget } from './open-disk.ts';
 export { createTarget, type PreparedTarget } from './create-target.ts';
 export { startNbdServer } from './nbd-server.ts';
 export type { ServedDisk } from './served-disk.ts';
+export { NbdClient } from './nbd-client.ts';
+export { formatNbdUri } from './nbd-address.ts';
+export { runTool } from './tool.ts';
