@@ -1,80 +1,86 @@
 /**
- * What an image is, so far as a bitmap in it depends on it: `PreparedDisk.fingerprint` (hypervisor.ts). Equal for
- * a running and a stopped VM, and whoever reads it; changes with the format, the size, the backing chain and
- * the list of internal snapshots, which QEMU does not revert to while the image has bitmaps.
+ * What an image was when its bitmap began, so that a bitmap of another image is not used. Made from QEMU's
+ * `ImageInfo`, which `qemu-img info` gives of an image that is off and `query-named-block-nodes` of one in a
+ * running VM: the same image has the same fingerprint either way.
  *
- * Not in it: path, inode and device of the image itself. A bitmap lies in its image and describes that image's
- * content, so it stays right when both are moved or copied, and is absent in another image.
+ * Only what is written in the images counts (backing files by the name in the header, not by the path that
+ * they were opened with): a host may open the same image by another path.
  */
-import { HoldfastError } from '#base';
-import { runTool } from '#disk';
 
-export type ImageFacts = {
-  readonly sizeBytes: number;
-  readonly fingerprint: string;
-  /** Of the persistent bitmaps stored in the image; of a running VM's those that were there at its start. */
-  readonly bitmaps: readonly string[];
-};
-
-/** The part of `qemu-img info --backing-chain --output=json` that we read. */
-type QemuInfo = {
-  readonly filename: string;
+/** The part of QEMU's `ImageInfo` that counts; `qemu-img info` gives it without `backing-image`, see below. */
+export type QemuImageInfo = {
   readonly format: string;
   readonly 'virtual-size': number;
+  readonly 'backing-filename'?: string;
+  readonly 'backing-filename-format'?: string;
+  /** The backing file's own, nested; offline the caller nests what it asked of each file of the chain. */
+  readonly 'backing-image'?: QemuImageInfo;
   readonly snapshots?: readonly {
     readonly id: string;
     readonly name: string;
     readonly 'date-sec': number;
     readonly 'date-nsec': number;
   }[];
-  readonly 'format-specific'?: {
-    readonly data?: { readonly bitmaps?: readonly { readonly name: string }[] };
-  };
 };
 
-/**
- * @param image its path, or what QEMU takes for one, and its format, which is never probed.
- * @throws {HoldfastError} `HypervisorFailed` if qemu-img cannot read it, `ToolMissing`, `Cancelled`.
- */
-export async function readImageFacts(
-  image: { readonly path: string; readonly format: string },
-  signal?: AbortSignal,
-): Promise<ImageFacts> {
-  const result = await runTool({
-    command: 'qemu-img',
-    // A running VM holds the image's lock: what is read here does not change under it.
-    args: ['info', '-U', '--backing-chain', '--output=json', '-f', image.format, image.path],
-    signal,
-  });
-  if ('complaint' in result) {
-    throw new HoldfastError(
-      'HypervisorFailed',
-      `cannot read what "${image.path}" is: ${result.complaint}`,
-      { details: { path: image.path } },
-    );
+type Facts = {
+  readonly format: string;
+  readonly sizeBytes: number;
+  /** Names and formats along the chain, nearest first. */
+  readonly backing: readonly (readonly [name: string, format: string])[];
+  /** Internal snapshots of the top image. */
+  readonly snapshots: readonly (readonly [id: string, name: string, time: string])[];
+};
+
+/** Facts as compact JSON: equal for equal images, and a difference can be said in words. */
+export function imageFingerprint(info: QemuImageInfo): string {
+  const backing: [string, string][] = [];
+  let image: QemuImageInfo | undefined = info;
+  while (image !== undefined) {
+    const name = image['backing-filename'];
+    const next: QemuImageInfo | undefined = image['backing-image'];
+    if (name !== undefined) {
+      backing.push([name, image['backing-filename-format'] ?? next?.format ?? '']);
+    }
+    image = next;
   }
-  const chain = JSON.parse(result.output) as readonly QemuInfo[];
-  const top = chain[0]!;
-  return {
-    sizeBytes: top['virtual-size'],
-    fingerprint: fingerprintOf(chain),
-    bitmaps: (top['format-specific']?.data?.bitmaps ?? []).map(({ name }) => name),
-  };
+  const snapshots = (info.snapshots ?? []).map(
+    ({ id, name, 'date-sec': seconds, 'date-nsec': nanoseconds }) =>
+      [id, name, `${seconds}.${String(nanoseconds).padStart(9, '0')}`] as const,
+  );
+  const facts: Facts = { format: info.format, sizeBytes: info['virtual-size'], backing, snapshots };
+  return JSON.stringify(facts);
 }
 
-/** Readable, so that two that differ say why. */
-function fingerprintOf(chain: readonly QemuInfo[]): string {
-  const [top, ...backing] = chain;
-  const snapshots = (top!.snapshots ?? []).map(
-    (snapshot) =>
-      `${snapshot.id}@${snapshot['date-sec']}.${String(snapshot['date-nsec']).padStart(9, '0')}`,
-  );
-  return JSON.stringify({
-    format: top!.format,
-    size: top!['virtual-size'],
-    ...(backing.length === 0
-      ? {}
-      : { backing: backing.map(({ filename, format }) => [filename, format]) }),
-    ...(snapshots.length === 0 ? {} : { snapshots }),
-  });
+/**
+ * What changed between two fingerprints, as the end of "its bitmap is not used: …".
+ *
+ * @returns undefined if they are equal.
+ */
+export function fingerprintDifference(then: string | undefined, now: string): string | undefined {
+  if (then === now) return undefined;
+  if (then === undefined) return 'it is not known what the image was when its bitmap began';
+  const before = factsOf(then);
+  const after = factsOf(now);
+  if (before === undefined || after === undefined) return 'the image is another one';
+  if (before.format !== after.format) {
+    return `the image was ${before.format} and is ${after.format} now`;
+  }
+  if (before.sizeBytes !== after.sizeBytes) {
+    return `the image was resized from ${before.sizeBytes} to ${after.sizeBytes} bytes`;
+  }
+  if (JSON.stringify(before.backing) !== JSON.stringify(after.backing)) {
+    return 'the image has other backing files than before';
+  }
+  return 'the internal snapshots of the image changed, and it may have been reverted to one';
+}
+
+function factsOf(fingerprint: string): Facts | undefined {
+  try {
+    const facts = JSON.parse(fingerprint) as Facts | null;
+    return facts !== null && Array.isArray(facts.backing) ? facts : undefined;
+  } catch {
+    // Not of ours: then it is different, whatever it says.
+    return undefined;
+  }
 }
