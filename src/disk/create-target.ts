@@ -153,7 +153,7 @@ async function opened(
   const spec: TargetSpec =
     image.format === 'raw' || server === undefined
       ? { kind: 'raw', path: image.path, sizeBytes, fresh }
-      : { kind: 'nbd', uri: server.uri, sizeBytes, fresh };
+      : { kind: 'nbd', uri: server.uri, sizeBytes, fresh, image: image.path };
   let ended = false;
   const end = async (then: () => Promise<void>): Promise<void> => {
     if (ended) return;
@@ -211,7 +211,7 @@ async function createImage(image: Output, sizeBytes: number): Promise<void> {
   if ('complaint' in result) {
     throw new HoldfastError(
       'DiskWriteFailed',
-      `cannot create "${image.path}": ${result.complaint}`,
+      `cannot create "${image.path}": check space and permissions of its folder (${result.complaint})`,
     );
   }
 }

@@ -52,7 +52,13 @@ export interface DiskTarget extends DiskSource {
 /** Plain data that may cross to a worker thread: what `openSource` needs. */
 export type DiskSpec =
   | { readonly kind: 'raw'; readonly path: string; readonly sizeBytes: number }
-  | { readonly kind: 'nbd'; readonly uri: string; readonly sizeBytes: number };
+  | {
+      readonly kind: 'nbd';
+      readonly uri: string;
+      readonly sizeBytes: number;
+      /** The image that our own server shows there, for messages. */
+      readonly image?: string;
+    };
 
 /** As `DiskSpec`, for `openTarget`. */
 export type TargetSpec = DiskSpec & { readonly fresh: boolean };

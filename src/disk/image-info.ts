@@ -40,7 +40,7 @@ export async function readImageInfo(image: ImageRef, whileInUse: boolean): Promi
     command: 'qemu-img',
     args: ['info', ...(whileInUse ? ['-U'] : []), '--output=json', '-f', image.format, image.path],
   });
-  if ('complaint' in result) throw imageError(image.path, result.complaint);
+  if ('complaint' in result) throw imageError('open', image, result.complaint);
   const info = JSON.parse(result.output) as QemuInfo;
   const backingPath = info['full-backing-filename'] ?? info['backing-filename'];
   const specific = info['format-specific']?.data;
@@ -74,9 +74,11 @@ export async function inspectChain(
   rules: ChainRules,
 ): Promise<{ readonly sizeBytes: number; readonly files: readonly string[] }> {
   const folder = dirname(await realpath(image.path));
-  const allowed = new Set(await Promise.all((rules.allowedFiles ?? []).map(resolved)));
+  const allowed = new Set(
+    await Promise.all((rules.allowedFiles ?? []).map((path) => resolved(path))),
+  );
   const mayRead = async (path: string, owner: string): Promise<string> => {
-    const real = await resolved(path);
+    const real = await resolved(path, owner);
     if (rules.allowOutside === true || allowed.has(real) || real.startsWith(folder + sep)) {
       return real;
     }
@@ -125,12 +127,16 @@ function backingFormat(
 }
 
 /** The real path; addresses such as `nbd://…` and `json:{…}` stay as they are. */
-async function resolved(path: string): Promise<string> {
+async function resolved(path: string, owner?: string): Promise<string> {
   if (/^[^/]+:/.test(path)) return path;
   try {
     return await realpath(path);
   } catch (cause) {
-    throw new HoldfastError('DiskNotFound', `"${path}" does not exist`, {
+    const message =
+      owner === undefined
+        ? `"${path}" does not exist`
+        : `"${owner}" needs "${path}", which does not exist: put it back`;
+    throw new HoldfastError('DiskNotFound', message, {
       cause,
       details: { path },
     });

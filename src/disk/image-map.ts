@@ -38,6 +38,8 @@ export async function mapRawImage(
     },
     signal,
   });
-  if ('complaint' in result) throw imageError(path, result.complaint);
+  if ('complaint' in result) {
+    throw imageError('find the data of', { path, format: 'raw' }, result.complaint);
+  }
   return intersectExtents(collector.extents(), [range]);
 }

@@ -54,7 +54,7 @@ export async function startImageServer(options: ImageServerOptions): Promise<Ima
   );
   const ended = endOf(child, image);
   try {
-    await untilReady(readyFile, { ended, clock: options.clock });
+    await untilReady(readyFile, { ended, clock: options.clock, path: image.path });
   } catch (error) {
     child.kill('SIGKILL');
     await rm(folder, { recursive: true, force: true });
@@ -91,8 +91,11 @@ function endOf(child: ChildProcess, image: ImageRef): Promise<Error> {
       const missing = exitCode === 127 && complaint.includes('qemu-nbd');
       resolve(
         missing
-          ? new HoldfastError('ToolMissing', 'qemu-nbd is not installed')
-          : imageError(image.path, complaint.trim() || `qemu-nbd ended (${exitCode})`),
+          ? new HoldfastError(
+              'ToolMissing',
+              'qemu-nbd is not installed: install it, then run again',
+            )
+          : imageError('open', image, complaint.trim() || `qemu-nbd ended (${exitCode})`),
       );
     });
   });
@@ -100,7 +103,10 @@ function endOf(child: ChildProcess, image: ImageRef): Promise<Error> {
 
 type Life = { readonly ended: Promise<Error>; readonly clock: Clock };
 
-async function untilReady(readyFile: string, { ended, clock }: Life): Promise<void> {
+async function untilReady(
+  readyFile: string,
+  { ended, clock, path }: Life & { readonly path: string },
+): Promise<void> {
   let failure: Error | undefined;
   void ended.then((error) => {
     failure = error;
@@ -110,7 +116,11 @@ async function untilReady(readyFile: string, { ended, clock }: Life): Promise<vo
     await clock.sleep(POLL_MS);
     if (failure !== undefined) throw failure;
   }
-  throw new HoldfastError('DiskUnavailable', 'qemu-nbd does not start');
+  throw new HoldfastError(
+    'DiskUnavailable',
+    `cannot open "${path}": qemu-nbd is not ready after ${START_TIMEOUT_MS / 1000} s: run again when the machine is less busy`,
+    { details: { path } },
+  );
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -4,15 +4,18 @@ import type { DiskTarget, OpenOptions, TargetSpec } from './disk-source.ts';
 import { ExtentCollector, type Extent } from './extent.ts';
 import { parseNbdUri } from './nbd-address.ts';
 import { NbdClient } from './nbd-client.ts';
+import { inOurWords } from './nbd-words.ts';
 import { ALLOCATION, ALLOCATION_CONTEXT } from './nbd-protocol.ts';
 
 export class NbdDisk implements DiskTarget {
   readonly #client: NbdClient;
   readonly sizeBytes: number;
   readonly fresh: boolean;
+  readonly description: string;
 
-  private constructor(client: NbdClient, spec: Pick<TargetSpec, 'sizeBytes' | 'fresh'>) {
+  private constructor(client: NbdClient, spec: TargetSpec & { readonly kind: 'nbd' }) {
     this.#client = client;
+    this.description = spec.image ?? client.description;
     this.sizeBytes = spec.sizeBytes;
     this.fresh = spec.fresh;
   }
@@ -26,22 +29,19 @@ export class NbdDisk implements DiskTarget {
     spec: TargetSpec & { readonly kind: 'nbd' },
     options: OpenOptions,
   ): Promise<NbdDisk> {
-    const client = await connectNbd(spec.uri, options);
+    const disk = spec.image ?? spec.uri;
+    const client = await connectNbd(spec.uri, { ...options, disk });
     if (client.sizeBytes >= spec.sizeBytes) return new NbdDisk(client, spec);
     await client.close();
     throw new HoldfastError(
       'DiskChanged',
-      `${spec.uri} had ${spec.sizeBytes} bytes and now has ${client.sizeBytes}`,
+      `"${disk}" had ${spec.sizeBytes} bytes and now has ${client.sizeBytes}`,
     );
-  }
-
-  get description(): string {
-    return this.#client.description;
   }
 
   async read(offsetBytes: number, target: Uint8Array): Promise<void> {
     this.#check(offsetBytes, target.length);
-    await this.#client.read(offsetBytes, target);
+    await this.#inOurWords('read', () => this.#client.read(offsetBytes, target));
   }
 
   async dataExtents(range?: Extent): Promise<Extent[]> {
@@ -50,32 +50,38 @@ export class NbdDisk implements DiskTarget {
     if (wanted.length === 0) return [];
     if (!this.#client.hasContext(ALLOCATION_CONTEXT)) return [wanted];
     const collector = new ExtentCollector();
-    for await (const { offset, length, flags } of this.#client.statuses(
-      ALLOCATION_CONTEXT,
-      wanted,
-    )) {
-      // Only the zero flag promises zeros; a hole without it may read as anything.
-      if ((flags & ALLOCATION.zero) === 0) collector.add({ offset, length });
-    }
+    await this.#inOurWords('find the data of', async () => {
+      const statuses = this.#client.statuses(ALLOCATION_CONTEXT, wanted);
+      for await (const { offset, length, flags } of statuses) {
+        // Only the zero flag promises zeros; a hole without it may read as anything.
+        if ((flags & ALLOCATION.zero) === 0) collector.add({ offset, length });
+      }
+    });
     return collector.extents();
   }
 
   async write(offsetBytes: number, bytes: Uint8Array): Promise<void> {
     this.#check(offsetBytes, bytes.length);
-    await this.#client.write(offsetBytes, bytes);
+    await this.#inOurWords('write', () => this.#client.write(offsetBytes, bytes));
   }
 
   async writeZeroes(offsetBytes: number, lengthBytes: number): Promise<void> {
     this.#check(offsetBytes, lengthBytes);
-    if (!this.fresh) await this.#client.writeZeroes(offsetBytes, lengthBytes);
+    if (this.fresh) return;
+    const write = (): Promise<void> => this.#client.writeZeroes(offsetBytes, lengthBytes);
+    await this.#inOurWords('write', write);
   }
 
   async flush(): Promise<void> {
-    await this.#client.flush();
+    await this.#inOurWords('finish writing', () => this.#client.flush());
   }
 
   async close(): Promise<void> {
     await this.#client.close();
+  }
+
+  async #inOurWords<Result>(doing: string, work: () => Promise<Result>): Promise<Result> {
+    return await inOurWords({ doing, disk: this.description }, work);
   }
 
   #check(offset: number, length: number): void {
@@ -88,10 +94,15 @@ export class NbdDisk implements DiskTarget {
   }
 }
 
-export async function connectNbd(uri: string, options: OpenOptions): Promise<NbdClient> {
-  return await NbdClient.connect({
-    address: parseNbdUri(uri),
-    contexts: [ALLOCATION_CONTEXT],
-    ...options,
-  });
+/** `disk`: what messages call it, instead of its address. */
+export async function connectNbd(
+  uri: string,
+  options: OpenOptions & { readonly disk?: string },
+): Promise<NbdClient> {
+  const { clock, signal, disk = uri } = options;
+  const address = parseNbdUri(uri);
+  const contexts = [ALLOCATION_CONTEXT];
+  return await inOurWords({ doing: 'connect to', disk }, () =>
+    NbdClient.connect({ address, contexts, clock, ...(signal === undefined ? {} : { signal }) }),
+  );
 }

@@ -76,7 +76,7 @@ async function prepareImage(
 ): Promise<PreparedDisk> {
   const { sizeBytes, files } = await inspectChain(image, options);
   const server = await startImageServer({ image, writable: false, clock: options.clock });
-  const spec: DiskSpec = { kind: 'nbd', uri: server.uri, sizeBytes };
+  const spec: DiskSpec = { kind: 'nbd', uri: server.uri, sizeBytes, image: image.path };
   const disk = prepared(spec, { options, files });
   return { ...disk, description: image.path, close: async () => await server.close() };
 }

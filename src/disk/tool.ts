@@ -1,7 +1,7 @@
 /** Runs QEMU's command-line tools: no shell, bounded output, their complaints turned into our errors. */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { HoldfastError, throwIfCancelled } from '#base';
+import { HoldfastError, throwIfCancelled, type ErrorCode } from '#base';
 
 export type ToolRun = {
   readonly command: string;
@@ -53,27 +53,44 @@ export async function runTool(
   }
 }
 
-export function toolError(command: string, cause: NodeJS.ErrnoException): Error {
-  if (cause.code !== 'ENOENT') return cause;
-  return new HoldfastError('ToolMissing', `${command} is not installed`, {
-    cause,
-    details: { tool: command },
-  });
+export function toolError(command: string, cause: NodeJS.ErrnoException): HoldfastError {
+  const message =
+    cause.code === 'ENOENT'
+      ? `${command} is not installed: install it, then run again`
+      : `${command} cannot be started: check its installation, then run again (${cause.message})`;
+  return new HoldfastError('ToolMissing', message, { cause, details: { tool: command } });
 }
 
-/** What a complaint of qemu-img or qemu-nbd about an image means. */
-export function imageError(path: string, complaint: string): HoldfastError {
-  const details = { path };
+/**
+ * What a complaint of qemu-img or qemu-nbd about an image means: in our words, theirs in parentheses.
+ *
+ * @param doing as in "cannot … IMAGE": `open`.
+ */
+export function imageError(
+  doing: string,
+  image: { readonly path: string; readonly format: string },
+  complaint: string,
+): HoldfastError {
+  const { path, format } = image;
   if (/Failed to (get|lock)|Is another process using/.test(complaint)) {
     return diskInUse(path, complaint);
   }
   const text = complaint.replaceAll(/^qemu-\w+: /gm, '').replaceAll('\n', '; ');
+  const failed = (code: ErrorCode, advice: string): HoldfastError =>
+    new HoldfastError(code, `cannot ${doing} "${path}" as ${format}: ${advice} (${text})`, {
+      details: { path },
+    });
   if (/not in \S+ format|Unknown driver|not supported|Unsupported|invalid/i.test(complaint)) {
-    return new HoldfastError('DiskFormatUnsupported', `"${path}": ${text}`, { details });
+    const other = 'if it has another format, name that with --format; else the image is damaged';
+    return failed('DiskFormatUnsupported', `${other}, or of a kind that QEMU does not read`);
   }
-  if (complaint.includes('No such file'))
-    return new HoldfastError('DiskNotFound', text, { details });
-  return new HoldfastError('DiskUnavailable', `"${path}": ${text}`, { details });
+  if (complaint.includes('No such file')) {
+    return failed('DiskNotFound', 'a file that it needs is missing: put it back');
+  }
+  if (complaint.includes('Permission denied')) {
+    return failed('DiskUnavailable', 'no permission: run as a user who may read it');
+  }
+  return failed('DiskUnavailable', 'look at it with qemu-img check, then run again');
 }
 
 export function diskInUse(path: string, cause?: string): HoldfastError {
