@@ -28,6 +28,11 @@ export {
   type RepositoryStatistics,
   type VerifyResult,
 } from '#repository';
+export { connectHypervisor, type Hypervisor } from '#hypervisor';
+export { backUpVm, type VmBackupResult } from './vms/back-up-vm.ts';
+export { restoreVm, type VmRestoreResult } from './vms/restore-vm.ts';
+export { replaceVm, type VmReplaceResult } from './vms/replace-vm.ts';
+export { bootVm, type BootedVm } from './vms/boot-vm.ts';
 export { backUpDisks } from './taking/back-up-disks.ts';
 export { warmUpBackup } from './taking/backup-crew.ts';
 export type { BackupRequest, BackupResult } from './taking/backup-run.ts';

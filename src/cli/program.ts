@@ -7,6 +7,7 @@ import { addKeyCommands } from './key-commands.ts';
 import { addRepoCommands } from './repo-commands.ts';
 import { addRestoreCommands } from './restore-commands.ts';
 import { failureOf, usageFailure, type Failure } from './failures.ts';
+import { addVmCommands } from './vm-commands.ts';
 import { Interruption, type Surroundings } from './surroundings.ts';
 
 /**
@@ -48,6 +49,10 @@ function makeProgram(surroundings: Surroundings, exitWith: (code: number) => voi
   addRepoCommands(repo, access);
   addRestoreCommands(repo, access);
   addKeyCommands(repo.command('key').description('the ways into a repository'), access);
+  addVmCommands(
+    program.command('vm').description('back up and restore VMs of a hypervisor, without a server'),
+    access,
+  );
   program
     .command('tour')
     .description('back up, change, expire and restore a sample disk, and show what happens')

@@ -15,3 +15,4 @@ export type {
 } from './hypervisor.ts';
 export type { DefineRequest, NewVmDisk, VmCreation } from './vm-creation.ts';
 export type { NetworkCard, PowerState, Vm, VmDefinition, VmDisk } from './vm.ts';
+export type { Consistency, QuiesceResult, QuiesceStep } from './quiesce.ts';

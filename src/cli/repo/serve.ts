@@ -7,6 +7,7 @@ import { parseDiskName } from '../arguments/disk-arguments.ts';
 import { refuseInsideRepository } from '../arguments/output-paths.ts';
 import type { Context } from '../context.ts';
 import { formatBytes } from '../output/units.ts';
+import { untilAborted } from '../until-aborted.ts';
 import { UsageError } from '../usage-error.ts';
 
 export type ServeOptions = {
@@ -55,11 +56,4 @@ function parseSocketPath(text: string): string {
   }
   if (existsSync(dirname(path))) return path;
   throw new HoldfastError('ArgumentInvalid', `there is no folder for the socket ${path}`);
-}
-
-async function untilAborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise<void>((settle) => {
-    signal.addEventListener('abort', () => settle(), { once: true });
-  });
 }

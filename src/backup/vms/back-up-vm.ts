@@ -1,0 +1,268 @@
+/**
+ * Takes a recovery point of a VM (DESIGN §4):
+ *
+ * ```
+ *   find ─► prepare ─► quiesce: pre-script ─► freeze ─► snapshot ─► thaw ─► post-script
+ *                                                           │
+ *             release(committed) ◄─ commit ◄─ changed blocks, audited, from the snapshot
+ *             release(failed)    ◄─ anything else: bitmaps are merged back, no point
+ * ```
+ *
+ * Two phases, as Azure names them: Take Snapshot, and Transfer data to vault, which needs no guest.
+ */
+import { HoldfastError, throwIfCancelled, type Clock, type ProgressListener } from '#base';
+import {
+  quiesced,
+  type Consistency,
+  type Hypervisor,
+  type PreparedBackup,
+  type QuiesceResult,
+  type QuiesceStep,
+  type Snapshot,
+  type Vm,
+} from '#hypervisor';
+import { newPointId, type Repository } from '#repository';
+import type { HintFailures } from '../taking/backup-run.ts';
+import { backUpDisks } from '../taking/back-up-disks.ts';
+import { trackingBases, type KnownBases } from './tracking-bases.ts';
+import { excludedDisks, vmNoteToJson, type DiskTracking, type NotedDisk } from './vm-note.ts';
+
+export type VmBackupRequest = {
+  /** Open as owner. */
+  readonly repository: Repository;
+  readonly hypervisor: Hypervisor;
+  readonly vm: string;
+  /** The item in the repository; absent: the VM's name. */
+  readonly item?: string;
+  /** Names of the disks; absent: all. */
+  readonly disks?: readonly string[];
+  /** An empty folder, for scratch images and sockets. */
+  readonly scratchDir: string;
+  /** False: the guest is not asked, and the point crash-consistent. */
+  readonly quiesces: boolean;
+  readonly clock: Clock;
+  readonly random: (size: number) => Buffer;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: ProgressListener;
+  readonly warn: (message: string) => void;
+  readonly threads?: number;
+};
+
+export type VmBackupResult = {
+  readonly pointId: string;
+  readonly disks: readonly {
+    readonly name: string;
+    /** Bytes, as the three that follow; see `BackupResult`. */
+    readonly size: number;
+    readonly read: number;
+    readonly changed: number;
+    readonly stored: number;
+    readonly tracking: DiskTracking;
+    /** Why it fell back to comparing. */
+    readonly reason?: string;
+  }[];
+  readonly seconds: number;
+  readonly consistency: Consistency;
+  /** Absent: nothing was frozen. */
+  readonly frozenMs?: number;
+  /** What was tried in the guest, in order. */
+  readonly steps: readonly QuiesceStep[];
+};
+
+type Run = {
+  readonly request: VmBackupRequest;
+  readonly vm: Vm;
+  readonly item: string;
+  readonly point: string;
+  readonly known: KnownBases;
+  readonly prepared: PreparedBackup;
+};
+
+/**
+ * Backs a VM up. All or nothing: on any failure no point appears, the guest runs on, and the next backup
+ * finds the changes of both.
+ *
+ * @throws {HoldfastError} as `Hypervisor.prepare`, `quiesced` and `backUpDisks`.
+ */
+export async function backUpVm(request: VmBackupRequest): Promise<VmBackupResult> {
+  const { repository, hypervisor, scratchDir, warn, signal } = request;
+  const startedMs = request.clock.monotonicMs();
+  const vm = await hypervisor.find(request.vm);
+  const item = request.item ?? vm.name;
+  const point = newPointId(repository.parts);
+  const known = await trackingBases(repository, item);
+  const prepared = await hypervisor.prepare({
+    vm: vm.name,
+    ...(request.disks === undefined ? {} : { disks: request.disks }),
+    tracking: {
+      repositoryId: repository.parts.keyring.repositoryId.toString('hex'),
+      point,
+      bases: known.bases,
+      blockSize: repository.state.blockSize,
+    },
+    scratchDir,
+    warn,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  try {
+    const run = { request, vm, item, point, known, prepared };
+    const { result: snapshot, quiesce } = await takeSnapshot(run);
+    return await transfer(run, { snapshot, quiesce, startedMs });
+  } finally {
+    await prepared.close();
+  }
+}
+
+/** Take Snapshot. */
+async function takeSnapshot({
+  request,
+  vm,
+  prepared,
+}: Run): Promise<{ readonly result: Snapshot; readonly quiesce: QuiesceResult }> {
+  const { hypervisor, clock, random, signal, warn } = request;
+  throwIfCancelled(signal);
+  request.onProgress?.({ phase: `taking a snapshot of ${vm.name}`, doneBytes: 0 });
+  const agent = request.quiesces ? await hypervisor.agent(vm.name) : undefined;
+  try {
+    const options = { vm, agent, clock, random, warn, quiesces: request.quiesces };
+    return await quiesced(
+      { ...options, ...(signal === undefined ? {} : { signal }) },
+      async () => await prepared.snapshot(),
+    );
+  } finally {
+    await agent?.close();
+  }
+}
+
+type Taken = {
+  readonly snapshot: Snapshot;
+  readonly quiesce: QuiesceResult;
+  readonly startedMs: number;
+};
+
+/** Transfer data to vault, and the end of the snapshot whatever happens. */
+async function transfer(
+  run: Run,
+  { snapshot, quiesce, startedMs }: Taken,
+): Promise<VmBackupResult> {
+  const { request } = run;
+  let result: Awaited<ReturnType<typeof backUpDisks>>;
+  try {
+    const definition = await request.hypervisor.definition(run.vm.name);
+    const noted = (failures: HintFailures): unknown =>
+      vmNoteToJson({
+        definition,
+        disks: notedDisks(run, failures),
+        excluded: excludedDisks(
+          run.vm,
+          run.prepared.disks.map(({ name }) => name),
+        ),
+      });
+    result = await whileThere(snapshot, request.signal, async (signal) =>
+      backUpDisks({
+        ...diskRequest(run, snapshot),
+        signal,
+        consistency: quiesce.consistency,
+        vm: noted,
+      }),
+    );
+  } catch (error) {
+    await snapshot.release('failed').catch((failure: unknown) => {
+      request.warn(`the snapshot could not be ended: ${String(failure)}`);
+    });
+    throw error;
+  }
+  await snapshot.release('committed');
+  const { consistency, frozenMs, steps } = quiesce;
+  return {
+    pointId: result.pointId,
+    disks: result.disks.map(({ hintFailure, ...disk }) => {
+      const { tracking, reason } = trackingOf(run, disk.name, hintFailure?.reason);
+      return { ...disk, tracking, ...(reason === undefined ? {} : { reason }) };
+    }),
+    seconds: (request.clock.monotonicMs() - startedMs) / 1000,
+    consistency,
+    ...(frozenMs === undefined ? {} : { frozenMs }),
+    steps,
+  };
+}
+
+function diskRequest(
+  { request, item, point, known, prepared }: Run,
+  snapshot: Snapshot,
+): Omit<Parameters<typeof backUpDisks>[0], 'signal'> {
+  const { repository, clock, onProgress, threads, warn } = request;
+  const bases = new Map<string, string>();
+  const disks = snapshot.disks.map(({ name, location, format, dirty }) => {
+    const { tracking } = prepared.disks.find((disk) => disk.name === name)!;
+    const isTrusted = tracking.kind === 'bitmap' && !known.suspects.has(name);
+    if (isTrusted) bases.set(name, tracking.base);
+    return {
+      name,
+      location,
+      ...(format === undefined ? {} : { format }),
+      ...(isTrusted && dirty !== undefined ? { hint: dirty } : {}),
+    };
+  });
+  return {
+    repository,
+    item,
+    disks,
+    point,
+    bases,
+    clock,
+    warn,
+    ...(onProgress === undefined ? {} : { onProgress }),
+    ...(threads === undefined ? {} : { threads }),
+  };
+}
+
+/** Runs `work`; if the snapshot is lost meanwhile, stops it and throws the reason. */
+async function whileThere<Result>(
+  snapshot: Snapshot,
+  signal: AbortSignal | undefined,
+  work: (signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  const lost = new AbortController();
+  let reason: unknown;
+  snapshot.lost.catch((error: unknown) => {
+    reason = error;
+    lost.abort(error);
+  });
+  try {
+    return await work(signal === undefined ? lost.signal : AbortSignal.any([signal, lost.signal]));
+  } catch (error) {
+    throw reason ?? error;
+  }
+}
+
+function notedDisks(run: Run, failures: HintFailures): NotedDisk[] {
+  return run.prepared.disks.map(({ name, fingerprint }) => {
+    const failure = failures.get(name);
+    const disk = run.vm.disks.find((known) => known.name === name);
+    if (disk === undefined) {
+      throw new HoldfastError('DiskNotFound', `${run.vm.name} has no disk ${name} any more`, {
+        details: { disk: name },
+      });
+    }
+    return {
+      name,
+      format: disk.format,
+      tracking: trackingOf(run, name, failure?.reason).tracking,
+      fingerprint,
+      isSuspect: failure?.isWrong === true,
+    };
+  });
+}
+
+function trackingOf(
+  { prepared, known }: Run,
+  name: string,
+  hintFailure: string | undefined,
+): { readonly tracking: DiskTracking; readonly reason?: string } {
+  const { tracking } = prepared.disks.find((disk) => disk.name === name)!;
+  if (tracking.kind === 'initial') return { tracking: 'initial' };
+  if (tracking.kind === 'compare') return { tracking: 'compare', reason: tracking.reason };
+  const reason = known.suspects.get(name) ?? hintFailure;
+  return reason === undefined ? { tracking: 'bitmap' } : { tracking: 'compare', reason };
+}

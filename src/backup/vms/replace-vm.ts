@@ -1,0 +1,105 @@
+/**
+ * Puts the disks of a VM back as they were at a recovery point (rule R68).
+ *
+ * ```
+ *   VM off? ─► safety backup of what is there ─► new images written ─► VM uses them; the old images stay
+ *                                             └► or, in place: the old images, only where they differ
+ * ```
+ */
+import { HoldfastError } from '#base';
+import type { NewVmDisk, Vm } from '#hypervisor';
+import { backUpVm, type VmBackupRequest, type VmBackupResult } from './back-up-vm.ts';
+import { newImages, selectedDisks, vmPoint, type VmPoint } from './vm-point.ts';
+import { writeImages, type WrittenImages } from './write-images.ts';
+
+export type VmReplaceRequest = Omit<VmBackupRequest, 'disks' | 'quiesces'> & {
+  readonly point: string;
+  /** Names of disks; absent: all of the point. */
+  readonly disks?: readonly string[];
+  /** For the new images; absent: the old images are written, only where they differ. */
+  readonly directory?: string;
+};
+
+export type VmReplaceResult = WrittenImages & {
+  /** Of what was there. */
+  readonly safetyPoint: string;
+  /** Images that the VM used and does not use any more. */
+  readonly oldImages: readonly string[];
+};
+
+/**
+ * Replaces the disks of a VM that is off. A disk that the point has and the VM has not is refused.
+ *
+ * @throws {HoldfastError} `VmNotShutDown`; `DiskNotFound`; as `backUpVm`, `restoreDisks` and
+ *   `VmCreation.replaceDisks`. Written to new images, nothing is changed by a failure; in place, the disks
+ *   are incomplete and the safety point has what was there.
+ */
+export async function replaceVm(request: VmReplaceRequest): Promise<VmReplaceResult> {
+  const { repository, hypervisor, point } = request;
+  const source = await vmPoint(repository, point);
+  const vm = await hypervisor.find(request.vm);
+  refuseRunning(vm);
+  const chosen = selectedDisks(source, request.disks).map(({ name }) => name);
+  refuseMissing(vm, chosen);
+  const safety = await safetyBackup(request);
+  // It took a while: whoever started the VM meanwhile must not lose its disks.
+  refuseRunning(await hypervisor.find(request.vm));
+  const images = imagesOf(request, { source, vm, chosen });
+  const isInPlace = request.directory === undefined;
+  const restored = await writeImages(request, images, { overwrite: isInPlace });
+  if (!isInPlace) await hypervisor.creation.replaceDisks(vm.name, images);
+  return {
+    ...restored,
+    safetyPoint: safety.pointId,
+    oldImages: isInPlace
+      ? []
+      : vm.disks.filter(({ name }) => chosen.includes(name)).map(({ location }) => location),
+  };
+}
+
+async function safetyBackup(request: VmReplaceRequest): Promise<VmBackupResult> {
+  const { point: _, disks: __, directory: ___, ...backup } = request;
+  return await backUpVm({ ...backup, quiesces: false });
+}
+
+type Chosen = { readonly source: VmPoint; readonly vm: Vm; readonly chosen: readonly string[] };
+
+function imagesOf(
+  { directory, clock }: VmReplaceRequest,
+  { source, vm, chosen }: Chosen,
+): NewVmDisk[] {
+  const disks = source.disks.filter(({ name }) => chosen.includes(name));
+  if (directory !== undefined) {
+    return newImages(source, disks, { directory, vm: vm.name, timeMs: clock.nowMs() });
+  }
+  return disks.map(({ name }) => {
+    const { location, format } = vm.disks.find((disk) => disk.name === name)!;
+    if (format === 'raw' || format === 'qcow2') return { name, path: location, format };
+    throw new HoldfastError(
+      'DiskFormatUnsupported',
+      `${name} of ${vm.name} is ${format}, which cannot be written in place: restore to new images`,
+      { details: { disk: name } },
+    );
+  });
+}
+
+/** @throws {HoldfastError} `VmNotShutDown`. */
+function refuseRunning({ name, state }: Vm): void {
+  if (state === 'off') return;
+  throw new HoldfastError(
+    'VmNotShutDown',
+    `${name} is ${state}: shut it down, then replace its disks`,
+    { details: { vm: name } },
+  );
+}
+
+/** @throws {HoldfastError} `DiskNotFound`. */
+function refuseMissing({ name, disks }: Vm, chosen: readonly string[]): void {
+  const missing = chosen.find((disk) => !disks.some((known) => known.name === disk));
+  if (missing === undefined) return;
+  throw new HoldfastError(
+    'DiskNotFound',
+    `the point has the disk ${missing}, which ${name} has not any more: restore to a new VM, or choose disks`,
+    { details: { vm: name, disk: missing } },
+  );
+}

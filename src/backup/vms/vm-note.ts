@@ -1,0 +1,78 @@
+/**
+ * What a recovery point's manifest keeps of the VM: its definition, and for each disk how it was tracked, so
+ * that the next backup knows which bitmap it may trust. Plain JSON; files in base64.
+ */
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { HoldfastError } from '#base';
+import type { Vm, VmDefinition } from '#hypervisor';
+
+/** How a disk's changes were found, in the words of the command line. */
+export type DiskTracking = 'bitmap' | 'compare' | 'initial';
+
+export type NotedDisk = {
+  readonly name: string;
+  readonly format: string;
+  readonly tracking: DiskTracking;
+  /** Of the image when the bitmap of this point began (`PreparedDisk.fingerprint`). */
+  readonly fingerprint: string;
+  /** The audit found a change that the bitmap did not know. */
+  readonly isSuspect: boolean;
+};
+
+export type VmNote = {
+  readonly definition: VmDefinition;
+  readonly disks: readonly NotedDisk[];
+  /** Disks of the VM that are not in the point. */
+  readonly excluded: readonly string[];
+};
+
+const VERSION = 1;
+/** UEFI variables are 64 KiB to 4 MiB, TPM state less. */
+const MOST_FILE_BYTES = 64 * 1024 * 1024;
+
+type JsonFile = { readonly role: string; readonly path: string; readonly content: string };
+
+/** @throws {HoldfastError} `ArgumentInvalid` if a file of the definition is above 64 MiB. */
+export function vmNoteToJson({ definition, disks, excluded }: VmNote): unknown {
+  const files = definition.files.map(({ role, path, content }): JsonFile => {
+    if (content.length > MOST_FILE_BYTES) {
+      throw new HoldfastError('ArgumentInvalid', `${path} is too large to be kept with the point`, {
+        details: { path, sizeBytes: content.length },
+      });
+    }
+    return { role, path, content: gzipSync(content).toString('base64') };
+  });
+  return { version: VERSION, definition: { ...definition, files }, disks, excluded };
+}
+
+/**
+ * The note of a point; undefined: its disks were backed up without a VM.
+ *
+ * @throws {HoldfastError} `FormatUnsupported` if a newer Holdfast wrote it.
+ */
+export function vmNoteFromJson(value: unknown): VmNote | undefined {
+  if (value === undefined) return undefined;
+  const { version, definition, disks, excluded } = value as {
+    readonly version: number;
+    readonly definition: Omit<VmDefinition, 'files'> & { readonly files: readonly JsonFile[] };
+    readonly disks: readonly NotedDisk[];
+    readonly excluded: readonly string[];
+  };
+  if (version !== VERSION) {
+    throw new HoldfastError(
+      'FormatUnsupported',
+      `the VM of this point is described in version ${version}, which a newer Holdfast wrote`,
+    );
+  }
+  const files = definition.files.map((file) => ({
+    role: file.role as VmDefinition['files'][number]['role'],
+    path: file.path,
+    content: gunzipSync(Buffer.from(file.content, 'base64'), { maxOutputLength: MOST_FILE_BYTES }),
+  }));
+  return { definition: { ...definition, files }, disks, excluded };
+}
+
+/** Names of the VM's disks that `chosen` leaves out. */
+export function excludedDisks(vm: Vm, chosen: readonly string[]): string[] {
+  return vm.disks.map(({ name }) => name).filter((name) => !chosen.includes(name));
+}

@@ -1,0 +1,126 @@
+/** Declares `holdfast vm …`: VMs of a hypervisor on this machine, without a server. */
+import { InvalidArgumentError, type Command } from 'commander';
+import type { VmBackupOptions } from './vm/backup.ts';
+import type { VmBootOptions } from './vm/boot.ts';
+import type { VmRestoreOptions } from './vm/restore.ts';
+import { collect, commandAction, POINT, withCommonOptions, type Running } from './run-command.ts';
+
+/** What every command on VMs has. */
+export type ConnectOptions = { readonly connect: string };
+
+const VM = 'the name of the VM; "vm list" shows them';
+const CONNECT_HELP = `
+--connect says where VMs are:
+  qemu:///system, qemu:///session                libvirt on this machine
+  qmp:/run/vm.qmp[,agent=/run/vm.agent]          one QEMU, by its QMP socket and its guest agent's
+  images:/srv/images                             disk images of VMs that do not run`;
+
+export function addVmCommands(vm: Command, running: Running): void {
+  addLookingCommands(vm, running);
+  addBackupCommand(vm, running);
+  addRestoreCommands(vm, running);
+}
+
+function addLookingCommands(vm: Command, running: Running): void {
+  onVms(vm.command('list').description('list the VMs and their disks')).action(
+    commandAction<ConnectOptions>(running, async ({ context, options }) => {
+      await (await import('./vm/list.ts')).list(context, options);
+    }),
+  );
+  onVms(vm.command('show').description('show one VM'))
+    .argument('<name>', VM)
+    .action(
+      commandAction<ConnectOptions>(running, async ({ context, location: name, options }) => {
+        await (await import('./vm/show.ts')).show(context, name, options);
+      }),
+    );
+}
+
+function addBackupCommand(vm: Command, running: Running): void {
+  onVms(vm.command('backup').description('take a recovery point of a VM, running or not'))
+    .argument('<name>', VM)
+    .requiredOption('--repo <repo>', 'the folder of the repository')
+    .option('--item <name>', 'its name in the repository, if not that of the VM')
+    .option('--disk <disk>', 'only this disk; repeatable', collect)
+    .option('--exclude-disk <disk>', 'all disks but this; repeatable', collect)
+    .option('--no-quiesce', 'do not ask the guest: the point is crash-consistent')
+    .option('--scratch <dir>', 'for what the guest overwrites meanwhile', folder, '/var/tmp')
+    .action(
+      commandAction<VmBackupOptions>(
+        running,
+        async ({ context, location: name, options }) => {
+          await (await import('./vm/backup.ts')).backup(context, name, options);
+        },
+        { whenCancelled: 'the VM runs on, and what was stored is used by the next backup' },
+      ),
+    );
+}
+
+function addRestoreCommands(vm: Command, running: Running): void {
+  onPoints(
+    vm.command('restore').description('bring a VM back: its disks, a new VM, or in its place'),
+  )
+    .option('--as <new-name>', 'define a new VM of this name')
+    .option('--start', 'with --as: start it')
+    .option('--replace', 'put the disks of the VM back; it must be off')
+    .option('--in-place', 'with --replace: write the images that are there, where they differ')
+    .addHelpText('after', RESTORE_HELP)
+    .action(
+      commandAction<VmRestoreOptions>(
+        running,
+        async ({ context, location: name, options }) => {
+          await (await import('./vm/restore.ts')).restore(context, name, options);
+        },
+        { whenCancelled: 'new images were removed, images written in place are incomplete' },
+      ),
+    );
+  onPoints(vm.command('boot').description('start a VM from a point at once, then copy its disks'))
+    .requiredOption('--as <new-name>', 'the name of the VM that is started')
+    .option('--trial', 'copy nothing; Ctrl-C ends the VM and removes it')
+    .action(
+      commandAction<VmBootOptions>(
+        running,
+        async ({ context, location: name, options }) => {
+          await (await import('./vm/boot.ts')).boot(context, name, options);
+        },
+        {
+          whenCancelled: 'the VM was powered off; its overlays are kept, and need the point served',
+        },
+      ),
+    );
+}
+
+const RESTORE_HELP = `
+Without --as and --replace only images are written.`;
+
+/** Options of commands that bring a VM of a recovery point back. */
+export type PointOptions = ConnectOptions & {
+  readonly repo: string;
+  readonly point: string;
+  readonly dir?: string;
+  readonly disk?: readonly string[];
+  readonly sameIdentity?: boolean;
+  readonly network?: readonly string[];
+};
+
+function onPoints(command: Command): Command {
+  return onVms(command)
+    .argument('<name>', 'the VM as it is called in the repository')
+    .requiredOption('--repo <repo>', 'the folder of the repository')
+    .option('--point <point>', POINT, 'latest')
+    .option('--dir <dir>', 'a folder for the images', folder)
+    .option('--disk <disk>', 'only this disk, and the one that the VM boots from', collect)
+    .option('--same-identity', 'keep UUID and MAC addresses, where the old VM is gone')
+    .option('--network <network>', '"none", "same", or MAC=NETWORK; repeatable', collect);
+}
+
+function onVms(command: Command): Command {
+  return withCommonOptions(command)
+    .option('--connect <uri>', 'where the VMs are', 'qemu:///system')
+    .addHelpText('after', CONNECT_HELP);
+}
+
+function folder(text: string): string {
+  if (text.startsWith('/')) return text;
+  throw new InvalidArgumentError('write an absolute path.');
+}

@@ -1,0 +1,124 @@
+/** `holdfast vm backup`: takes a recovery point of a VM. */
+import { HoldfastError } from '#base';
+import { backUpVm, type Hypervisor, type VmBackupResult } from '#backup';
+import { parseItemName } from '../arguments/item-name.ts';
+import type { Context } from '../context.ts';
+import { formatTable, left, right } from '../output/table.ts';
+import { formatBytes, formatDuration, formatSpeed } from '../output/units.ts';
+import { UsageError } from '../usage-error.ts';
+import type { ConnectOptions } from '../vm-commands.ts';
+import { inScratch } from './in-scratch.ts';
+import { withHypervisor } from './with-hypervisor.ts';
+
+export type VmBackupOptions = ConnectOptions & {
+  readonly repo: string;
+  readonly item?: string;
+  readonly disk?: readonly string[];
+  readonly excludeDisk?: readonly string[];
+  readonly quiesce: boolean;
+  readonly scratch: string;
+};
+
+export async function backup(
+  context: Context,
+  name: string,
+  options: VmBackupOptions,
+): Promise<void> {
+  const { disk, excludeDisk, quiesce, scratch, repo: location } = options;
+  const item = options.item === undefined ? undefined : parseItemName(options.item);
+  if (disk !== undefined && excludeDisk !== undefined) {
+    throw new UsageError('--disk and --exclude-disk contradict each other: give one of them');
+  }
+  const { clock, random } = context.surroundings;
+  const { onProgress, warn } = context.terminal;
+  const result = await withHypervisor(context, options, async (hypervisor) => {
+    const disks = await chosenDisks(hypervisor, name, options);
+    return await context.withRepository({ location, access: 'own' }, async (repository) =>
+      inScratch(scratch, async (scratchDir) =>
+        backUpVm({
+          repository,
+          hypervisor,
+          vm: name,
+          ...(item === undefined ? {} : { item }),
+          ...(disks === undefined ? {} : { disks }),
+          scratchDir,
+          quiesces: quiesce,
+          clock,
+          random,
+          signal: context.signal,
+          warn,
+          ...(onProgress === undefined ? {} : { onProgress }),
+        }),
+      ),
+    );
+  });
+  context.terminal.result(result, () => describe(item ?? name, result));
+}
+
+/** Undefined: all. */
+async function chosenDisks(
+  hypervisor: Hypervisor,
+  name: string,
+  { disk, excludeDisk }: VmBackupOptions,
+): Promise<readonly string[] | undefined> {
+  if (disk === undefined && excludeDisk === undefined) return undefined;
+  const there = (await hypervisor.find(name)).disks.map((known) => known.name);
+  const stranger = [...(disk ?? []), ...(excludeDisk ?? [])].find(
+    (wanted) => !there.includes(wanted),
+  );
+  if (stranger !== undefined) {
+    throw new HoldfastError(
+      'DiskNotFound',
+      `${name} has no disk ${stranger}; it has ${there.join(', ')}`,
+      { details: { disk: stranger } },
+    );
+  }
+  const chosen = disk ?? there.filter((known) => excludeDisk?.includes(known) !== true);
+  if (chosen.length === 0) throw new UsageError('--exclude-disk leaves no disk to back up');
+  return chosen;
+}
+
+const CONSISTENCY: Readonly<Record<VmBackupResult['consistency'], string>> = {
+  AppConsistent: 'application-consistent',
+  FileSystemConsistent: 'file-system-consistent',
+  CrashConsistent: 'crash-consistent',
+};
+
+function describe(item: string, result: VmBackupResult): string {
+  const { pointId, disks, seconds, consistency, frozenMs } = result;
+  const readBytes = disks.reduce((sum, { read }) => sum + read, 0);
+  const speed = readBytes === 0 ? '' : ` (read at ${formatSpeed(readBytes, seconds)})`;
+  const frozen = frozenMs === undefined ? '' : `, frozen for ${Math.round(frozenMs)} ms`;
+  const table = formatTable(
+    [
+      left('DISK'),
+      ...['SIZE', 'READ', 'CHANGED', 'ADDED TO REPOSITORY'].map(right),
+      left('CHANGES FOUND BY'),
+    ],
+    disks.map(({ name, size, read, changed, stored, tracking }) => [
+      name,
+      ...[size, read, changed, stored].map(formatBytes),
+      HOW[tracking],
+    ]),
+  );
+  const reasons = disks.flatMap(({ name, reason }) =>
+    reason === undefined ? [] : [`${name} was compared as a whole: ${reason}`],
+  );
+  const failed = result.steps
+    .filter(({ outcome }) => outcome === 'failed')
+    .map(
+      ({ name, code, message }) => `${name}: ${message}${code === undefined ? '' : ` [${code}]`}`,
+    );
+  return [
+    `Recovery point ${pointId} of ${item}, ${CONSISTENCY[consistency]}${frozen}, taken in ` +
+      `${formatDuration(seconds)}${speed}.\n\n${table}`,
+    ...reasons,
+    ...failed,
+  ].join('\n');
+}
+
+const HOW: Readonly<Record<VmBackupResult['disks'][number]['tracking'], string>> = {
+  bitmap: 'bitmap',
+  compare: 'comparison',
+  initial: 'first copy',
+};

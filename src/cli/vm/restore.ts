@@ -1,0 +1,155 @@
+/** `holdfast vm restore`: disks of a VM, a new VM, or the VM's disks put back in their place. */
+import { resolve } from 'node:path';
+import {
+  findPoint,
+  replaceVm,
+  restoreVm,
+  type VmReplaceResult,
+  type VmRestoreResult,
+} from '#backup';
+import { checkOutputPath } from '../arguments/output-paths.ts';
+import type { Context } from '../context.ts';
+import { formatTable, left, right } from '../output/table.ts';
+import { formatBytes, formatDuration } from '../output/units.ts';
+import { UsageError } from '../usage-error.ts';
+import type { PointOptions } from '../vm-commands.ts';
+import { inScratch } from './in-scratch.ts';
+import { neededFolder, newVmArguments } from './new-vm-arguments.ts';
+import { withHypervisor } from './with-hypervisor.ts';
+
+export type VmRestoreOptions = PointOptions & {
+  readonly as?: string;
+  readonly start?: boolean;
+  readonly replace?: boolean;
+  readonly inPlace?: boolean;
+};
+
+export async function restore(
+  context: Context,
+  name: string,
+  options: VmRestoreOptions,
+): Promise<void> {
+  refuseContradictions(options);
+  if (options.replace === true) await replace(context, name, options);
+  else await restoreNew(context, name, options);
+}
+
+function refuseContradictions({ as, start, replace, inPlace }: VmRestoreOptions): void {
+  if (as !== undefined && replace === true) {
+    throw new UsageError('--as and --replace contradict each other: give one of them');
+  }
+  if (start === true && as === undefined) throw new UsageError('--start needs --as NEW-NAME');
+  if (inPlace === true && replace !== true) throw new UsageError('--in-place needs --replace');
+}
+
+async function restoreNew(
+  context: Context,
+  name: string,
+  options: VmRestoreOptions,
+): Promise<void> {
+  const { repo: location, as } = options;
+  const directory = resolve(neededFolder(options, 'where do the images go?'));
+  checkOutputPath(directory, location);
+  const restoreInto = async (
+    newVm: Parameters<typeof restoreVm>[0]['newVm'],
+  ): Promise<VmRestoreResult> =>
+    await context.withRepository({ location, access: 'read' }, async (repository) => {
+      const point = await findPoint(repository, options.point, name);
+      return await restoreVm({
+        ...common(context, options),
+        repository,
+        point,
+        directory,
+        ...(newVm === undefined ? {} : { newVm }),
+      });
+    });
+  const result =
+    as === undefined
+      ? await restoreInto(undefined)
+      : await withHypervisor(
+          context,
+          options,
+          async (hypervisor) =>
+            await restoreInto({
+              ...newVmArguments(options),
+              name: as,
+              hypervisor,
+              starts: options.start === true,
+            }),
+        );
+  context.terminal.result(result, () => describe(name, result));
+}
+
+async function replace(context: Context, name: string, options: VmRestoreOptions): Promise<void> {
+  const { repo: location, inPlace } = options;
+  const directory =
+    inPlace === true
+      ? undefined
+      : resolve(neededFolder(options, 'where do the new images go? (or --in-place)'));
+  const { random } = context.surroundings;
+  const { warn } = context.terminal;
+  const result = await withHypervisor(
+    context,
+    options,
+    async (hypervisor) =>
+      await context.withRepository(
+        { location, access: 'own' },
+        async (repository) =>
+          await inScratch('/var/tmp', async (scratchDir) => {
+            const point = await findPoint(repository, options.point, name);
+            return await replaceVm({
+              ...common(context, options),
+              repository,
+              hypervisor,
+              vm: name,
+              point,
+              scratchDir,
+              random,
+              warn,
+              ...(directory === undefined ? {} : { directory }),
+            });
+          }),
+      ),
+  );
+  context.terminal.result(result, () => describeReplaced(name, result));
+}
+
+function common(
+  context: Context,
+  { disk }: VmRestoreOptions,
+): Pick<Parameters<typeof restoreVm>[0], 'clock' | 'signal' | 'onProgress' | 'disks'> {
+  const { onProgress } = context.terminal;
+  return {
+    clock: context.surroundings.clock,
+    signal: context.signal,
+    ...(onProgress === undefined ? {} : { onProgress }),
+    ...(disk === undefined ? {} : { disks: disk }),
+  };
+}
+
+function describe(name: string, { point, disks, seconds, vm }: VmRestoreResult): string {
+  const made = vm === undefined ? '' : ` as ${vm.name}${vm.isStarted ? ', which was started' : ''}`;
+  return (
+    `Restored ${name}${made}, from point ${point}, in ${formatDuration(seconds)}.\n\n` +
+    tableOf(disks)
+  );
+}
+
+function describeReplaced(name: string, result: VmReplaceResult): string {
+  const { point, disks, seconds, safetyPoint, oldImages } = result;
+  const lines = [
+    `The disks of ${name} are those of point ${point} again, after ${formatDuration(seconds)}.`,
+    `What was there is recovery point ${safetyPoint}.`,
+    '',
+    tableOf(disks),
+  ];
+  if (oldImages.length > 0) lines.push('', `No longer used, and kept: ${oldImages.join(', ')}`);
+  return lines.join('\n');
+}
+
+function tableOf(disks: VmRestoreResult['disks']): string {
+  return formatTable(
+    [left('DISK'), right('SIZE'), right('WRITTEN'), left('IMAGE')],
+    disks.map((disk) => [disk.name, formatBytes(disk.size), formatBytes(disk.written), disk.path]),
+  );
+}
