@@ -13,8 +13,10 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { isHoldfastError } from '#base';
+import { entriesOf, type IndexEntry } from './entries-of.ts';
 import { findManySorted } from './find-many.ts';
 import { loadRuns, type IndexSnapshot } from './index-reader.ts';
+import type { IndexOptions } from './index-options.ts';
 import { Lookup } from './lookup.ts';
 import {
   EMPTY_MANIFEST,
@@ -27,26 +29,13 @@ import {
 import { Memtable } from './memtable.ts';
 import { chooseMerge } from './merge-policy.ts';
 import type { Found } from './found.ts';
-import { ID_BYTES, loadKey, newKey, storeKey, type Copy } from './record.ts';
+import { ID_BYTES, loadKey, newKey, type Copy } from './record.ts';
 import { recoverReplacement, replaceDirectory } from './replace-directory.ts';
 import { RunMerge } from './run-merge.ts';
 import { Run } from './run.ts';
 import { RunWriter } from './run-writer.ts';
 import { indexWriteFailed } from './write-failed.ts';
 import { writeMemtable } from './write-memtable.ts';
-
-export type IndexOptions = {
-  /**
-   * Whether the pack with this number is gone: its copies are not found. Numbers count up from 0 and
-   * are never used again; a pack that is gone stays gone.
-   */
-  readonly isPackGone: (packNumber: number) => boolean;
-  /** Size of the memtable, 40 bytes a record. */
-  readonly memtableRecords?: number;
-};
-
-/** What the index knows of one id. */
-export type IndexEntry = Found & { readonly id: Buffer };
 
 const MEMTABLE_RECORDS = 1 << 19;
 /** More runs than merging leaves behind: inserts wait for it. */
@@ -278,22 +267,10 @@ export class BlockIndex {
    */
   async *entries(): AsyncGenerator<IndexEntry> {
     assert(this.#memtable.size === 0, 'flush before entries');
-    const runs = this.#runs.map((run) => run.retain());
     try {
-      const merge = new RunMerge(runs, this.#options.isPackGone);
-      const entry: IndexEntry = Object.assign(merge.found, { id: Buffer.alloc(ID_BYTES) });
-      for (let step = merge.step(); step !== 'end'; step = merge.step()) {
-        if (step === 'dry') {
-          await merge.refill();
-        } else if (entry.count !== 0 || entry.copyCount > 0) {
-          storeKey(merge.key, entry.id);
-          yield entry;
-        }
-      }
+      yield* entriesOf(this.#runs, this.#options.isPackGone);
     } catch (error) {
       throw this.#noted(error);
-    } finally {
-      for (const run of runs) await run.release();
     }
   }
 
