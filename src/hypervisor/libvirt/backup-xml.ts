@@ -1,0 +1,63 @@
+/** libvirt's `<domainbackup>` (formatbackup.html), pull mode: what we ask for, and what a running one says. */
+import { attribute, buildXml, child, children, parseXml, type NewElement } from './xml.ts';
+
+export type BackupDisk = {
+  readonly name: string;
+  readonly scratchPath: string;
+  /** The checkpoint that the increment counts from; undefined: a full backup of the disk. */
+  readonly base: string | undefined;
+};
+
+/** Of the disks that are named, and no others. */
+export function backupXml(backup: {
+  readonly socketPath: string;
+  readonly disks: readonly BackupDisk[];
+}): string {
+  return buildXml({
+    name: 'domainbackup',
+    attributes: { mode: 'pull' },
+    content: [
+      { name: 'server', attributes: { transport: 'unix', socket: backup.socketPath } },
+      { name: 'disks', content: backup.disks.map(backedUp) },
+    ],
+  });
+}
+
+function backedUp({ name, scratchPath, base }: BackupDisk): NewElement {
+  return {
+    name: 'disk',
+    attributes: {
+      name,
+      backup: 'yes',
+      type: 'file',
+      backupmode: base === undefined ? 'full' : 'incremental',
+      incremental: base,
+      exportname: name,
+      exportbitmap: base === undefined ? undefined : bitmapExportName(name),
+    },
+    content: [
+      { name: 'driver', attributes: { type: 'qcow2' } },
+      { name: 'scratch', attributes: { file: scratchPath } },
+    ],
+  };
+}
+
+/** What the increment's bitmap is called on the NBD export; libvirt's own default. */
+export function bitmapExportName(diskName: string): string {
+  return `backup-${diskName}`;
+}
+
+/** What a backup that runs was given. */
+export type RunningBackup = {
+  readonly socketPath: string | undefined;
+  readonly scratchPaths: readonly string[];
+};
+
+export function readRunningBackup(xml: string): RunningBackup {
+  const backup = parseXml(xml, 'domainbackup');
+  const scratchPaths = children(child(backup, 'disks'), 'disk').flatMap((disk) => {
+    const path = attribute(child(disk, 'scratch'), 'file');
+    return path === undefined ? [] : [path];
+  });
+  return { socketPath: attribute(child(backup, 'server'), 'socket'), scratchPaths };
+}

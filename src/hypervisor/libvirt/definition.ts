@@ -1,0 +1,60 @@
+/** Everything that a domain needs to start elsewhere: its XML with secrets, UEFI's variables, the TPM's state. */
+import { readFile, readdir } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { HoldfastError } from '#base';
+import type { DefinitionFile, VmDefinition } from '../vm.ts';
+import { findDomain } from './domain.ts';
+import { readDomain } from './domain-xml.ts';
+import type { Virsh } from './virsh.ts';
+
+/** Where libvirt keeps the state of emulated TPMs, a folder a domain by its UUID; of `qemu:///system`. */
+export const TPM_STATE_ROOT = '/var/lib/libvirt/swtpm';
+/** swtpm's own, made anew at every start. */
+const NOT_STATE = new Set(['.lock']);
+
+/** The XML is the inactive one: what the VM has at its next start, without names of this run. */
+export async function readDefinition(
+  virsh: Virsh,
+  name: string,
+  tpmStateRoot = TPM_STATE_ROOT,
+): Promise<VmDefinition> {
+  const domain = await findDomain(virsh, name);
+  const domainXml = await virsh.run(['dumpxml', domain.uuid, '--inactive', '--security-info']);
+  const { nvramPath, tpmVersion } = readDomain(domainXml);
+  const files: DefinitionFile[] = [];
+  // Absent before the first start: libvirt makes both from their templates then.
+  if (nvramPath !== undefined) {
+    const content = await readIfThere(nvramPath);
+    if (content !== undefined) files.push({ role: 'uefi-variables', path: nvramPath, content });
+  }
+  if (tpmVersion !== undefined) {
+    files.push(...(await readTpmState(join(tpmStateRoot, domain.uuid))));
+  }
+  return { hypervisor: 'libvirt', vm: domain.vm, domainXml, files };
+}
+
+async function readTpmState(folder: string): Promise<DefinitionFile[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(absent);
+  const files = (entries ?? []).filter((entry) => entry.isFile() && !NOT_STATE.has(entry.name));
+  const paths = files.map((entry) => join(entry.parentPath, entry.name)).toSorted();
+  const contents = await Promise.all(paths.map(async (path) => await readIfThere(path)));
+  return paths.flatMap((path, index) => {
+    const content = contents[index];
+    return content === undefined
+      ? []
+      : [{ role: 'tpm-state' as const, path: relative(folder, path), content }];
+  });
+}
+
+async function readIfThere(path: string): Promise<Buffer | undefined> {
+  return await readFile(path).catch(absent);
+}
+
+function absent(cause: NodeJS.ErrnoException): undefined {
+  if (cause.code === 'ENOENT') return undefined;
+  throw new HoldfastError(
+    'HypervisorFailed',
+    `cannot read a file of the VM's definition: ${cause.message}`,
+    { cause },
+  );
+}
