@@ -16,3 +16,4 @@ export type {
 export type { DefineRequest, NewVmDisk, VmCreation } from './vm-creation.ts';
 export type { NetworkCard, PowerState, Vm, VmDefinition, VmDisk } from './vm.ts';
 export type { Consistency, QuiesceResult, QuiesceStep } from './quiesce.ts';
+export { quiesced } from './consistency/quiesced.ts';

@@ -41,7 +41,6 @@ export type VmBackupRequest = {
   /** False: the guest is not asked, and the point crash-consistent. */
   readonly quiesces: boolean;
   readonly clock: Clock;
-  readonly random: (size: number) => Buffer;
   readonly signal?: AbortSignal;
   readonly onProgress?: ProgressListener;
   readonly warn: (message: string) => void;
@@ -119,19 +118,42 @@ async function takeSnapshot({
   vm,
   prepared,
 }: Run): Promise<{ readonly result: Snapshot; readonly quiesce: QuiesceResult }> {
-  const { hypervisor, clock, random, signal, warn } = request;
+  const { hypervisor, clock, signal, warn } = request;
   throwIfCancelled(signal);
   request.onProgress?.({ phase: `taking a snapshot of ${vm.name}`, doneBytes: 0 });
-  const agent = request.quiesces ? await hypervisor.agent(vm.name) : undefined;
+  if (!request.quiesces) return await unquiesced(prepared);
+  const channel = await hypervisor.agent(vm.name);
   try {
-    const options = { vm, agent, clock, random, warn, quiesces: request.quiesces };
     return await quiesced(
-      { ...options, ...(signal === undefined ? {} : { signal }) },
+      {
+        vm,
+        channel,
+        clock,
+        signal,
+        warn,
+        discard: async (snapshot: Snapshot) => await snapshot.release('failed'),
+      },
       async () => await prepared.snapshot(),
     );
   } finally {
-    await agent?.close();
+    await channel?.close();
   }
+}
+
+async function unquiesced(
+  prepared: PreparedBackup,
+): Promise<{ readonly result: Snapshot; readonly quiesce: QuiesceResult }> {
+  const step: QuiesceStep = {
+    name: 'Contact guest agent',
+    outcome: 'skipped',
+    message: 'the guest was not to be asked: the point is crash-consistent',
+    durationMs: 0,
+  };
+  const result = await prepared.snapshot();
+  return {
+    result,
+    quiesce: { consistency: 'CrashConsistent', frozenMs: undefined, steps: [step] },
+  };
 }
 
 type Taken = {

@@ -29,7 +29,7 @@ export async function backup(
   if (disk !== undefined && excludeDisk !== undefined) {
     throw new UsageError('--disk and --exclude-disk contradict each other: give one of them');
   }
-  const { clock, random } = context.surroundings;
+  const { clock } = context.surroundings;
   const { onProgress, warn } = context.terminal;
   const result = await withHypervisor(context, options, async (hypervisor) => {
     const disks = await chosenDisks(hypervisor, name, options);
@@ -44,7 +44,6 @@ export async function backup(
           scratchDir,
           quiesces: quiesce,
           clock,
-          random,
           signal: context.signal,
           warn,
           ...(onProgress === undefined ? {} : { onProgress }),

@@ -86,7 +86,6 @@ async function replace(context: Context, name: string, options: VmRestoreOptions
     inPlace === true
       ? undefined
       : resolve(neededFolder(options, 'where do the new images go? (or --in-place)'));
-  const { random } = context.surroundings;
   const { warn } = context.terminal;
   const result = await withHypervisor(
     context,
@@ -104,7 +103,6 @@ async function replace(context: Context, name: string, options: VmRestoreOptions
               vm: name,
               point,
               scratchDir,
-              random,
               warn,
               ...(directory === undefined ? {} : { directory }),
             });
