@@ -16,15 +16,37 @@ export type ImageInfo = {
   readonly backing?: { readonly path: string; readonly format: string | undefined };
   /** Data file of a qcow2 image, extents of a vmdk. */
   readonly otherFiles: readonly string[];
+  readonly asQemuSays: QemuImageInfo;
 };
 
 /** The part of `qemu-img info --output=json` that we read. */
-type QemuInfo = {
-  'virtual-size': number;
-  'backing-filename'?: string;
-  'full-backing-filename'?: string;
-  'backing-filename-format'?: string;
-  'format-specific'?: { data?: { 'data-file'?: string; extents?: { filename: string }[] } };
+export type QemuImageInfo = {
+  readonly format: string;
+  readonly 'virtual-size': number;
+  readonly 'backing-filename'?: string;
+  readonly 'full-backing-filename'?: string;
+  readonly 'backing-filename-format'?: string;
+  readonly snapshots?: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly 'date-sec': number;
+    readonly 'date-nsec': number;
+  }[];
+  readonly 'format-specific'?: {
+    readonly data?: {
+      readonly compat?: string;
+      readonly 'data-file'?: string;
+      readonly extents?: readonly { readonly filename: string }[];
+      readonly bitmaps?: readonly QemuBitmap[];
+    };
+  };
+};
+
+/** A persistent dirty bitmap of a qcow2 image. */
+export type QemuBitmap = {
+  readonly name: string;
+  /** `auto`: it records; `in-use`: it was not saved, because QEMU was killed or runs. */
+  readonly flags: readonly string[];
 };
 
 const MAX_CHAIN = 64;
@@ -41,7 +63,7 @@ export async function readImageInfo(image: ImageRef, whileInUse: boolean): Promi
     args: ['info', ...(whileInUse ? ['-U'] : []), '--output=json', '-f', image.format, image.path],
   });
   if ('complaint' in result) throw imageError('open', image, result.complaint);
-  const info = JSON.parse(result.output) as QemuInfo;
+  const info = JSON.parse(result.output) as QemuImageInfo;
   const backingPath = info['full-backing-filename'] ?? info['backing-filename'];
   const specific = info['format-specific']?.data;
   const otherFiles = (specific?.extents ?? []).map(({ filename }) => filename);
@@ -52,12 +74,15 @@ export async function readImageInfo(image: ImageRef, whileInUse: boolean): Promi
       ? {}
       : { backing: { path: backingPath, format: info['backing-filename-format'] } }),
     otherFiles,
+    asQemuSays: info,
   };
 }
 
 export type ChainRules = {
   /** Files outside the image's folder that may be read all the same. */
   readonly allowedFiles?: readonly string[];
+  /** Folders besides the image's own whose files may be read. */
+  readonly allowedFolders?: readonly string[];
   /** Allows every file: for images that the operator trusts. */
   readonly allowOutside?: boolean;
 };
@@ -65,23 +90,30 @@ export type ChainRules = {
 /**
  * Follows the backing chain.
  *
- * @returns the image's size, and every file that reading it touches.
+ * @returns the image's size, every file that reading it touches, and what QEMU says of each image of the
+ *   chain, the top first.
  * @throws {HoldfastError} `DiskFormatUnsupported` if a file is not allowed or a backing file's format
  *   is not named in the image; `DiskNotFound` if one is missing.
  */
 export async function inspectChain(
   image: ImageRef,
   rules: ChainRules,
-): Promise<{ readonly sizeBytes: number; readonly files: readonly string[] }> {
-  const folder = dirname(await realpath(image.path));
+): Promise<{
+  readonly sizeBytes: number;
+  readonly files: readonly string[];
+  readonly chain: readonly QemuImageInfo[];
+}> {
+  const folders = [
+    dirname(await realpath(image.path)),
+    ...(await Promise.all((rules.allowedFolders ?? []).map((path) => resolved(path)))),
+  ];
   const allowed = new Set(
     await Promise.all((rules.allowedFiles ?? []).map((path) => resolved(path))),
   );
   const mayRead = async (path: string, owner: string): Promise<string> => {
     const real = await resolved(path, owner);
-    if (rules.allowOutside === true || allowed.has(real) || real.startsWith(folder + sep)) {
-      return real;
-    }
+    const isInside = folders.some((folder) => real.startsWith(folder + sep));
+    if (rules.allowOutside === true || allowed.has(real) || isInside) return real;
     throw new HoldfastError(
       'DiskFormatUnsupported',
       `"${owner}" needs "${path}", which is outside its folder: allow that file by name if you trust the image`,
@@ -90,12 +122,12 @@ export async function inspectChain(
   };
 
   const files = new Set([image.path]);
-  let sizeBytes: number | undefined;
+  const chain: QemuImageInfo[] = [];
   let next: ImageRef | undefined = image;
   while (next !== undefined) {
     const owner: string = next.path;
     const info: ImageInfo = await readImageInfo(next, true);
-    sizeBytes ??= info.sizeBytes;
+    chain.push(info.asQemuSays);
     for (const path of info.otherFiles) files.add(await mayRead(path, owner));
     next = undefined;
     if (info.backing !== undefined) {
@@ -110,7 +142,7 @@ export async function inspectChain(
       next = { path, format: backingFormat(info.backing, owner) };
     }
   }
-  return { sizeBytes: sizeBytes!, files: Array.from(files) };
+  return { sizeBytes: chain[0]!['virtual-size'], files: Array.from(files), chain };
 }
 
 function backingFormat(

@@ -17,11 +17,15 @@ import { imageError, toolError } from './tool.ts';
 export type ImageServerOptions = {
   readonly image: ImageRef;
   readonly writable: boolean;
+  /** A dirty bitmap of the image, shown as context `qemu:dirty-bitmap:NAME`. */
+  readonly bitmap?: string;
   readonly clock: Clock;
 };
 
 export interface ImageServer {
   readonly uri: string;
+  /** Resolves to the reason when the process has ended, by `close` or by itself. */
+  readonly ended: Promise<Error>;
   /** Ends the process in order (a written image is complete on disk) and removes its folder. Idempotent. */
   close(): Promise<void>;
 }
@@ -62,6 +66,7 @@ export async function startImageServer(options: ImageServerOptions): Promise<Ima
   }
   return {
     uri: formatNbdUri({ endpoint: { path: socket }, exportName: '' }),
+    ended,
     close: async () => {
       await stop(child, { ended, clock: options.clock });
       await rm(folder, { recursive: true, force: true });
@@ -70,13 +75,23 @@ export async function startImageServer(options: ImageServerOptions): Promise<Ima
 }
 
 function serverArgs(
-  { image, writable }: ImageServerOptions,
+  { image, writable, bitmap }: ImageServerOptions,
   { socket, readyFile }: { readonly socket: string; readonly readyFile: string },
 ): string[] {
   const access = writable ? ['--discard=unmap', '--detect-zeroes=unmap'] : ['--read-only'];
   const shared = `--shared=${MAX_CLIENTS}`;
   const files = ['--socket', socket, '--pid-file', readyFile];
-  return [...access, '--persistent', shared, '--format', image.format, ...files, image.path];
+  const shown = bitmap === undefined ? [] : ['--bitmap', bitmap];
+  return [
+    ...access,
+    ...shown,
+    '--persistent',
+    shared,
+    '--format',
+    image.format,
+    ...files,
+    image.path,
+  ];
 }
 
 /** Resolves to the reason when the process has ended; never rejects. */
