@@ -15,13 +15,7 @@
  */
 import { HoldfastError, isHoldfastError, throwIfCancelled } from '#base';
 import type { InstalledExtension } from '../extension/extension.ts';
-import {
-  freezeGuest,
-  holdFrozen,
-  type FreezeAccess,
-  type Held,
-  type Thaw,
-} from './freeze-window.ts';
+import { freezeGuest, holdFrozen, type FreezeAccess } from './freeze-window.ts';
 import {
   attempt,
   crashConsistent,
