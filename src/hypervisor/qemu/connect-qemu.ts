@@ -1,0 +1,113 @@
+/**
+ * A VM that QEMU runs, by its QMP socket; for VMs started by hand or by other tools. The socket is held until
+ * `close`: it serves one client at a time. When QEMU ends, so does the connection.
+ */
+import { stat } from 'node:fs/promises';
+import { HoldfastError, type Clock } from '#base';
+import { openSocketChannel } from '../agent/socket-channel.ts';
+import type { Hypervisor, PreparedBackup, PrepareRequest } from '../hypervisor.ts';
+import { QmpClient } from '../qmp/qmp-client.ts';
+import type { Vm } from '../vm.ts';
+import type { Mechanism } from './backup.ts';
+import { defineVm } from './define-vm.ts';
+import { describeVm } from './describe-vm.ts';
+import { prepareBackup } from './prepare.ts';
+import { parseQemuUri, type QemuAddress } from './qemu-address.ts';
+import { findQemu, type QemuProcess } from './qemu-process.ts';
+import { startsNothing } from './starts-nothing.ts';
+
+export type ConnectQemuOptions = {
+  /** As `parseQemuUri` takes it. */
+  readonly uri: string;
+  readonly clock: Clock;
+  readonly random: (byteCount: number) => Buffer;
+  /** Absent: a filter, where QEMU and the devices can; see `Mechanism`. */
+  readonly mechanism?: Mechanism;
+};
+
+/** @throws {HoldfastError} `ArgumentInvalid`, `HypervisorUnavailable`. */
+export async function connectQemu(options: ConnectQemuOptions): Promise<Hypervisor> {
+  const address = parseQemuUri(options.uri);
+  const qmp = await QmpClient.connect({ path: address.qmpPath, clock: options.clock });
+  return new QemuVm(options, { address, qmp });
+}
+
+class QemuVm implements Hypervisor {
+  readonly kind = 'qemu';
+  readonly uri: string;
+  readonly creation = startsNothing;
+  readonly #options: ConnectQemuOptions;
+  readonly #address: QemuAddress;
+  readonly #qmp: QmpClient;
+  #process: Promise<QemuProcess | undefined> | undefined;
+  #backsUp = false;
+
+  constructor(
+    options: ConnectQemuOptions,
+    { address, qmp }: { readonly address: QemuAddress; readonly qmp: QmpClient },
+  ) {
+    this.uri = options.uri;
+    this.#options = options;
+    this.#address = address;
+    this.#qmp = qmp;
+  }
+
+  async list(): Promise<readonly Vm[]> {
+    const { qmpPath, agentPath } = this.#address;
+    const process = await this.#findProcess();
+    const hasAgentChannel = agentPath !== undefined;
+    return [await describeVm(this.#qmp, { qmpPath, process, hasAgentChannel })];
+  }
+
+  async find(name: string): Promise<Vm> {
+    const [vm] = await this.list();
+    if (vm?.name === name) return vm;
+    throw new HoldfastError('VmNotFound', `${this.uri} is the VM "${vm?.name}", not "${name}"`, {
+      details: { vm: name },
+    });
+  }
+
+  async definition(name: string): ReturnType<Hypervisor['definition']> {
+    const vm = await this.find(name);
+    return await defineVm(this.#qmp, { vm, process: await this.#findProcess() });
+  }
+
+  async agent(name: string): ReturnType<Hypervisor['agent']> {
+    const { state } = await this.find(name);
+    const path = this.#address.agentPath;
+    if (path === undefined || state !== 'running') return undefined;
+    const { clock, random } = this.#options;
+    return openSocketChannel({ path, clock, random });
+  }
+
+  async prepare(request: PrepareRequest): Promise<PreparedBackup> {
+    const vm = await this.find(request.vm);
+    if (this.#backsUp) {
+      throw new HoldfastError('VmBusy', `${vm.name} is being backed up: wait until that has ended`);
+    }
+    this.#backsUp = true;
+    const onEnd = (): void => {
+      this.#backsUp = false;
+    };
+    try {
+      const { clock, random, mechanism } = this.#options;
+      const { uid, gid } = await stat(this.#address.qmpPath);
+      this.#process = undefined; // What it listens on changes.
+      const process = await this.#findProcess();
+      const context = { qmp: this.#qmp, clock, random, mechanism, process };
+      return await prepareBackup({ ...context, owner: { uid, gid }, vm, onEnd }, request);
+    } catch (error) {
+      onEnd();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#qmp.close();
+  }
+
+  async #findProcess(): Promise<QemuProcess | undefined> {
+    this.#process ??= findQemu(this.#address.qmpPath);
+    return await this.#process;
+  }
+}

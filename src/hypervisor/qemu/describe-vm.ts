@@ -1,0 +1,94 @@
+/** A VM as its QEMU describes it. */
+import { basename, dirname } from 'node:path';
+import type { QmpClient } from '../qmp/qmp-client.ts';
+import type { NetworkCard, Vm } from '../vm.ts';
+import { listDevices, readBlockLayer, readProperty, type QemuDisk } from './block-layer.ts';
+import type { QemuProcess } from './qemu-process.ts';
+import { powerStateOf } from './readiness.ts';
+
+const NO_UUID = '00000000-0000-0000-0000-000000000000';
+const UEFI_FILE = /(ovmf|aavmf|edk2|uefi)/i;
+
+export async function describeVm(
+  qmp: QmpClient,
+  known: {
+    readonly qmpPath: string;
+    readonly process: QemuProcess | undefined;
+    readonly hasAgentChannel: boolean;
+  },
+): Promise<Vm> {
+  const commandLine = known.process?.commandLine ?? [];
+  const [{ name }, { UUID: uuid }, state, { disks, flash }, networkCards] = await Promise.all([
+    qmp.execute('query-name'),
+    qmp.execute('query-uuid'),
+    powerStateOf(qmp),
+    readBlockLayer(qmp),
+    networkCardsOf(qmp, commandLine),
+  ]);
+  const bios = valueAfter(commandLine, '-bios') ?? '';
+  return {
+    name: name ?? basename(dirname(known.qmpPath)),
+    ...(uuid === NO_UUID ? {} : { uuid }),
+    state,
+    disks: disks.map(toVmDisk),
+    firmware: flash.size > 0 || UEFI_FILE.test(bios) ? 'uefi' : 'bios',
+    networkCards,
+    hasAgentChannel: known.hasAgentChannel,
+  };
+}
+
+function toVmDisk({
+  name,
+  sizeBytes,
+  format,
+  location,
+  serial,
+  refusal,
+}: QemuDisk): Vm['disks'][number] {
+  return {
+    name,
+    sizeBytes,
+    format,
+    location,
+    ...(serial === undefined ? {} : { serial }),
+    ...(refusal === undefined ? {} : { refusal }),
+  };
+}
+
+/** Every device with a MAC address. */
+async function networkCardsOf(
+  qmp: QmpClient,
+  commandLine: readonly string[],
+): Promise<readonly NetworkCard[]> {
+  const cards = await Promise.all(
+    (await listDevices(qmp)).map(async ({ path, type }): Promise<NetworkCard[]> => {
+      const mac = await readProperty(qmp, path, 'mac');
+      if (typeof mac !== 'string' || !mac.includes(':')) return [];
+      const netdev = await readProperty(qmp, path, 'netdev');
+      const network = networkOf(commandLine, String(netdev));
+      return [{ mac, model: type, ...(network === undefined ? {} : { network }) }];
+    }),
+  );
+  return cards.flat();
+}
+
+/** The bridge or interface of `-netdev …,id=NAME`; QEMU tells it nowhere else. */
+function networkOf(commandLine: readonly string[], netdev: string): string | undefined {
+  for (const [at, argument] of commandLine.entries()) {
+    if (argument !== '-netdev') continue;
+    const [, ...options] = (commandLine[at + 1] ?? '').split(',');
+    const settings = new Map(options.map((option) => pair(option)));
+    if (settings.get('id') === netdev) return settings.get('br') ?? settings.get('ifname');
+  }
+  return undefined;
+}
+
+function pair(option: string): [string, string] {
+  const at = option.indexOf('=');
+  return at < 0 ? [option, ''] : [option.slice(0, at), option.slice(at + 1)];
+}
+
+function valueAfter(commandLine: readonly string[], flag: string): string | undefined {
+  const at = commandLine.indexOf(flag);
+  return at < 0 ? undefined : commandLine[at + 1];
+}

@@ -1,0 +1,138 @@
+/**
+ * The instant of a snapshot, and its disks as NBD exports afterwards. Both ways keep the order in which no
+ * write is in neither bitmap: the new one counts before the old one ends; a write between is in both.
+ *
+ * ```
+ *   filter: add N ─► make filters ─► [stop] ─► qom-set drive=filter, each ─► [cont] ─► disable A ─► access nodes
+ *   job:    one transaction: backup job, add N, disable A, for all disks
+ * ```
+ *
+ * The instant of several disks is one because the VM stands still for the moment in which they get their
+ * filters; of one disk QEMU drains by itself. Whoever dies there leaves a mark: `traces.ts` lets the VM go on.
+ */
+import { HoldfastError, isHoldfastError } from '#base';
+import type { Backup, BackupDisk, Mechanism } from './backup.ts';
+import { beginActions, freezeActions, transact } from './bitmaps.ts';
+import { STOPPED_MARK } from './names.ts';
+
+/** How long a write of the guest may wait for its old data to be saved; then the snapshot is lost. */
+const CBW_TIMEOUT_S = 30;
+
+/**
+ * Takes the snapshot; the scratch nodes are there. On an error whatever was done is left, for `traces.ts` and
+ * `restoreOldBitmaps`.
+ */
+export async function takeInstant(backup: Backup, mechanism: Mechanism): Promise<void> {
+  if (mechanism === 'job') await startJobs(backup);
+  else await insertFilters(backup);
+}
+
+/**
+ * Starts QEMU's NBD server on the backup's own socket.
+ *
+ * @throws {HoldfastError} `VmBusy` if it runs already: there is one in a QEMU.
+ */
+export async function startServer({ qmp, folder, server }: Backup): Promise<void> {
+  const addr = { type: 'unix', data: { path: folder.socketPath } } as const;
+  try {
+    await qmp.execute('nbd-server-start', { addr });
+  } catch (error) {
+    const text = isHoldfastError(error, 'HypervisorFailed') ? String(error.details['text']) : '';
+    if (!text.includes('already running')) throw error;
+    throw new HoldfastError(
+      'VmBusy',
+      "another program uses QEMU's NBD server: end that (QMP nbd-server-stop), then run again",
+      { cause: error },
+    );
+  }
+  server.isOurs = true;
+}
+
+/** Exports every disk under its name. */
+export async function exportDisks({ qmp, disks }: Backup, mechanism: Mechanism): Promise<void> {
+  for (const { disk, names, base } of disks) {
+    const bitmap = mechanism === 'job' ? base : { node: disk.imageNode, name: base ?? '' };
+    await qmp.execute('block-export-add', {
+      type: 'nbd',
+      id: names.export,
+      'node-name': mechanism === 'job' ? names.scratch : names.access,
+      name: disk.name,
+      writable: false,
+      bitmaps: base === undefined || bitmap === undefined ? [] : [bitmap],
+    });
+  }
+}
+
+async function insertFilters(backup: Backup): Promise<void> {
+  const { qmp, disks } = backup;
+  await transact(
+    qmp,
+    disks.flatMap((disk) => beginActions(backup, disk)),
+  );
+  for (const { disk, names } of disks) {
+    await qmp.execute('blockdev-add', {
+      driver: 'copy-before-write',
+      'node-name': names.filter,
+      file: disk.rootNode,
+      target: names.scratch,
+      'on-cbw-error': 'break-snapshot',
+      'cbw-timeout': CBW_TIMEOUT_S,
+    });
+  }
+  const { running } = await qmp.execute('query-status');
+  await (running && disks.length > 1 ? switchStandingStill(backup) : switchDrives(backup));
+  await transact(qmp, disks.flatMap(freezeActions));
+  for (const { names } of disks) {
+    await qmp.execute('blockdev-add', {
+      driver: 'snapshot-access',
+      'node-name': names.access,
+      file: names.filter,
+    });
+  }
+}
+
+async function switchDrives({ qmp, disks }: Backup): Promise<void> {
+  await inOneGo(disks.map((disk) => switchDrive(qmp, disk)));
+}
+
+function switchDrive(qmp: Backup['qmp'], { disk, names }: BackupDisk): Promise<unknown> {
+  return qmp.execute('qom-set', { path: disk.qomPath, property: 'drive', value: names.filter });
+}
+
+/** All commands are sent before the first answer: the VM stands still for as long as QEMU needs for them. */
+async function switchStandingStill({ qmp, disks }: Backup): Promise<void> {
+  await qmp.execute('blockdev-add', { driver: 'null-co', 'node-name': STOPPED_MARK });
+  await inOneGo([
+    qmp.execute('stop'),
+    ...disks.map((disk) => switchDrive(qmp, disk)),
+    qmp.execute('cont'),
+    qmp.execute('blockdev-del', { 'node-name': STOPPED_MARK }),
+  ]);
+}
+
+/** Waits for all, then throws the first error. */
+async function inOneGo(commands: readonly Promise<unknown>[]): Promise<void> {
+  for (const answer of await Promise.allSettled(commands)) {
+    if (answer.status === 'rejected') throw answer.reason;
+  }
+}
+
+async function startJobs(backup: Backup): Promise<void> {
+  await transact(
+    backup.qmp,
+    backup.disks.flatMap((disk) => [
+      {
+        type: 'blockdev-backup' as const,
+        data: {
+          'job-id': disk.names.job,
+          device: disk.disk.rootNode,
+          target: disk.names.scratch,
+          sync: 'none' as const,
+          'auto-dismiss': true,
+        },
+      },
+      ...beginActions(backup, disk),
+      ...freezeActions(disk),
+    ]),
+  );
+}

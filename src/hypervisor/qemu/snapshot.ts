@@ -1,0 +1,125 @@
+/** A snapshot of a VM of QEMU: taken, read over NBD, watched, released. */
+import { HoldfastError, isHoldfastError, throwIfCancelled } from '#base';
+import { formatNbdUri, type NbdClient } from '#disk';
+import type { Snapshot, SnapshotDisk } from '../hypervisor.ts';
+import type { Backup, Mechanism } from './backup.ts';
+import { keepNewBitmaps, restoreOldBitmaps } from './bitmaps.ts';
+import { changedExtents, connectExport } from './changes.ts';
+import { exportDisks, startServer, takeInstant } from './instant.ts';
+import { addScratch } from './scratch.ts';
+import { removeTraces } from './traces.ts';
+import { watchSnapshot } from './watch.ts';
+
+type Outcome = 'committed' | 'failed';
+
+/**
+ * Takes the snapshot; the scratch nodes for `mechanism` are there. Where a device does not take the filter,
+ * a job takes its place.
+ *
+ * @throws {HoldfastError} with everything undone, the scratch folder too.
+ */
+export async function takeSnapshot(backup: Backup, mechanism: Mechanism): Promise<Snapshot> {
+  try {
+    return await attempt(backup, mechanism);
+  } catch (error) {
+    if (
+      mechanism === 'filter' &&
+      isRefusedDrive(error) &&
+      backup.request.signal?.aborted !== true
+    ) {
+      await undo(backup, error);
+      backup.request.warn(
+        `a backup job is used, QEMU takes no filter: ${(error as Error).message}`,
+      );
+      await startServer(backup);
+      await addScratch(backup, 'job');
+      return await takeSnapshot(backup, 'job');
+    }
+    await undo(backup, error);
+    await backup.folder.close();
+    throw error;
+  }
+}
+
+async function attempt(backup: Backup, mechanism: Mechanism): Promise<Snapshot> {
+  const { signal } = backup.request;
+  const clients: NbdClient[] = [];
+  try {
+    throwIfCancelled(signal);
+    await takeInstant(backup, mechanism);
+    await exportDisks(backup, mechanism);
+    const disks: SnapshotDisk[] = [];
+    for (const one of backup.disks) {
+      throwIfCancelled(signal);
+      const client = await connectExport(backup, one);
+      clients.push(client);
+      const { name, sizeBytes } = one.prepared;
+      const location = locationOf(backup, name);
+      disks.push({ name, sizeBytes, location, dirty: await changedExtents(client, one) });
+    }
+    return snapshotOf({ backup, mechanism, clients, disks });
+  } catch (error) {
+    for (const client of clients) await client.close();
+    throw error;
+  }
+}
+
+function locationOf({ folder }: Backup, exportName: string): string {
+  return formatNbdUri({ endpoint: { path: folder.socketPath }, exportName });
+}
+
+type Taken = {
+  readonly backup: Backup;
+  readonly mechanism: Mechanism;
+  readonly clients: readonly NbdClient[];
+  readonly disks: readonly SnapshotDisk[];
+};
+
+function snapshotOf({ backup, mechanism, clients, disks }: Taken): Snapshot {
+  const watch = watchSnapshot({ backup, mechanism, clients });
+  let released: Promise<void> | undefined;
+  const release = async (outcome: Outcome): Promise<void> => {
+    await watch.stop();
+    for (const client of clients) await client.close();
+    try {
+      if (backup.qmp.isOpen) await end(backup, outcome);
+    } catch (error) {
+      if (!backup.qmp.isGone) throw error;
+    }
+    await backup.folder.close();
+  };
+  return {
+    disks,
+    lost: watch.lost,
+    release: async (outcome) => {
+      released ??= release(outcome);
+      await released;
+    },
+  };
+}
+
+async function end(backup: Backup, outcome: Outcome): Promise<void> {
+  await removeTraces(backup);
+  await (outcome === 'committed' ? keepNewBitmaps(backup) : restoreOldBitmaps(backup));
+}
+
+function isRefusedDrive(error: unknown): boolean {
+  return isHoldfastError(error, 'HypervisorFailed') && error.details['command'] === 'qom-set';
+}
+
+/** @throws {HoldfastError} `HypervisorFailed` where that fails too, with the first reason as its cause. */
+async function undo(backup: Backup, reason: unknown): Promise<void> {
+  try {
+    if (!backup.qmp.isOpen) return;
+    await removeTraces(backup);
+    await restoreOldBitmaps(backup);
+  } catch (error) {
+    if (backup.qmp.isGone) return;
+    throw new HoldfastError(
+      'HypervisorFailed',
+      `the snapshot failed (${(reason as Error).message}), and not all of it could be undone: ` +
+        `${(error as Error).message}. The next backup of the VM tries again`,
+      { cause: reason },
+    );
+  }
+}
