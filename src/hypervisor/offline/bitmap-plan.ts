@@ -1,0 +1,90 @@
+/**
+ * Decides by which dirty bitmaps the changes of an image that is off are found, and what is done with the
+ * others. Pure.
+ *
+ * A backup adds the new bitmap N before it reads, and drops the old one A after its commit. Backups of the
+ * running VM also disable A in between. So one that was killed leaves, of our repository:
+ *
+ * ```
+ *   A records,  N records,  N's point is not there    A counts on; N is merged into it and removed
+ *   A disabled, N records,  N's point is not there    A and N together lack no write: as above, and A enabled
+ *   A,          N records,  N's point is there        N counts; A is removed with the next commit
+ *   any of them in use                                QEMU was killed: none can be trusted
+ * ```
+ *
+ * Merging more than needed only reads more.
+ */
+import type { QemuBitmap } from '#disk';
+import { parseBitmapName } from '../bitmap-name.ts';
+import type { Tracking, TrackingBase } from '../hypervisor.ts';
+import { fingerprintDifference } from '../image-fingerprint.ts';
+
+export type OfflineBitmapPlan = {
+  readonly tracking: Tracking;
+  /** Whose union counts the changes, the base's first; none unless tracking is `bitmap`. */
+  readonly counting: readonly string[];
+  /** Nothing will ever count from these: they are removed by `prepare`, after the merge. */
+  readonly leftovers: readonly string[];
+  /** Removed when the new point is committed. */
+  readonly replaced: readonly string[];
+};
+
+export function planOfflineBitmaps(
+  image: { readonly bitmaps: readonly QemuBitmap[]; readonly fingerprint: string },
+  request: { readonly repositoryId: string; readonly bases: readonly TrackingBase[] },
+): OfflineBitmapPlan {
+  const own = ownBitmaps(image.bitmaps, request.repositoryId);
+  const known = new Set(request.bases.map(({ point }) => point));
+  const uncommitted = own.filter(({ point }) => !known.has(point));
+  const lost = own.filter(isLost);
+  const leftovers = namesOf(own.filter((bitmap) => isLost(bitmap) || uncommitted.includes(bitmap)));
+  const replaced = namesOf(own).filter((name) => !leftovers.includes(name));
+  const plan = { counting: [], leftovers, replaced };
+  if (request.bases.length === 0) return { ...plan, tracking: { kind: 'initial' } };
+
+  const reasons: string[] = [];
+  for (const [at, { point, fingerprint }] of request.bases.entries()) {
+    const bitmap = own.find((candidate) => candidate.point === point);
+    if (bitmap === undefined || isLost(bitmap)) continue;
+    const older = new Set(request.bases.slice(at + 1).map((base) => base.point));
+    const newer = own.filter((other) => other !== bitmap && !older.has(other.point));
+    const difference = fingerprintDifference(fingerprint, image.fingerprint);
+    if (difference !== undefined) reasons.push(difference);
+    else if (!isGapless(bitmap, newer))
+      reasons.push('its bitmap was disabled, and nothing counted on');
+    else {
+      const counting = namesOf([bitmap, ...newer.filter((other) => !isLost(other))]);
+      return { ...plan, tracking: { kind: 'bitmap', base: point }, counting };
+    }
+  }
+  if (lost.length > 0) reasons.push('QEMU or its host was killed, and the bitmap was not saved');
+  const reason = reasons[0] ?? 'it has no bitmap that counts from a point of this disk';
+  return { ...plan, tracking: { kind: 'compare', reason } };
+}
+
+/** Whether it counted every write since its point, alone or with those that began after it. */
+function isGapless(bitmap: OwnBitmap, newer: readonly OwnBitmap[]): boolean {
+  if (records(bitmap)) return true;
+  return newer.some(records) && !newer.some(isLost);
+}
+
+type OwnBitmap = QemuBitmap & { readonly point: string };
+
+function ownBitmaps(bitmaps: readonly QemuBitmap[], repositoryId: string): OwnBitmap[] {
+  return bitmaps.flatMap((bitmap) => {
+    const parsed = parseBitmapName(bitmap.name);
+    return parsed?.repositoryId === repositoryId ? [{ ...bitmap, point: parsed.point }] : [];
+  });
+}
+
+function records({ flags }: QemuBitmap): boolean {
+  return flags.includes('auto') && !flags.includes('in-use');
+}
+
+function isLost({ flags }: QemuBitmap): boolean {
+  return flags.includes('in-use');
+}
+
+function namesOf(bitmaps: readonly QemuBitmap[]): string[] {
+  return bitmaps.map(({ name }) => name);
+}

@@ -1,0 +1,149 @@
+/** One disk of a VM that is off: what its image is, how its changes will be found, what was repaired. */
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { HoldfastError, isHoldfastError } from '#base';
+import { inspectImage, type InspectedImage, type QemuBitmap } from '#disk';
+import { formatBitmapName } from '../bitmap-name.ts';
+import type { PreparedDisk, PrepareRequest } from '../hypervisor.ts';
+import { imageFingerprint, type QemuImageInfo } from '../image-fingerprint.ts';
+import type { VmDisk } from '../vm.ts';
+import { planOfflineBitmaps, type OfflineBitmapPlan } from './bitmap-plan.ts';
+import { mergeBitmaps, removeBitmap } from './image-bitmaps.ts';
+
+export type OfflineOptions = {
+  /** Bitmaps are only read: they are a hypervisor's own, which keeps books of them. */
+  readonly keepsBitmaps?: boolean;
+  /** Folders besides an image's own in which its backing files may lie. */
+  readonly allowedFolders?: readonly string[];
+  /** Backing files may lie anywhere: the operator named them. */
+  readonly allowOutside?: boolean;
+};
+
+export type OfflineDisk = PreparedDisk & {
+  readonly image: InspectedImage;
+  /** Names of the bitmaps whose union counts; empty unless tracking is `bitmap`. */
+  readonly counting: readonly string[];
+  /** To remove when the point is committed. */
+  readonly replaced: readonly string[];
+  /** The one to begin; undefined where `untracked` says why. */
+  readonly newBitmap: string | undefined;
+};
+
+/**
+ * Looks at the image and removes what a backup that died left in it.
+ *
+ * @throws {HoldfastError} `DiskInUse`, `DiskNotFound`, `DiskUnsupported`, `DiskUnavailable`.
+ */
+export async function prepareOfflineDisk(
+  disk: VmDisk,
+  request: Pick<PrepareRequest, 'tracking' | 'warn' | 'vm'>,
+  options: OfflineOptions,
+): Promise<OfflineDisk> {
+  const image = await inspect(disk, options);
+  const { repositoryId, point, bases } = request.tracking;
+  const fingerprint = imageFingerprint(nested(image));
+  const known = bases.get(disk.name) ?? [];
+  const obstacle = await obstacleTo(image);
+  const plan = planOfflineBitmaps(
+    { bitmaps: bitmapsOf(image), fingerprint },
+    { repositoryId, bases: known },
+  );
+  const keeps = options.keepsBitmaps === true;
+  const isReadOnly = keeps || obstacle !== undefined;
+  const counting = isReadOnly ? plan.counting : await repair(image, plan, request);
+  const untracked = keeps ? 'a VM that is off gets no checkpoint' : obstacle;
+  const newBitmap = isReadOnly ? undefined : formatBitmapName({ repositoryId, point });
+  return {
+    name: disk.name,
+    sizeBytes: image.sizeBytes,
+    tracking:
+      plan.tracking.kind === 'compare' && image.format !== 'qcow2'
+        ? { kind: 'compare', reason: keepsNone(image) }
+        : plan.tracking,
+    fingerprint,
+    ...(untracked === undefined ? {} : { untracked }),
+    image,
+    counting,
+    replaced: isReadOnly ? [] : plan.replaced,
+    newBitmap,
+  };
+}
+
+async function inspect(disk: VmDisk, options: OfflineOptions): Promise<InspectedImage> {
+  const { allowedFolders = [], allowOutside = false } = options;
+  let image: InspectedImage;
+  try {
+    image = await inspectImage(
+      { path: disk.location, format: disk.format },
+      { allowedFolders, allowOutside },
+    );
+  } catch (error) {
+    if (!isHoldfastError(error, 'DiskFormatUnsupported')) throw error;
+    throw unsupported(disk, error.message, error);
+  }
+  if (image.isInUse) {
+    throw new HoldfastError(
+      'DiskInUse',
+      `disk ${disk.name}, "${disk.location}", is in use, probably by a running VM: shut it down, or back it up through its hypervisor`,
+      { details: { disk: disk.name, path: disk.location } },
+    );
+  }
+  if (disk.refusal !== undefined) throw unsupported(disk, disk.refusal);
+  return image;
+}
+
+function unsupported(disk: VmDisk, reason: string, cause?: Error): HoldfastError {
+  return new HoldfastError(
+    'DiskUnsupported',
+    `disk ${disk.name} cannot be backed up: ${reason}; or leave it out`,
+    { cause, details: { disk: disk.name, path: disk.location } },
+  );
+}
+
+/** Removes leftovers; what they counted goes to the base's bitmap before. The bitmaps that count now. */
+async function repair(
+  image: InspectedImage,
+  { tracking, counting, leftovers }: OfflineBitmapPlan,
+  { warn }: Pick<PrepareRequest, 'warn'>,
+): Promise<readonly string[]> {
+  const [into, ...newer] = counting;
+  const from = newer.filter((name) => leftovers.includes(name));
+  if (into !== undefined && from.length > 0) await mergeBitmaps(image, { into, from });
+  for (const name of leftovers) await removeBitmap(image, name);
+  if (leftovers.length > 0) {
+    const what =
+      from.length > 0
+        ? 'a backup that was killed: what changed since counts on'
+        : `bitmaps that nothing counts from${tracking.kind === 'compare' ? `: ${tracking.reason}` : ''}`;
+    warn(`"${image.path}": removed what was left of ${what}`);
+  }
+  return counting.filter((name) => !from.includes(name));
+}
+
+/** Why no bitmap can be stored in the image; undefined: one can. */
+async function obstacleTo(image: InspectedImage): Promise<string | undefined> {
+  if (image.format !== 'qcow2') return keepsNone(image);
+  if (image.chain[0]!['format-specific']?.data?.compat === '0.10') {
+    return 'qcow2 images of version 0.10 keep no bitmaps: qemu-img amend -o compat=1.1 makes it one that does';
+  }
+  return await access(image.path, constants.W_OK).then(
+    () => undefined,
+    (error: NodeJS.ErrnoException) => `the image may not be written (${error.code})`,
+  );
+}
+
+function keepsNone({ format }: InspectedImage): string {
+  return `${format} images keep no bitmap while the VM is off`;
+}
+
+function bitmapsOf({ chain }: InspectedImage): readonly QemuBitmap[] {
+  return chain[0]!['format-specific']?.data?.bitmaps ?? [];
+}
+
+/** As QEMU shows the chain of a running VM. */
+function nested({ chain }: InspectedImage): QemuImageInfo {
+  return chain.reduceRight<QemuImageInfo | undefined>(
+    (backing, info) => (backing === undefined ? info : { ...info, 'backing-image': backing }),
+    undefined,
+  )!;
+}

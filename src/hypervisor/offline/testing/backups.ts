@@ -1,0 +1,90 @@
+/** Backups of one image as the data plane drives them: bases that are remembered, points that count up. */
+import type { TestContext } from 'node:test';
+import { formatBitmapName } from '../../bitmap-name.ts';
+import type { PreparedBackup, PreparedDisk, TrackingBase } from '../../hypervisor.ts';
+import type { OfflineOptions } from '../offline-disk.ts';
+import { prepareOffline } from '../prepare-offline.ts';
+import { clock } from './images.ts';
+
+export const REPOSITORY = '0123456789abcdef'.repeat(2);
+export const BLOCK = 16 * 1024;
+
+export class Backups {
+  readonly #path: string;
+  readonly #options: OfflineOptions & { readonly format?: string };
+  #count = 0;
+  /** Newest first; tests change it to lose a point. */
+  bases: TrackingBase[] = [];
+  readonly warnings: string[] = [];
+
+  constructor(path: string, options: OfflineOptions & { readonly format?: string } = {}) {
+    this.#path = path;
+    this.#options = options;
+  }
+
+  /** The point of the next backup. */
+  get point(): string {
+    return String(100_000_000_000_000 + this.#count);
+  }
+
+  get bitmap(): string {
+    return formatBitmapName({ repositoryId: REPOSITORY, point: this.point });
+  }
+
+  async prepare(): Promise<PreparedBackup> {
+    const format = this.#options.format ?? 'qcow2';
+    const disk = { name: 'vda', sizeBytes: 0, format, location: this.#path };
+    return await prepareOffline(
+      {
+        vm: 'web',
+        tracking: {
+          repositoryId: REPOSITORY,
+          point: this.point,
+          bases: new Map([['vda', this.bases]]),
+          blockSize: BLOCK,
+        },
+        scratchDir: '/nonexistent',
+        warn: (message) => this.warnings.push(message),
+      },
+      {
+        name: 'web',
+        state: 'off',
+        disks: [disk],
+        firmware: 'bios',
+        networkCards: [],
+        hasAgentChannel: false,
+      },
+      { ...this.#options, clock },
+    );
+  }
+
+  /** One whole backup; what it found. */
+  async take(t: TestContext, outcome: 'committed' | 'failed' = 'committed'): Promise<Taken> {
+    const prepared = await this.prepare();
+    const disk = prepared.disks[0]!;
+    const snapshot = await prepared.snapshot();
+    t.after(async () => await snapshot.release('failed'));
+    const { dirty } = snapshot.disks[0]!;
+    await snapshot.release(outcome);
+    if (outcome === 'committed') this.commit(disk);
+    else this.#count += 1;
+    return { disk, dirty: dirty?.map(({ offset, length }) => [offset, length]) };
+  }
+
+  /** Remembers the point as the repository does. */
+  commit({ fingerprint }: PreparedDisk): void {
+    this.bases.unshift({ point: this.point, fingerprint });
+    this.#count += 1;
+  }
+
+  /** The next backup is of another point than the one that was begun and never ended. */
+  forget(): void {
+    this.#count += 1;
+  }
+}
+
+export type Taken = {
+  readonly disk: PreparedDisk;
+  /** Offset and length. */
+  readonly dirty: readonly (readonly number[])[] | undefined;
+};
