@@ -26,7 +26,8 @@ import {
 import { ALLOCATION_ID, type Session } from './nbd-server-handshake.ts';
 import type { ServerStream } from './nbd-server-stream.ts';
 
-const MAX_IN_FLIGHT_BYTES = 2 * MAX_REQUEST_BYTES;
+/** Of one connection; a larger request is answered alone. */
+const MAX_IN_FLIGHT_BYTES = 16 * 1024 * 1024;
 /** What a request weighs besides its data: bounds the count of small ones. */
 const REQUEST_WEIGHT_BYTES = 64 * 1024;
 const MAX_RUNS = 32 * 1024;

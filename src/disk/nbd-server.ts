@@ -2,7 +2,7 @@
  * An NBD server: shows disks, read-only, to QEMU, libnbd's tools and the kernel, over a unix socket
  * (mode 0600) or TCP on the loopback address.
  *
- * A client can neither crash it nor make it hold more than some 64 MiB for its connection: garbage
+ * A client can neither crash it nor make it hold more than some 32 MiB for its connection: garbage
  * ends the connection, over-long requests are refused, answers wait for the client to take them.
  */
 import { chmod, lstat, unlink } from 'node:fs/promises';

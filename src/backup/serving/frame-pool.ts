@@ -21,8 +21,8 @@ type Place = { readonly packId: Buffer; readonly frame: number };
 type Cell = { readonly offset: number };
 type Entry = { readonly key: string; readonly frame: Promise<PoolFrame>; users: number };
 
-/** What a client of four connections has under way, twice. */
-const POOL_BYTES = 128 * 1024 * 1024;
+/** What a client of four connections has under way, and half of it ahead. */
+const POOL_BYTES = 96 * 1024 * 1024;
 const LEAST_CELLS = 8;
 
 export class FramePool {

@@ -33,6 +33,14 @@ export class PointMap {
     return id.equals(ZERO_ID) ? undefined : id;
   }
 
+  /** Ids of at most `most` blocks from `block` on, those of one leaf; zeros: the block is all zero. */
+  async idsFrom(block: number, most: number): Promise<Buffer> {
+    const number = Math.floor(block / LEAF_BLOCKS);
+    const page = this.#leaves.get(number) ?? (await this.#leaf(number));
+    const at = block % LEAF_BLOCKS;
+    return page.subarray(at * ID_BYTES, Math.min(LEAF_BLOCKS, at + most) * ID_BYTES);
+  }
+
   /** The extents of the range that are not all zero, in whole blocks cut at the range. */
   async dataExtents({ offset, length }: Extent): Promise<Extent[]> {
     const fromBlock = Math.floor(offset / this.#blockSize);
@@ -44,8 +52,11 @@ export class PointMap {
       else runs.push({ from: block, to: block + 1 });
     };
     if (toBlock - fromBlock <= MOST_LEAVES * LEAF_BLOCKS) {
-      for (let block = fromBlock; block < toBlock; block += 1) {
-        if ((await this.idOf(block)) !== undefined) add(block);
+      for (let block = fromBlock; block < toBlock;) {
+        const ids = await this.idsFrom(block, toBlock - block);
+        for (let at = 0; at < ids.length; at += ID_BYTES, block += 1) {
+          if (ids.compare(ZERO_ID, 0, ID_BYTES, at, at + ID_BYTES) !== 0) add(block);
+        }
       }
     } else {
       await this.#walk({ fromBlock, toBlock }, (id, block) => {

@@ -30,6 +30,8 @@ export type PointServer = {
 
 /** The most a frame of small blocks holds (docs/format.md §7). */
 const FRAME_BYTES = 256 * 1024;
+/** Each may have 32 MiB of answers under way: bounds memory to some 256 MiB beside the pool's. */
+const MOST_CONNECTIONS = 8;
 const WORKER = new URL('./serve.worker.ts', import.meta.url);
 
 /**
@@ -53,6 +55,7 @@ export async function servePoint(request: ServeRequest): Promise<PointServer> {
     await crew.each(async (port) => await port.call('begin', begin));
     const served = new ServedPoint({ repository, point, disk, pool });
     const server = await startNbdServer({
+      maxConnections: MOST_CONNECTIONS,
       exports: new Map([
         ['', served],
         [disk.name, served],

@@ -22,6 +22,11 @@ type Stream = { at: number; begunTo: number };
 /** Where the last block came from. */
 type Here = { readonly frame: PoolFrame; readonly slot: number };
 
+type Held = { here: Here | undefined };
+
+/** Of `count` blocks; undefined: they are all zero. */
+type Content = { readonly count: number; readonly bytes: Uint8Array | undefined };
+
 const ID_BYTES = 16;
 /** What a frame usually holds of the disk. */
 const FRAME_BYTES = 256 * 1024;
@@ -69,16 +74,18 @@ export class ServedPoint implements ServedDisk {
     const end = offset + target.length;
     const last = Math.ceil(end / this.#blockSize);
     this.#readAhead(offset, end);
-    const held: { here: Here | undefined } = { here: undefined };
+    const held: Held = { here: undefined };
     try {
-      for (let block = Math.floor(offset / this.#blockSize); block < last; block += 1) {
+      for (let block = Math.floor(offset / this.#blockSize); block < last;) {
+        const ids = await this.#map.idsFrom(block, last - block);
         const start = block * this.#blockSize;
+        const content = await this.#content(held, ids, start);
+        const to = Math.min(start + content.count * this.#blockSize, end);
         const from = Math.max(start, offset);
-        const to = Math.min(start + this.#blockSize, end);
         const part = target.subarray(from - offset, to - offset);
-        const id = await this.#map.idOf(block);
-        if (id === undefined) part.fill(0);
-        else part.set((await this.#content(held, id, start)).subarray(from - start, to - start));
+        if (content.bytes === undefined) part.fill(0);
+        else part.set(content.bytes.subarray(from - start, to - start));
+        block += content.count;
       }
     } finally {
       this.#letGo(held);
@@ -89,23 +96,25 @@ export class ServedPoint implements ServedDisk {
     return await this.#renewingIndex(async () => await this.#map.dataExtents(range));
   }
 
-  /** A block's content, to be copied at once; keeps its frame in `held`. */
-  async #content(
-    held: { here: Here | undefined },
-    id: Buffer,
-    offset: number,
-  ): Promise<Uint8Array> {
+  /** The first of the blocks, as many as lie together, to be copied at once; keeps a frame in `held`. */
+  async #content(held: Held, ids: Buffer, offset: number): Promise<Content> {
+    const zeros = zeroCount(ids);
+    if (zeros > 0) return { count: zeros, bytes: undefined };
+    const id = ids.subarray(0, ID_BYTES);
     const next = nextIn(held.here, id);
     if (next === undefined) {
       this.#letGo(held);
       held.here = await this.#find(id);
     } else held.here = next;
-    if (held.here === undefined) return await this.#other(id, offset);
+    if (held.here === undefined) return { count: 1, bytes: await this.#other(id, offset) };
     const { frame, slot } = held.here;
-    return frame.raw.subarray(slot * this.#blockSize, (slot + 1) * this.#blockSize);
+    const count = sameCount(frame.ids.subarray(slot * ID_BYTES), ids);
+    held.here = { frame, slot: slot + count - 1 };
+    const bytes = frame.raw.subarray(slot * this.#blockSize, (slot + count) * this.#blockSize);
+    return { count, bytes };
   }
 
-  #letGo(held: { here: Here | undefined }): void {
+  #letGo(held: Held): void {
     if (held.here !== undefined) this.#options.pool.release(held.here.frame);
     held.here = undefined;
   }
@@ -171,6 +180,22 @@ export class ServedPoint implements ServedDisk {
       if (!isHoldfastError(error)) throw error;
     }
   }
+}
+
+/** How many ids at the beginning are those of zeros. */
+function zeroCount(ids: Buffer): number {
+  let bytes = 0;
+  while (bytes < ids.length && ids[bytes] === 0) bytes += 1;
+  return Math.floor(bytes / ID_BYTES);
+}
+
+/** How many ids both begin with; at least one. */
+function sameCount(one: Buffer, other: Buffer): number {
+  const most = Math.min(one.length, other.length);
+  if (one.compare(other, 0, most, 0, most) === 0) return most / ID_BYTES;
+  let bytes = 0;
+  while (one[bytes] === other[bytes]) bytes += 1;
+  return Math.floor(bytes / ID_BYTES);
 }
 
 /** The slot after `here`, if it holds the block. */
