@@ -23,9 +23,9 @@ export type OfflineBitmapPlan = {
   readonly tracking: Tracking;
   /** Whose union counts the changes, the base's first; none unless tracking is `bitmap`. */
   readonly counting: readonly string[];
-  /** Nothing will ever count from these: they are removed by `prepare`, after the merge. */
+  /** Of `counting`, those of points that were never committed: `prepare` merges and removes them. */
   readonly leftovers: readonly string[];
-  /** Removed when the new point is committed. */
+  /** All others of ours: they are removed when the new point is committed, and not before. */
   readonly replaced: readonly string[];
 };
 
@@ -35,11 +35,7 @@ export function planOfflineBitmaps(
 ): OfflineBitmapPlan {
   const own = ownBitmaps(image.bitmaps, request.repositoryId);
   const known = new Set(request.bases.map(({ point }) => point));
-  const uncommitted = own.filter(({ point }) => !known.has(point));
-  const lost = own.filter(isLost);
-  const leftovers = namesOf(own.filter((bitmap) => isLost(bitmap) || uncommitted.includes(bitmap)));
-  const replaced = namesOf(own).filter((name) => !leftovers.includes(name));
-  const plan = { counting: [], leftovers, replaced };
+  const plan = { counting: [], leftovers: [], replaced: namesOf(own) };
   if (request.bases.length === 0) return { ...plan, tracking: { kind: 'initial' } };
 
   const reasons: string[] = [];
@@ -53,11 +49,17 @@ export function planOfflineBitmaps(
     else if (!isGapless(bitmap, newer))
       reasons.push('its bitmap was disabled, and nothing counted on');
     else {
-      const counting = namesOf([bitmap, ...newer.filter((other) => !isLost(other))]);
-      return { ...plan, tracking: { kind: 'bitmap', base: point }, counting };
+      const counting = [bitmap, ...newer.filter((other) => !isLost(other))];
+      const leftovers = namesOf(counting.filter((other) => !known.has(other.point)));
+      return {
+        tracking: { kind: 'bitmap', base: point },
+        counting: namesOf(counting),
+        leftovers,
+        replaced: plan.replaced.filter((name) => !leftovers.includes(name)),
+      };
     }
   }
-  if (lost.length > 0) reasons.push('QEMU or its host was killed, and the bitmap was not saved');
+  if (own.some(isLost)) reasons.push('QEMU or its host was killed, and the bitmap was not saved');
   const reason = reasons[0] ?? 'it has no bitmap that counts from a point of this disk';
   return { ...plan, tracking: { kind: 'compare', reason } };
 }

@@ -100,24 +100,18 @@ function unsupported(disk: VmDisk, reason: string, cause?: Error): HoldfastError
   );
 }
 
-/** Removes leftovers; what they counted goes to the base's bitmap before. The bitmaps that count now. */
+/** Merges what was left of a killed backup into the base's bitmap. The bitmaps that count now. */
 async function repair(
   image: InspectedImage,
-  { tracking, counting, leftovers }: OfflineBitmapPlan,
+  { counting, leftovers }: OfflineBitmapPlan,
   { warn }: Pick<PrepareRequest, 'warn'>,
 ): Promise<readonly string[]> {
-  const [into, ...newer] = counting;
-  const from = newer.filter((name) => leftovers.includes(name));
-  if (into !== undefined && from.length > 0) await mergeBitmaps(image, { into, from });
+  const [into] = counting;
+  if (into === undefined || leftovers.length === 0) return counting;
+  await mergeBitmaps(image, { into, from: leftovers });
   for (const name of leftovers) await removeBitmap(image, name);
-  if (leftovers.length > 0) {
-    const what =
-      from.length > 0
-        ? 'a backup that was killed: what changed since counts on'
-        : `bitmaps that nothing counts from${tracking.kind === 'compare' ? `: ${tracking.reason}` : ''}`;
-    warn(`"${image.path}": removed what was left of ${what}`);
-  }
-  return counting.filter((name) => !from.includes(name));
+  warn(`"${image.path}": a backup was killed before its commit: its bitmap was merged back`);
+  return counting.filter((name) => !leftovers.includes(name));
 }
 
 /** Why no bitmap can be stored in the image; undefined: one can. */
