@@ -17,3 +17,4 @@ export type { DefineRequest, NewVmDisk, VmCreation } from './vm-creation.ts';
 export type { NetworkCard, PowerState, Vm, VmDefinition, VmDisk } from './vm.ts';
 export type { Consistency, QuiesceResult, QuiesceStep } from './quiesce.ts';
 export { quiesced } from './consistency/quiesced.ts';
+export { connectHypervisor, type ConnectOptions } from './connect.ts';

@@ -9,10 +9,9 @@ export async function withHypervisor<Result>(
   { connect }: ConnectOptions,
   use: (hypervisor: Hypervisor) => Promise<Result>,
 ): Promise<Result> {
-  const { clock, random, signal } = context.surroundings;
-  const { warn } = context.terminal;
+  const { clock, random } = context.surroundings;
   context.terminal.announce('looking for VMs');
-  const hypervisor = await connectHypervisor(connect, { clock, random, warn, signal });
+  const hypervisor = await connectHypervisor(connect, { clock, random });
   try {
     return await use(hypervisor);
   } finally {
