@@ -14,11 +14,11 @@ test('what names no hypervisor is refused with the forms that there are', async 
     await assert.rejects(
       connectHypervisor(uri, options),
       (error) =>
-        isHoldfastError(error, 'ArgumentInvalid') && /use qemu:\/\/\/system/.test(error.message),
+        isHoldfastError(error, 'ArgumentInvalid') && /qemu:\/\/\/system/.test(error.message),
       uri,
     );
   }
-  await assert.rejects(connectHypervisor('qemu+ssh://host/system', options), /other machines/);
+  await assert.rejects(connectHypervisor('qemu+ssh://host/system', options), /another machine/);
 });
 
 test('a folder of images is a hypervisor, and one that is not there is said so', async () => {

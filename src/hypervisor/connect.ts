@@ -1,11 +1,12 @@
 /** From `--connect` to a hypervisor: which of ours an address means. */
 import { isAbsolute, resolve } from 'node:path';
-import { HoldfastError, type Clock } from '#base';
+import { HoldfastError, throwIfCancelled, type Clock } from '#base';
 import type { Hypervisor } from './hypervisor.ts';
 
 export type ConnectOptions = {
   readonly clock: Clock;
   readonly random: (byteCount: number) => Buffer;
+  readonly signal?: AbortSignal;
 };
 
 const KNOWN =
@@ -15,10 +16,11 @@ const KNOWN =
  * Connects to what `uri` names. The caller closes.
  *
  * @throws {HoldfastError} `ArgumentInvalid` if it names nothing that we know, or another machine;
- *   `HypervisorUnavailable`, `ToolMissing`.
+ *   `HypervisorUnavailable`, `ToolMissing`, `Cancelled`.
  */
 export async function connectHypervisor(uri: string, options: ConnectOptions): Promise<Hypervisor> {
-  const { clock, random } = options;
+  const { clock, random, signal } = options;
+  throwIfCancelled(signal);
   const [, scheme, rest] = /^([a-z0-9+]+):(.*)$/s.exec(uri) ?? [];
   // Each brings libraries of its own, and a command needs one of them.
   switch (scheme) {
