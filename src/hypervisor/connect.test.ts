@@ -7,37 +7,59 @@ import { test } from 'node:test';
 import { isHoldfastError, realClock } from '#base';
 import { connectHypervisor } from './connect.ts';
 
-const options = { clock: realClock(), random: (size: number): Buffer => randomBytes(size) };
+const options = { clock: realClock(), random: randomBytes };
 
-test('what names no hypervisor is refused with the forms that there are', async () => {
-  for (const uri of ['', 'web', '/srv/images', 'images:srv', 'xen:///', 'qemu+ssh://host/system']) {
-    await assert.rejects(
-      connectHypervisor(uri, options),
-      (error) =>
-        isHoldfastError(error, 'ArgumentInvalid') && /qemu:\/\/\/system/.test(error.message),
-      uri,
-    );
-  }
-  await assert.rejects(connectHypervisor('qemu+ssh://host/system', options), /another machine/);
-});
-
-test('a folder of images is a hypervisor, and one that is not there is said so', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-connect-'));
+async function refusal(uri: string): Promise<{ readonly code: string; readonly message: string }> {
   try {
-    const hypervisor = await connectHypervisor(`images:${folder}`, options);
-    assert.equal(hypervisor.kind, 'images');
-    assert.deepEqual(await hypervisor.list(), []);
-    await hypervisor.close();
-  } finally {
-    await rm(folder, { recursive: true });
+    await (await connectHypervisor(uri, options)).close();
+  } catch (error) {
+    if (isHoldfastError(error)) return error;
+    throw error;
   }
-  await assert.rejects(connectHypervisor(`images:${folder}`, options), (error) =>
-    isHoldfastError(error, 'HypervisorUnavailable'),
-  );
+  return assert.fail(`${uri} was accepted`);
+}
+
+test('what names no hypervisor is refused in one line with the forms that there are', async () => {
+  const none = ['', 'web', '/srv/images', 'images:', 'images:srv', 'xen:///', 'qemu', 'QMP:/x'];
+  for (const uri of none) {
+    const { code, message } = await refusal(uri);
+    assert.equal(code, 'ArgumentInvalid', uri);
+    assert.match(message, /use qemu:\/\/\/system.*qmp:\/path.*images:\/folder/, uri);
+    assert.ok(!message.includes('\n'));
+  }
 });
 
-test('a socket that nobody listens on is said so', async () => {
-  await assert.rejects(connectHypervisor('qmp:/nowhere/qmp.sock', options), (error) =>
-    isHoldfastError(error, 'HypervisorUnavailable'),
+test('a malformed address of a kind that is known is refused too', async () => {
+  for (const uri of ['qmp:', 'qmp:relative.sock', 'qmp:/a,b=/c', 'qemu:///embed']) {
+    assert.equal((await refusal(uri)).code, 'ArgumentInvalid', uri);
+  }
+});
+
+test('hypervisors of other machines are not supported yet', async () => {
+  for (const uri of ['qemu+ssh://root@host/system', 'qemu://host/system', 'tcp://host']) {
+    const { code, message } = await refusal(uri);
+    assert.equal(code, 'ArgumentInvalid', uri);
+    assert.match(message, /not supported yet/, uri);
+  }
+});
+
+test('an address whose hypervisor is not there says so', async () => {
+  for (const uri of ['qmp:/nonexistent/qmp.sock', 'images:/nonexistent']) {
+    const { code, message } = await refusal(uri);
+    assert.equal(code, 'HypervisorUnavailable', uri);
+    assert.match(message, /nonexistent/, uri);
+  }
+});
+
+test('a folder of images is connected to; what is cancelled is not', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast images-'));
+  t.after(async () => await rm(folder, { recursive: true }));
+  const hypervisor = await connectHypervisor(`images:${folder}/`, options);
+  assert.deepEqual([hypervisor.kind, hypervisor.uri], ['images', `images:${folder}`]);
+  assert.deepEqual(await hypervisor.list(), []);
+  await hypervisor.close();
+  const signal = AbortSignal.abort();
+  await assert.rejects(connectHypervisor(`images:${folder}`, { ...options, signal }), (error) =>
+    isHoldfastError(error, 'Cancelled'),
   );
 });
