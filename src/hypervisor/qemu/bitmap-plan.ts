@@ -130,7 +130,7 @@ function reasonAgainst(
   const points = new Map(state.bases.map((base) => [base.point, base]));
   const known = own.filter(({ point }) => points.has(point));
   if (own.some(({ inconsistent }) => inconsistent === true)) {
-    return 'QEMU or its host was killed: the bitmap was not saved and cannot be trusted';
+    return 'QEMU or its host was killed while the bitmap was in use: it cannot be trusted';
   }
   for (const { point } of known) {
     const difference = fingerprintDifference(points.get(point)?.fingerprint, state.fingerprint);
@@ -141,6 +141,7 @@ function reasonAgainst(
   if (own.length > 0)
     return `the bitmap counts from point ${own[0]!.point}, which is not there any more`;
   return state.persists
-    ? 'the image has no bitmap of this repository: it was replaced, or its bitmap removed'
+    ? 'the image has no bitmap of this repository: QEMU or its host was killed before it was saved, or ' +
+        'the image was replaced'
     : 'a bitmap of this image lives only as long as QEMU, which was started anew since the last point';
 }
