@@ -1,0 +1,281 @@
+/**
+ * Backups of a running VM through `holdfast vm`, as a user of QEMU runs them: a real guest, its agent, its
+ * file system, and a writer that never stops.
+ */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { copyFile, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { promisify } from 'node:util';
+import { json, succeed, withoutPasswords } from '../cli/holdfast.ts';
+import { assertCleanFileSystem, moreRecords, recordsIn, startWriting } from './records.ts';
+import { guestFolder, startGuest, tinyGuestFolder, type TinyGuest } from './tiny-guest.ts';
+
+withoutPasswords();
+
+type Taken = {
+  readonly pointId: string;
+  readonly disks: readonly {
+    readonly name: string;
+    readonly size: number;
+    readonly read: number;
+    readonly changed: number;
+    readonly stored: number;
+    readonly tracking: 'bitmap' | 'compare' | 'initial';
+    readonly reason?: string;
+  }[];
+  readonly consistency: string;
+  readonly frozenMs?: number;
+  readonly steps: readonly {
+    readonly name: string;
+    readonly outcome: string;
+    readonly code?: string;
+  }[];
+};
+
+type Shown = { readonly consistency: string; readonly disks: readonly { readonly name: string }[] };
+
+const MIB = 1024 * 1024;
+
+/** A guest, a repository, and the commands on them. */
+class Site {
+  readonly guest: TinyGuest;
+  readonly repository: string;
+  readonly folder: string;
+
+  constructor(folder: string, guest: TinyGuest) {
+    this.folder = folder;
+    this.guest = guest;
+    this.repository = join(folder, 'repository');
+  }
+
+  static async make(t: TestContext, disks?: readonly string[]): Promise<Site> {
+    const folder = await guestFolder(t);
+    await succeed(['repo', 'init', join(folder, 'repository'), '--no-encryption']);
+    const guest = await startGuest(t, disks === undefined ? {} : { disks });
+    return new Site(folder, guest);
+  }
+
+  get connection(): readonly string[] {
+    const { qmpPath, agentPath } = this.guest;
+    return ['--connect', `qmp:${qmpPath},agent=${agentPath}`];
+  }
+
+  async name(): Promise<string> {
+    const { vms } = await json<{ readonly vms: readonly { readonly name: string }[] }>([
+      'vm',
+      'list',
+      ...this.connection,
+    ]);
+    return vms[0]!.name;
+  }
+
+  async backUp(...more: readonly string[]): Promise<Taken> {
+    const to = ['--repo', this.repository, '--item', 'guest', '--no-encryption'];
+    const command = ['vm', 'backup', await this.name(), ...this.connection, ...to, ...more];
+    const { stdout } = await succeed([...command, '--json']);
+    return JSON.parse(stdout) as Taken;
+  }
+
+  /** A disk of a point as a raw image. */
+  async restored(point: string, disk = 'vd0'): Promise<string> {
+    const path = join(this.folder, `${point}-${disk}.raw`);
+    await rm(path, { force: true });
+    const to = ['--disk', `${disk}=${path}`, '--no-encryption'];
+    await succeed(['repo', 'restore', this.repository, point, ...to]);
+    return path;
+  }
+
+  async show(point: string): Promise<Shown> {
+    return await json<Shown>(['repo', 'show', this.repository, point, '--no-encryption']);
+  }
+}
+
+function stepOf(taken: Taken, name: string): Taken['steps'][number] | undefined {
+  return taken.steps.find((step) => step.name === name);
+}
+
+test('a running guest that writes all the time', async (t) => {
+  const site = await Site.make(t);
+  const { guest } = site;
+  const listedBefore = await guestFiles(guest);
+  await startWriting(guest);
+  await moreRecords(guest, 5);
+  const definitionBefore = await definitionOf(site);
+  const first = await site.backUp();
+
+  await t.test('M2 the first online backup installs the extension, and the guest shows it', async () => {
+    assert.equal(stepOf(first, 'Install extension')?.outcome, 'succeeded');
+    const files = await guestFiles(guest);
+    assert.ok(files.some((path) => path.includes('/holdfast/VMSnapshotLinux/')), files.join('\n'));
+  });
+
+  await t.test('M4 a Linux guest is frozen and thawed through its agent, for milliseconds', () => {
+    assert.equal(first.consistency, 'FileSystemConsistent');
+    assert.ok(first.frozenMs !== undefined && first.frozenMs > 0);
+    assert.equal(stepOf(first, 'Freeze')?.outcome, 'succeeded');
+    assert.equal(stepOf(first, 'Thaw')?.outcome, 'succeeded');
+    assert.equal(first.disks[0]!.tracking, 'initial');
+  });
+
+  const before = await moreRecords(guest, 20);
+  const second = await site.backUp();
+
+  await t.test('M8 M18 an increment reads what the bitmap names, and the audit’s sample', () => {
+    const [disk] = second.disks;
+    assert.equal(disk!.tracking, 'bitmap');
+    assert.ok(disk!.changed < 4 * MIB, `${disk!.changed} changed`);
+    assert.ok(disk!.read < first.disks[0]!.read, 'less than everything');
+  });
+
+  await t.test('M9 the snapshot is gone when the point is there', async () => {
+    await assertNothingLeft(guest, second.pointId);
+    assert.deepEqual(
+      (await site.show(second.pointId)).disks.map(({ name }) => name),
+      ['vd0'],
+    );
+  });
+
+  await t.test('M16 every point carries its consistency', async () => {
+    for (const { pointId } of [first, second]) {
+      assert.equal((await site.show(pointId)).consistency, 'FileSystemConsistent');
+    }
+    const unasked = await site.backUp('--no-quiesce');
+    assert.equal(unasked.consistency, 'CrashConsistent');
+    assert.equal(unasked.frozenMs, undefined);
+  });
+
+  await t.test(
+    'M17 restored file systems are clean and hold every record up to the instant',
+    async () => {
+      for (const { pointId } of [first, second]) {
+        const image = await site.restored(pointId);
+        await assertCleanFileSystem(image);
+        const records = await recordsIn(image);
+        assert.ok(records >= (pointId === second.pointId ? before : 5), `${records} records`);
+      }
+    },
+  );
+
+  await t.test(
+    'M11 the VM is as it was, and in the guest there is the extension only',
+    async () => {
+      assert.deepEqual(await definitionOf(site), definitionBefore);
+      const added = (await guestFiles(guest)).filter((path) => !listedBefore.includes(path));
+      assert.ok(added.length > 0);
+      for (const path of added)
+        assert.match(path, /^\/(?:var\/lib\/holdfast|run\/|data\/records|tmp)/);
+    },
+  );
+});
+
+test('M17 a restored point boots, and the guest goes on from there', async (t) => {
+  const site = await Site.make(t);
+  await startWriting(site.guest);
+  await moreRecords(site.guest, 10);
+  const { pointId } = await site.backUp();
+  await site.guest.stop('quit');
+  const image = await site.restored(pointId);
+  const records = await recordsIn(image);
+  const restored = await startGuest(t, { disks: [image] });
+  await startWriting(restored);
+  assert.match(await restored.sh('dmesg | grep -ci "ext4.*error" || true'), /^0/);
+  assert.match(await restored.sh('head -n 1 /data/records | cut -c1-2'), /^1 /);
+  assert.ok(records >= 10);
+});
+
+test('M18 QEMU is killed: the bitmap is gone, and the next backup compares by itself', async (t) => {
+  const folder = await guestFolder(t);
+  const disk = join(folder, 'disk.qcow2');
+  await copyFile(join(await tinyGuestFolder(), 'disk.qcow2'), disk);
+  const site = await Site.make(t, [disk]);
+  await site.backUp();
+  await site.guest.sh('echo one > /data/one; sync');
+  await site.guest.kill();
+  const again = new Site(site.folder, await startGuest(t, { disks: [disk] }));
+  const [compared] = (await again.backUp()).disks;
+  assert.equal(compared!.tracking, 'compare');
+  assert.match(compared!.reason ?? '', /inconsistent|killed|ended/i);
+  await again.guest.sh('echo two > /data/two; sync');
+  const third = await again.backUp();
+  assert.equal(third.disks[0]!.tracking, 'bitmap', 'and tracking goes on');
+  const image = await again.restored(third.pointId);
+  for (const [file, text] of [
+    ['one', 'one\n'],
+    ['two', 'two\n'],
+  ] as const) {
+    const { stdout } = await promisify(execFile)('debugfs', ['-R', `cat /${file}`, image], {
+      env: { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` },
+    });
+    assert.equal(stdout, text);
+  }
+});
+
+test('M19 an added disk joins the next backup: a first copy of it, increments of the others', async (t) => {
+  const folder = await guestFolder(t);
+  const [system, data] = [join(folder, 'disk.qcow2'), join(folder, 'data.qcow2')];
+  await copyFile(join(await tinyGuestFolder(), 'disk.qcow2'), system);
+  await promisify(execFile)('qemu-img', ['create', '-q', '-f', 'qcow2', data, '64M']);
+  const site = await Site.make(t, [system]);
+  await site.backUp();
+  await site.guest.stop();
+  const grown = new Site(site.folder, await startGuest(t, { disks: [system, data] }));
+  await grown.guest.sh(
+    'dd if=/dev/urandom of=/dev/vdb bs=1M count=3 conv=fsync; echo x > /data/x; sync',
+  );
+  const { pointId, disks } = await grown.backUp();
+  assert.deepEqual(
+    disks.map(({ name, tracking }) => [name, tracking]),
+    [
+      ['vd0', 'bitmap'],
+      ['vd1', 'initial'],
+    ],
+  );
+  assert.ok(disks[0]!.changed < 4 * MIB);
+  assert.equal(disks[1]!.changed, 3 * MIB);
+  const image = await grown.restored(pointId, 'vd1');
+  const written = await readFile(image);
+  const inGuest = await grown.guest.sh('dd if=/dev/vdb bs=1M count=3 2>/dev/null | sha256sum');
+  const { createHash } = await import('node:crypto');
+  assert.equal(
+    inGuest.split(' ')[0],
+    createHash('sha256')
+      .update(written.subarray(0, 3 * MIB))
+      .digest('hex'),
+  );
+});
+
+/** Everything in the guest but what the kernel makes up. */
+async function guestFiles(guest: TinyGuest): Promise<string[]> {
+  const text = await guest.sh(
+    'find / -xdev -type f 2>/dev/null; find /data /run /var /etc /tmp -type f 2>/dev/null',
+  );
+  return [...new Set(text.trim().split('\n'))].sort();
+}
+
+async function definitionOf(site: Site): Promise<unknown> {
+  const { state: _, ...definition } = await json<Record<string, unknown>>([
+    'vm',
+    'show',
+    await site.name(),
+    ...site.connection,
+  ]);
+  return definition;
+}
+
+/** In QEMU there is nothing of ours but the one bitmap. */
+async function assertNothingLeft(guest: TinyGuest, point: string): Promise<void> {
+  const nodes = (await guest.qmp('query-named-block-nodes')) as readonly {
+    readonly 'node-name': string;
+    readonly 'dirty-bitmaps'?: readonly { readonly name: string }[];
+  }[];
+  for (const node of nodes) assert.doesNotMatch(node['node-name'], /holdfast/);
+  const bitmaps = nodes.flatMap((node) => node['dirty-bitmaps'] ?? []).map(({ name }) => name);
+  assert.deepEqual(
+    [...new Set(bitmaps)].map((name) => name.split('-').at(-1)),
+    [point],
+  );
+  assert.deepEqual(await guest.qmp('query-block-exports'), []);
+  assert.deepEqual(await guest.qmp('query-jobs'), []);
+}
