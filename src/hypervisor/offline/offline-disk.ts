@@ -79,7 +79,7 @@ async function inspect(disk: VmDisk, options: OfflineOptions): Promise<Inspected
     );
   } catch (error) {
     if (!isHoldfastError(error, 'DiskFormatUnsupported')) throw error;
-    throw unsupported(disk, error.message, error);
+    throw unsupported(disk, disk.refusal ?? error.message, error);
   }
   if (image.isInUse) {
     throw new HoldfastError(
