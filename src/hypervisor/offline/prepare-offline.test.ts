@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { isHoldfastError } from '#base';
@@ -41,8 +41,15 @@ async function reasonOf(t: TestContext, backups: Backups): Promise<string> {
 
 /** Ends the one qemu-nbd that has the image open. */
 async function endHolder(path: string): Promise<void> {
-  const holders = await run('pgrep', '-f', `qemu-nbd .*${path.replaceAll(/[^\w/]/g, '.')}`);
-  process.kill(Number(holders.trim()));
+  const holders: number[] = [];
+  for (const entry of await readdir('/proc')) {
+    // Processes come and go meanwhile.
+    const command = await readFile(join('/proc', entry, 'cmdline'), 'utf8').catch(() => '');
+    const [program, ...args] = command.split('\0');
+    if (program === 'qemu-nbd' && args.includes(path)) holders.push(Number(entry));
+  }
+  assert.equal(holders.length, 1);
+  process.kill(holders[0]!);
 }
 
 const has =
