@@ -32,6 +32,7 @@ export { connectHypervisor, type Hypervisor } from '#hypervisor';
 export { backUpVm, type VmBackupResult } from './vms/back-up-vm.ts';
 export { restoreVm, type VmRestoreResult } from './vms/restore-vm.ts';
 export { replaceVm, type VmReplaceResult } from './vms/replace-vm.ts';
+export { vmExtension } from './vms/vm-extension.ts';
 export { bootVm, type BootedVm } from './vms/boot-vm.ts';
 export { backUpDisks } from './taking/back-up-disks.ts';
 export { warmUpBackup } from './taking/backup-crew.ts';

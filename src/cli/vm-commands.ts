@@ -1,6 +1,7 @@
 /** Declares `holdfast vm …`: VMs of a hypervisor on this machine, without a server. */
 import { InvalidArgumentError, type Command } from 'commander';
 import type { VmBackupOptions } from './vm/backup.ts';
+import type { ExtensionOptions } from './vm/extension.ts';
 import type { VmBootOptions } from './vm/boot.ts';
 import type { VmRestoreOptions } from './vm/restore.ts';
 import { collect, commandAction, POINT, withCommonOptions, type Running } from './run-command.ts';
@@ -19,6 +20,7 @@ export function addVmCommands(vm: Command, running: Running): void {
   addLookingCommands(vm, running);
   addBackupCommand(vm, running);
   addRestoreCommands(vm, running);
+  addExtensionCommand(vm, running);
 }
 
 function addLookingCommands(vm: Command, running: Running): void {
@@ -32,6 +34,18 @@ function addLookingCommands(vm: Command, running: Running): void {
     .action(
       commandAction<ConnectOptions>(running, async ({ context, location: name, options }) => {
         await (await import('./vm/show.ts')).show(context, name, options);
+      }),
+    );
+}
+
+function addExtensionCommand(vm: Command, running: Running): void {
+  onVms(vm.command('extension').description('show the backup extension in the guest of a VM'))
+    .argument('<name>', VM)
+    .option('--install', 'install or repair it; a backup does so by itself')
+    .option('--uninstall', 'remove it; the next backup installs it again')
+    .action(
+      commandAction<ExtensionOptions>(running, async ({ context, location: name, options }) => {
+        await (await import('./vm/extension.ts')).extension(context, name, options);
       }),
     );
 }

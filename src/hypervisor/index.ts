@@ -18,3 +18,5 @@ export type { NetworkCard, PowerState, Vm, VmDefinition, VmDisk } from './vm.ts'
 export type { Consistency, QuiesceResult, QuiesceStep } from './quiesce.ts';
 export { quiesced } from './consistency/quiesced.ts';
 export { connectHypervisor, type ConnectOptions } from './connect.ts';
+export { guestExtension, type ExtensionAction } from './extension/guest-extension.ts';
+export type { ExtensionState } from './extension/extension.ts';

@@ -27,6 +27,17 @@ export type EnsuredExtension = {
   readonly change: string | undefined;
 };
 
+export type ExtensionState = {
+  readonly name: string;
+  /** Of what is there, or would be installed. */
+  readonly version: string;
+  readonly state: 'absent' | 'installed' | 'damaged';
+  /** What is wrong with it, where it is damaged. */
+  readonly fault?: string;
+  /** All that it has put into the guest. */
+  readonly files: readonly { readonly path: string; readonly what: string }[];
+};
+
 const STATE_NAME = 'state.json';
 const MAX_FILE_BYTES = 256 * 1024;
 
@@ -61,6 +72,18 @@ export async function ensureExtension(agent: GuestAgent, clock: Clock): Promise<
     `the backup extension ${kind.name} cannot be installed in the guest: ${refusals.join('; ')}`,
     { details: { class: 'ExtensionNotInstalled', text: refusals.join('; ') } },
   );
+}
+
+/** Looks, and changes nothing. @throws {HoldfastError} `AgentUnavailable`. */
+export async function lookAtExtension(agent: GuestAgent): Promise<ExtensionState> {
+  const kind = await kindOf(agent);
+  const { name, version } = kind;
+  const found = await findInstalled(agent, kind);
+  if (found === undefined) return { name, version, state: 'absent', files: [] };
+  const family = name === 'VMSnapshot' ? 'windows' : 'linux';
+  const files = describeExtension(family, found.folder);
+  if (found.fault === undefined) return { name, version, state: 'installed', files };
+  return { name, version, state: 'damaged', fault: found.fault, files };
 }
 
 /** Takes everything away that `ensureExtension` made; idempotent. @returns the folders that were removed. */
