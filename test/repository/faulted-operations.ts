@@ -15,7 +15,14 @@ import {
 } from '#repository';
 import type { ObjectStore } from '#storage';
 import { visibleOf } from './soundness.ts';
-import { assertRestores, backUp, InlineBackup, type Disks, type World } from './world.ts';
+import {
+  assertRestores,
+  backUp,
+  InlineBackup,
+  itemToLayOut,
+  type Disks,
+  type World,
+} from './world.ts';
 
 export type Operation = {
   readonly name: string;
@@ -165,7 +172,7 @@ export const OPERATIONS: readonly Operation[] = [
       const mark = await markPacks(parts, [...state.packs.keys()]);
       const points = [...state.points.keys()];
       const ends = [points[0]!, points.at(-1)!];
-      await reclaimMark(parts, mark!, { inOrder: [ends] });
+      await reclaimMark(parts, mark!, { inOrder: [itemToLayOut({ parts }, ends)] });
     }),
   },
   {

@@ -28,6 +28,7 @@ import {
   World,
   type Disks,
   type Image,
+  itemToLayOut,
 } from './world.ts';
 
 const ITEMS = ['web', 'db', 'mail'];
@@ -187,7 +188,8 @@ export class RandomHistory {
   async #reclaim(): Promise<void> {
     for (const [mark, { waitsFor }] of Array.from(this.#repository.state.marks)) {
       if (waitsFor.length > 0) continue;
-      const inOrder = this.#random(2) === 0 ? [this.#visible().slice(0, 2)] : [];
+      const inOrder =
+        this.#random(2) === 0 ? [itemToLayOut(this.#repository, this.#visible().slice(0, 2))] : [];
       await reclaimMark(this.#repository.parts, mark, { inOrder });
     }
   }

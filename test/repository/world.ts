@@ -19,6 +19,7 @@ import {
   verifyMetadata,
   type DiskResult,
   type OpenOptions,
+  type reclaimMark,
 } from '#repository';
 import { MemoryDisk, type ObjectStore } from '#storage';
 
@@ -295,6 +296,15 @@ async function idsOf(
     }
   });
   return ids;
+}
+
+/** An item for `reclaimMark` to lay out, whatever that costs. */
+export function itemToLayOut(
+  { parts }: Pick<Repository, 'parts'>,
+  points: readonly string[],
+): Parameters<typeof reclaimMark>[2]['inOrder'][number] {
+  const packs = new Set([...parts.keeper.packs.rows()].map(({ number }) => number));
+  return { points, packs, blockCount: 0, isAboveLimit: true };
 }
 
 /** The index equals one made anew, and nothing that a point needs is missing. */

@@ -8,7 +8,7 @@ import { deleteDoomed } from '../opening/duties.ts';
 import type { RepositoryParts } from '../repository-parts.ts';
 import { markPacks } from './mark.ts';
 import { deleteOrphans } from './orphans.ts';
-import { findScattered, planCompaction, type Scattered } from './plan.ts';
+import { findScattered, planCompaction, type ScatteredItem } from './plan.ts';
 import { reclaimMark, type Reclaimed } from './reclaim.ts';
 
 export type CompactOptions = {
@@ -86,7 +86,7 @@ export async function compactRepository(
 async function reclaimReady(
   parts: RepositoryParts,
   options: CompactOptions,
-  run: { readonly total: Totals; readonly inOrder: Scattered['items'] },
+  run: { readonly total: Totals; readonly inOrder: readonly ScatteredItem[] },
 ): Promise<void> {
   for (const [mark, { waitsFor }] of Array.from(parts.history.state.marks)) {
     if (waitsFor.length > 0) continue;

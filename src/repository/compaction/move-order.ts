@@ -55,6 +55,10 @@ export class MoveOrder {
     this.#ranks = new Float64Array(most);
   }
 
+  get blockCount(): number {
+    return this.#count;
+  }
+
   /** Adds a block to move, in ascending order of pack, frame and slot. */
   add({ pack, frame, slot }: { pack: number; frame: number; slot: number }): void {
     const at = this.#count;

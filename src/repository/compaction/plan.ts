@@ -93,6 +93,8 @@ function sampledPoints(parts: RepositoryParts): KnownPoint[][] {
 export type Amplification = {
   /** Sealed bytes of the frames that must be read ÷ shares that are needed; 1 for an empty point. */
   readonly factor: number;
+  /** Places of blocks that are not zero. */
+  readonly blockCount: number;
   /** Packs by number: bytes read and bytes needed of them. */
   readonly packs: ReadonlyMap<number, { readonly readBytes: number; readonly neededBytes: number }>;
 };
@@ -112,7 +114,9 @@ export async function readAmplification(
   const blocks = point.disks.reduce((sum, disk) => sum + disk.sizeBytes / blockSize, 0);
   const oneIn = Math.ceil(blocks / SAMPLED_BLOCKS);
   const needed = new Map<number, Map<number, NeededFrame>>();
+  let blockCount = 0;
   await eachBlockOf(parts, point, (id) => {
+    blockCount += 1;
     const place = parts.keeper.countingPlace(id);
     if (place === undefined || (place.pack * 31 + place.frame) % oneIn !== 0) return;
     const frames = needed.get(place.pack) ?? new Map<number, NeededFrame>();
@@ -122,7 +126,7 @@ export async function readAmplification(
     if (!frame.slots.has(place.slot)) frame.bytes += place.share;
     frame.slots.add(place.slot);
   });
-  return amplificationOf(parts, needed);
+  return { blockCount, ...(await amplificationOf(parts, needed)) };
 }
 
 type NeededFrame = { readonly slots: Set<number>; bytes: number };
@@ -130,7 +134,7 @@ type NeededFrame = { readonly slots: Set<number>; bytes: number };
 async function amplificationOf(
   parts: RepositoryParts,
   needed: ReadonlyMap<number, ReadonlyMap<number, NeededFrame>>,
-): Promise<Amplification> {
+): Promise<Omit<Amplification, 'blockCount'>> {
   const packs = new Map<number, { readBytes: number; neededBytes: number }>();
   let [readBytes, neededBytes] = [0, 0];
   for (const [pack, frames] of needed) {
@@ -159,36 +163,58 @@ async function tableOf(parts: RepositoryParts, packId: Buffer): Promise<FrameTab
   }
 }
 
+export type ScatteredItem = {
+  /** Some of its points, oldest first. */
+  readonly points: readonly string[];
+  /** Numbers of the packs that its oldest and newest point need. */
+  readonly packs: ReadonlySet<number>;
+  /** Blocks that are looked at for each of the points. */
+  readonly blockCount: number;
+  /** Whether one of them is above the limit: then its blocks are laid out whatever that costs. */
+  readonly isAboveLimit: boolean;
+};
+
 export type Scattered = {
   /** Packs whose rewriting brings the amplification of a first or last point back below the limit. */
   readonly packs: ReadonlySet<number>;
-  /** Items worth laying out anew, each as some of its points. Those that need least gain most: first. */
-  readonly items: readonly (readonly string[])[];
+  /** Items worth laying out anew; those that need least gain most, and come first. */
+  readonly items: readonly ScatteredItem[];
 };
 
 /** The items whose oldest or newest point reads more than it needs, and the packs that make it so. */
 export async function findScattered(parts: RepositoryParts): Promise<Scattered> {
   const packs = new Set<number>();
-  const items: { readonly points: readonly string[]; readonly neededBytes: number }[] = [];
+  const items: (ScatteredItem & { readonly neededBytes: number })[] = [];
   for (const points of sampledPoints(parts)) {
-    const ends = new Set([points[0]!, points.at(-1)!]);
-    let neededBytes = 0;
-    let worst = 1;
-    for (const known of ends) {
-      const found = await readAmplification(parts, known);
-      worst = Math.max(worst, found.factor);
-      for (const [number, sums] of found.packs) {
-        neededBytes += sums.neededBytes;
+    const newest = points.at(-1)!;
+    const ends = [...new Set([points[0]!, newest])];
+    const found: Amplification[] = [];
+    for (const point of ends) found.push(await readAmplification(parts, point));
+    for (const { factor, packs: sums } of found) {
+      if (factor <= MAX_READ_AMPLIFICATION) continue;
+      for (const number of spoiling(sums)) {
         // A pack younger than the newest point was laid out by compaction with all in view.
         const pack = parts.history.state.packs.get(parts.keeper.packs.idOf(number) ?? '');
-        const isYounger = pack === undefined || pack.number > points.at(-1)!.number;
-        const spoils = sums.readBytes > MAX_READ_AMPLIFICATION * sums.neededBytes;
-        if (found.factor > MAX_READ_AMPLIFICATION && spoils && !isYounger) packs.add(number);
+        if (pack !== undefined && pack.number <= newest.number) packs.add(number);
       }
     }
-    if (worst > LAID_OUT_FROM)
-      items.push({ points: points.map(({ point }) => point), neededBytes });
+    const worst = Math.max(...found.map(({ factor }) => factor));
+    if (worst <= LAID_OUT_FROM) continue;
+    const sums = found.flatMap((one) => [...one.packs]);
+    items.push({
+      points: points.map(({ point }) => point),
+      packs: new Set(sums.map(([number]) => number)),
+      blockCount: Math.max(...found.map(({ blockCount }) => blockCount)),
+      isAboveLimit: worst > MAX_READ_AMPLIFICATION,
+      neededBytes: sums.reduce((sum, [, { neededBytes }]) => sum + neededBytes, 0),
+    });
   }
   items.sort((a, b) => a.neededBytes - b.neededBytes);
-  return { packs, items: items.map(({ points }) => points) };
+  return { packs, items };
+}
+
+function spoiling(packs: Amplification['packs']): number[] {
+  return [...packs].flatMap(([number, { readBytes, neededBytes }]) =>
+    readBytes > MAX_READ_AMPLIFICATION * neededBytes ? [number] : [],
+  );
 }
