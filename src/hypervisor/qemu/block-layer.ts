@@ -8,7 +8,7 @@
  *
  * `query-block` tells of the devices; which node lies on which only `x-debug-query-block-graph` (QEMU >= 4.0).
  */
-import { basename } from 'node:path';
+import { basename, dirname } from 'node:path';
 import type { QmpClient } from '../qmp/qmp-client.ts';
 import type { QmpBitmap, QmpBlock, QmpBlockGraph, QmpNode } from '../qmp/qmp-commands.ts';
 import type { VmDisk } from '../vm.ts';
@@ -48,7 +48,8 @@ const PROTOCOLS = new Set(['file', 'host_device', 'nbd', 'rbd', 'iscsi', 'nvme',
 const CONTAINERS = ['/machine/peripheral', '/machine/peripheral-anon'];
 
 export async function readBlockLayer(qmp: QmpClient): Promise<BlockLayer> {
-  const [blocks, nodes, graph, outside] = await Promise.all([
+  const [{ qemu }, blocks, nodes, graph, outside] = await Promise.all([
+    qmp.execute('query-version'),
     qmp.execute('query-block'),
     qmp.execute('query-named-block-nodes', { flat: false }),
     qmp.execute('x-debug-query-block-graph'),
@@ -66,7 +67,9 @@ export async function readBlockLayer(qmp: QmpClient): Promise<BlockLayer> {
     else if (block.qdev !== undefined) {
       const imageName = imageBelow(inserted['node-name'] ?? '', { byName, childrenOf });
       const node = byName.get(imageName) ?? inserted;
-      disks.push(await describeDisk(qmp, { ...block, qdev: block.qdev, inserted }, node));
+      const device = { ...block, qdev: block.qdev, inserted };
+      const disk = await describeDisk(qmp, device, node);
+      disks.push(await refuseThread(qmp, disk, qemu));
     }
   }
   const all = [...disks, ...outside].toSorted((left, right) => (left.name < right.name ? -1 : 1));
@@ -155,6 +158,32 @@ function refusalOf(disk: {
     return `QEMU does not say which image lies below it (${disk.node.drv}): exclude it`;
   }
   return undefined;
+}
+
+/**
+ * QEMU 7.2 as its distributions have it (7.2.22 of Debian 12) ends with a failed assertion when a client of an
+ * NBD export leaves whose disk has an I/O thread ("qemu_in_main_thread() && nbd_server", blockdev-nbd.c): it
+ * counts its clients since CVE-2024-7409, and only in QEMU 9.1 where it is allowed to.
+ */
+async function refuseThread(
+  qmp: QmpClient,
+  disk: QemuDisk,
+  qemu: { readonly major: number; readonly minor: number },
+): Promise<QemuDisk> {
+  if (disk.refusal !== undefined || qemu.major > 9 || (qemu.major === 9 && qemu.minor >= 1)) {
+    return disk;
+  }
+  // Of the disk itself, or of the SCSI controller whose bus it is on.
+  const bus = await readProperty(qmp, disk.qomPath, 'parent_bus');
+  const controller = typeof bus === 'string' ? [dirname(bus)] : [];
+  const threads = await Promise.all(
+    [disk.qomPath, ...controller].map((path) => readProperty(qmp, path, 'iothread')),
+  );
+  if (!threads.some((thread) => typeof thread === 'string' && thread !== '')) return disk;
+  const refusal =
+    `it has an I/O thread, and QEMU ${qemu.major}.${qemu.minor} can end when such a disk is read ` +
+    'for a backup: remove the thread, update to QEMU 9.1, or exclude it';
+  return { ...disk, refusal };
 }
 
 /** Undefined where the object has no such property. */

@@ -11,6 +11,7 @@ import { join, relative, resolve } from 'node:path';
 import { HoldfastError } from '#base';
 import type { QmpClient } from '../qmp/qmp-client.ts';
 import type { DefinitionFile, Vm, VmDefinition } from '../vm.ts';
+import { settingsOf } from './command-line.ts';
 import { readBlockLayer } from './block-layer.ts';
 import { findCommandLine, type QemuProcess } from './qemu-process.ts';
 
@@ -27,7 +28,7 @@ export async function defineVm(
     hypervisor: 'qemu',
     vm,
     ...(commandLine.length === 0 ? {} : { commandLine }),
-    files: [...(await variablesOf(qmp, process)), ...(await tpmStateOf(qmp))],
+    files: [...(await variablesOf(qmp, process)), ...(await tpmStateOf(qmp, commandLine))],
   };
 }
 
@@ -44,13 +45,15 @@ async function variablesOf(
   return content === undefined ? [] : [{ role: 'uefi-variables', path, content }];
 }
 
-async function tpmStateOf(qmp: QmpClient): Promise<DefinitionFile[]> {
+async function tpmStateOf(
+  qmp: QmpClient,
+  commandLine: readonly string[],
+): Promise<DefinitionFile[]> {
   const [tpm] = await qmp.execute('query-tpm');
   const label = tpm?.options.data.chardev;
-  if (label === undefined) return [];
-  const chardev = (await qmp.execute('query-chardev')).find((known) => known.label === label);
-  const socket = /unix:([^,]+)/.exec(chardev?.filename ?? '')?.[1];
-  if (socket === undefined) return [];
+  const chardevs = settingsOf(commandLine, '-chardev');
+  const socket = chardevs.find((each) => each.get('id') === label)?.get('path');
+  if (label === undefined || socket === undefined) return [];
   const swtpm = await findCommandLine(
     ([program = '', ...rest]) =>
       program.endsWith('swtpm') && rest.some((argument) => argument.includes(`path=${socket}`)),

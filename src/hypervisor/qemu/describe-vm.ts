@@ -3,6 +3,7 @@ import { basename, dirname } from 'node:path';
 import type { QmpClient } from '../qmp/qmp-client.ts';
 import type { NetworkCard, Vm } from '../vm.ts';
 import { listDevices, readBlockLayer, readProperty, type QemuDisk } from './block-layer.ts';
+import { settingsOf, valueAfter } from './command-line.ts';
 import type { QemuProcess } from './qemu-process.ts';
 import { powerStateOf } from './readiness.ts';
 
@@ -74,21 +75,6 @@ async function networkCardsOf(
 
 /** The bridge or interface of `-netdev …,id=NAME`; QEMU tells it nowhere else. */
 function networkOf(commandLine: readonly string[], netdev: string): string | undefined {
-  for (const [at, argument] of commandLine.entries()) {
-    if (argument !== '-netdev') continue;
-    const [, ...options] = (commandLine[at + 1] ?? '').split(',');
-    const settings = new Map(options.map((option) => pair(option)));
-    if (settings.get('id') === netdev) return settings.get('br') ?? settings.get('ifname');
-  }
-  return undefined;
-}
-
-function pair(option: string): [string, string] {
-  const at = option.indexOf('=');
-  return at < 0 ? [option, ''] : [option.slice(0, at), option.slice(at + 1)];
-}
-
-function valueAfter(commandLine: readonly string[], flag: string): string | undefined {
-  const at = commandLine.indexOf(flag);
-  return at < 0 ? undefined : commandLine[at + 1];
+  const settings = settingsOf(commandLine, '-netdev').find((each) => each.get('id') === netdev);
+  return settings?.get('br') ?? settings?.get('ifname');
 }

@@ -130,7 +130,6 @@ type Commands = {
   'qom-set': [{ readonly path: string; readonly property: string; readonly value: string }, Done];
   'query-block': [Nothing, readonly QmpBlock[]];
   'query-block-exports': [Nothing, readonly { readonly id: string; readonly type: string }[]];
-  'query-chardev': [Nothing, readonly { readonly label: string; readonly filename: string }[]];
   'query-jobs': [Nothing, readonly QmpJob[]];
   'query-migrate': [Nothing, { readonly status?: string }];
   'query-name': [Nothing, { readonly name?: string }];
