@@ -98,10 +98,7 @@ test('bitmaps of other repositories and products are not looked at', () => {
     { name: formatBitmapName({ repositoryId: 'cd'.repeat(16), point: ONE }), flags: ['auto'] },
     { name: 'backup-vda', flags: ['in-use', 'auto'] },
   ];
-  assert.deepEqual(plan(foreign, { point: ONE, fingerprint }), {
-    tracking: { kind: 'compare', reason: 'it has no bitmap that counts from a point of this disk' },
-    counting: [],
-    leftovers: [],
-    replaced: [],
-  });
+  const { tracking, ...rest } = plan(foreign, { point: ONE, fingerprint });
+  assert.match(JSON.stringify(tracking), /no bitmap that counts/);
+  assert.deepEqual(rest, { counting: [], leftovers: [], replaced: [] });
 });

@@ -60,7 +60,7 @@ export function planOfflineBitmaps(
     }
   }
   if (own.some(isLost)) reasons.push('QEMU or its host was killed, and the bitmap was not saved');
-  const reason = reasons[0] ?? 'it has no bitmap that counts from a point of this disk';
+  const reason = reasons[0] ?? NONE;
   return { ...plan, tracking: { kind: 'compare', reason } };
 }
 
@@ -69,6 +69,9 @@ function isGapless(bitmap: OwnBitmap, newer: readonly OwnBitmap[]): boolean {
   if (records(bitmap)) return true;
   return newer.some(records) && !newer.some(isLost);
 }
+
+const NONE =
+  'it has no bitmap that counts from a point of this disk: QEMU was killed before it saved one, the image was replaced, or the point expired';
 
 type OwnBitmap = QemuBitmap & { readonly point: string };
 
