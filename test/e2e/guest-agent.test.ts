@@ -1,7 +1,7 @@
 /** The guest agent, its file and process commands, and the backup extension, in a real guest. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { test, type TestContext } from 'node:test';
+import { test } from 'node:test';
 import { isHoldfastError, realClock } from '#base';
 import { openSocketChannel } from '../../src/hypervisor/agent/socket-channel.ts';
 import { GuestAgent } from '../../src/hypervisor/agent/guest-agent.ts';
