@@ -25,6 +25,8 @@ type Taken = {
     readonly tracking: 'bitmap' | 'compare' | 'initial';
     readonly reason?: string;
   }[];
+  readonly seconds: number;
+  readonly tasks: readonly { readonly name: string; readonly seconds: number }[];
   readonly consistency: string;
   readonly frozenMs?: number;
   readonly steps: readonly {
@@ -105,11 +107,17 @@ test('a running guest that writes all the time', async (t) => {
   const definitionBefore = await definitionOf(site);
   const first = await site.backUp();
 
-  await t.test('M2 the first online backup installs the extension, and the guest shows it', async () => {
-    assert.equal(stepOf(first, 'Install extension')?.outcome, 'succeeded');
-    const files = await guestFiles(guest);
-    assert.ok(files.some((path) => path.includes('/holdfast/VMSnapshotLinux/')), files.join('\n'));
-  });
+  await t.test(
+    'M2 the first online backup installs the extension, and the guest shows it',
+    async () => {
+      assert.equal(stepOf(first, 'Install extension')?.outcome, 'succeeded');
+      const files = await guestFiles(guest);
+      assert.ok(
+        files.some((path) => path.includes('/holdfast/VMSnapshotLinux/')),
+        files.join('\n'),
+      );
+    },
+  );
 
   await t.test('M4 a Linux guest is frozen and thawed through its agent, for milliseconds', () => {
     assert.equal(first.consistency, 'FileSystemConsistent');
@@ -118,6 +126,16 @@ test('a running guest that writes all the time', async (t) => {
     assert.equal(stepOf(first, 'Thaw')?.outcome, 'succeeded');
     assert.equal(first.disks[0]!.tracking, 'initial');
   });
+
+  await t.test(
+    'M6 the snapshot and the transfer are two phases of the backup, each with its time',
+    () => {
+      const names = first.tasks.map(({ name }) => name);
+      assert.deepEqual(names, ['Take Snapshot', 'Transfer data to vault']);
+      const total = first.tasks.reduce((sum, { seconds }) => sum + seconds, 0);
+      assert.ok(Math.abs(total - first.seconds) < 0.01, `${total} of ${first.seconds} s`);
+    },
+  );
 
   const before = await moreRecords(guest, 20);
   const second = await site.backUp();

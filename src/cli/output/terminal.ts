@@ -60,5 +60,7 @@ export class Terminal {
 
 /** For `JSON.stringify`: durations say no more than was measured. */
 function toMilliseconds(name: string, value: unknown): unknown {
-  return name === 'seconds' && typeof value === 'number' ? Math.round(value * 1000) / 1000 : value;
+  if (typeof value !== 'number') return value;
+  if (name.endsWith('Ms')) return Math.round(value);
+  return /seconds$/i.test(name) ? Math.round(value * 1000) / 1000 : value;
 }
