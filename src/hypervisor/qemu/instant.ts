@@ -106,8 +106,8 @@ async function switchStandingStill({ qmp, disks }: Backup): Promise<void> {
     qmp.execute('stop'),
     ...disks.map((disk) => switchDrive(qmp, disk)),
     qmp.execute('cont'),
-    qmp.execute('blockdev-del', { 'node-name': STOPPED_MARK }),
   ]);
+  await qmp.execute('blockdev-del', { 'node-name': STOPPED_MARK });
 }
 
 /** Waits for all, then throws the first error. */

@@ -152,9 +152,10 @@ function preparedBackup(
       if (backup.qmp.isOpen) await removeTraces(backup);
     } catch (error) {
       if (!backup.qmp.isGone) throw error;
+    } finally {
+      await backup.folder.close();
+      onEnd();
     }
-    await backup.folder.close();
-    onEnd();
   };
   const take = async (): Promise<Snapshot> => {
     try {
@@ -162,8 +163,7 @@ function preparedBackup(
       return {
         ...snapshot,
         release: async (outcome) => {
-          await snapshot.release(outcome);
-          onEnd();
+          await snapshot.release(outcome).finally(onEnd);
         },
       };
     } catch (error) {

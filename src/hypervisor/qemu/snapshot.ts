@@ -35,8 +35,11 @@ export async function takeSnapshot(backup: Backup, mechanism: Mechanism): Promis
       await addScratch(backup, 'job');
       return await takeSnapshot(backup, 'job');
     }
-    await undo(backup, error);
-    await backup.folder.close();
+    try {
+      await undo(backup, error);
+    } finally {
+      await backup.folder.close();
+    }
     throw error;
   }
 }
@@ -85,8 +88,9 @@ function snapshotOf({ backup, mechanism, clients, disks }: Taken): Snapshot {
       if (backup.qmp.isOpen) await end(backup, outcome);
     } catch (error) {
       if (!backup.qmp.isGone) throw error;
+    } finally {
+      await backup.folder.close();
     }
-    await backup.folder.close();
   };
   return {
     disks,

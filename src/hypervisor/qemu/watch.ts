@@ -43,14 +43,13 @@ export function watchSnapshot(watched: Watched): Watch {
     if (complaint !== undefined) events.resolve(complaint);
   });
   const gone = qmp.closed.then((reason) => ({ gone: reason }));
-  const watching = Promise.race([
-    gone,
-    watchSpace(watched, { events: events.promise, ended }),
-  ]).then(async (found) => {
-    if (found === undefined || ended.signal.aborted) return;
-    if ('gone' in found) reject(found.gone);
-    else reject(await giveUp(watched, found.why));
-  });
+  const watching = Promise.race([gone, watchSpace(watched, { events: events.promise, ended })])
+    .then(async (found) => {
+      if (found === undefined || ended.signal.aborted) return;
+      if ('gone' in found) reject(found.gone);
+      else reject(await giveUp(watched, found.why));
+    })
+    .catch(reject);
   return {
     lost,
     stop: async () => {

@@ -39,6 +39,8 @@ type Waiting = {
 };
 
 const DEFAULT_TIMEOUT_MS = 60_000;
+/** QEMU greets at once; while it serves another client, never. */
+const GREETING_TIMEOUT_MS = 10_000;
 const GREETING = 0;
 
 export class QmpClient {
@@ -126,8 +128,10 @@ export class QmpClient {
     const timer = new AbortController();
     this.#waiting.set(id, { command, resolve, reject, timer });
     if (this.#end !== undefined) this.#failWaiting(this.#end);
-    void this.#clock.sleep(this.#timeoutMs, timer.signal).then(
-      () => this.#finish(this.#unavailable(`no answer within ${this.#timeoutMs} ms: ${command}`)),
+    const timeoutMs =
+      id === GREETING ? Math.min(GREETING_TIMEOUT_MS, this.#timeoutMs) : this.#timeoutMs;
+    void this.#clock.sleep(timeoutMs, timer.signal).then(
+      () => this.#finish(this.#unavailable(`no answer within ${timeoutMs} ms: ${command}`)),
       () => {}, // Answered, or the client ended: the rejection is our own abort.
     );
     return promise;
