@@ -47,6 +47,8 @@ export type QemuBitmap = {
   readonly name: string;
   /** `auto`: it records; `in-use`: it was not saved, because QEMU was killed or runs. */
   readonly flags: readonly string[];
+  /** Bytes of the disk that one bit stands for. */
+  readonly granularity: number;
 };
 
 const MAX_CHAIN = 64;

@@ -11,7 +11,11 @@ const fingerprint = imageFingerprint({ format: 'qcow2', 'virtual-size': 4096 });
 const other = imageFingerprint({ format: 'qcow2', 'virtual-size': 8192 });
 const [ONE, TWO, THREE] = ['100000000000001', '100000000000002', '100000000000003'] as const;
 const name = (point: string): string => formatBitmapName({ repositoryId, point });
-const bitmap = (point: string, ...flags: string[]): QemuBitmap => ({ name: name(point), flags });
+const bitmap = (point: string, ...flags: string[]): QemuBitmap => ({
+  name: name(point),
+  flags,
+  granularity: 65_536,
+});
 
 function plan(
   bitmaps: readonly QemuBitmap[],
@@ -95,8 +99,12 @@ test('a bitmap that was not saved, or of an image that was another one, is told 
 
 test('bitmaps of other repositories and products are not looked at', () => {
   const foreign = [
-    { name: formatBitmapName({ repositoryId: 'cd'.repeat(16), point: ONE }), flags: ['auto'] },
-    { name: 'backup-vda', flags: ['in-use', 'auto'] },
+    {
+      name: formatBitmapName({ repositoryId: 'cd'.repeat(16), point: ONE }),
+      flags: ['auto'],
+      granularity: 65_536,
+    },
+    { name: 'backup-vda', flags: ['in-use', 'auto'], granularity: 65_536 },
   ];
   const { tracking, ...rest } = plan(foreign, { point: ONE, fingerprint });
   assert.match(JSON.stringify(tracking), /no bitmap that counts/);

@@ -5,6 +5,7 @@
 import { HoldfastError, type Clock } from '#base';
 import {
   imageError,
+  inspectImage,
   intersectExtents,
   NbdClient,
   normaliseExtents,
@@ -20,27 +21,46 @@ type Image = Pick<InspectedImage, 'path' | 'format' | 'sizeBytes'>;
 /** In which QEMU says of a range that it was written. */
 const DIRTY = 1;
 
-/** @throws {HoldfastError} as `changeBitmap`. */
+/** @throws {HoldfastError} as `changeBitmap`; `HypervisorFailed` if it could not be stored. */
 export async function addBitmap(
   image: Image,
   bitmap: { readonly name: string; readonly granularityBytes: number },
 ): Promise<void> {
   const granularity = String(bitmap.granularityBytes);
   await changeBitmap(image, { name: bitmap.name, actions: ['--add', '-g', granularity] });
+  await checkStored(image, bitmap.name);
 }
 
-/** Adds to `into` all that `from` counted, and lets it count on. Doing it twice changes nothing. */
+/**
+ * Adds to `into` all that `from` counted, and lets it count on. Doing it twice changes nothing.
+ *
+ * @throws {HoldfastError} as `addBitmap`.
+ */
 export async function mergeBitmaps(
   image: Image,
   { into, from }: { readonly into: string; readonly from: readonly string[] },
 ): Promise<void> {
   const merges = from.flatMap((name) => ['--merge', name]);
   await changeBitmap(image, { name: into, actions: [...merges, '--enable'] });
+  await checkStored(image, into);
 }
 
 /** One that is not there is no error. */
 export async function removeBitmap(image: Image, name: string): Promise<void> {
   await changeBitmap(image, { name, actions: ['--remove'], harmless: /Dirty bitmap .* not found/ });
+}
+
+/** QEMU stores bitmaps when it closes the image, and qemu-img succeeds even where that fails. */
+async function checkStored({ path, format }: Image, name: string): Promise<void> {
+  const { chain } = await inspectImage({ path, format }, { allowOutside: true });
+  const bitmaps = chain[0]!['format-specific']?.data?.bitmaps ?? [];
+  const stored = bitmaps.find((bitmap) => bitmap.name === name);
+  if (stored !== undefined && !stored.flags.includes('in-use')) return;
+  throw new HoldfastError(
+    'HypervisorFailed',
+    `the bitmaps of "${path}" could not be stored: make room on its file system; the next backup compares the whole disk`,
+    { details: { path, bitmap: name } },
+  );
 }
 
 type BitmapChange = {

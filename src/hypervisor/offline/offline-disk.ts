@@ -1,6 +1,7 @@
 /** One disk of a VM that is off: what its image is, how its changes will be found, what was repaired. */
 import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
+import { access, statfs } from 'node:fs/promises';
+import { isAbsolute } from 'node:path';
 import { HoldfastError, isHoldfastError } from '#base';
 import { inspectImage, type InspectedImage, type QemuBitmap } from '#disk';
 import { formatBitmapName } from '../bitmap-name.ts';
@@ -29,6 +30,9 @@ export type OfflineDisk = PreparedDisk & {
   readonly newBitmap: string | undefined;
 };
 
+/** Of a bitmap, beside its bits: up to a cluster of 2 MiB begun, table and directory. */
+const TABLES_BYTES = 4 * 1024 * 1024;
+
 /**
  * Looks at the image and removes what a backup that died left in it.
  *
@@ -43,7 +47,7 @@ export async function prepareOfflineDisk(
   const { repositoryId, point, bases } = request.tracking;
   const fingerprint = imageFingerprint(nested(image));
   const known = bases.get(disk.name) ?? [];
-  const obstacle = await obstacleTo(image);
+  const obstacle = await obstacleTo(image, request.tracking.blockSize);
   const plan = planOfflineBitmaps(
     { bitmaps: bitmapsOf(image), fingerprint },
     { repositoryId, bases: known },
@@ -71,6 +75,8 @@ export async function prepareOfflineDisk(
 
 async function inspect(disk: VmDisk, options: OfflineOptions): Promise<InspectedImage> {
   const { allowedFolders = [], allowOutside = false } = options;
+  if (disk.refusal !== undefined && !isAbsolute(disk.location))
+    throw unsupported(disk, disk.refusal);
   let image: InspectedImage;
   try {
     image = await inspectImage(
@@ -115,15 +121,27 @@ async function repair(
 }
 
 /** Why no bitmap can be stored in the image; undefined: one can. */
-async function obstacleTo(image: InspectedImage): Promise<string | undefined> {
+async function obstacleTo(image: InspectedImage, blockSize: number): Promise<string | undefined> {
   if (image.format !== 'qcow2') return keepsNone(image);
   if (image.chain[0]!['format-specific']?.data?.compat === '0.10') {
     return 'qcow2 images of version 0.10 keep no bitmaps: qemu-img amend -o compat=1.1 makes it one that does';
   }
-  return await access(image.path, constants.W_OK).then(
-    () => undefined,
-    (error: NodeJS.ErrnoException) => `the image may not be written (${error.code})`,
-  );
+  try {
+    await access(image.path, constants.W_OK);
+  } catch (error) {
+    return `the image may not be written (${(error as NodeJS.ErrnoException).code})`;
+  }
+  const { bavail, bsize } = await statfs(image.path);
+  const neededBytes = roomFor(image, blockSize);
+  if (bavail * bsize >= neededBytes) return undefined;
+  return `there is no room beside the image for a bitmap: make ${neededBytes} bytes free`;
+}
+
+/** QEMU writes all bitmaps anew when one is added, and loses all of them where that fails. */
+function roomFor(image: InspectedImage, blockSize: number): number {
+  const granularities = [blockSize, ...bitmapsOf(image).map(({ granularity }) => granularity)];
+  const sizes = granularities.map((bytes) => Math.ceil(image.sizeBytes / bytes / 8) + TABLES_BYTES);
+  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 function keepsNone({ format }: InspectedImage): string {

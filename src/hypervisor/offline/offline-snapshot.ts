@@ -48,8 +48,9 @@ async function beginBitmap(disk: OfflineDisk, { request }: Taking): Promise<bool
     await addBitmap(image, { name: newBitmap, granularityBytes });
     return true;
   } catch (error) {
-    const isDamage = isHoldfastError(error, 'DiskUnavailable');
-    if (!isDamage) throw error;
+    const isRefused =
+      isHoldfastError(error, 'DiskUnavailable') || isHoldfastError(error, 'DiskFormatUnsupported');
+    if (!isRefused) throw error;
     request.warn(
       `changes of disk ${disk.name} will not be tracked from this point: ${error.message}`,
     );

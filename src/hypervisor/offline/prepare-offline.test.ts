@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { isHoldfastError } from '#base';
@@ -315,10 +315,22 @@ test('a raw image of a running VM is in use', async (t) => {
   );
 });
 
-test('an image that may not be written is read by its bitmap, and gets no new one', async (t) => {
+/** Runs `body` in a file system of 32 MiB. */
+async function inSmallFileSystem(
+  t: TestContext,
+  body: (folder: string) => Promise<void>,
+): Promise<void> {
   const folder = await imageFolder(t);
   await run('mount', '-t', 'tmpfs', '-o', 'size=32m', 'tmpfs', folder);
   try {
+    await body(folder);
+  } finally {
+    await run('umount', '-l', folder);
+  }
+}
+
+test('an image that may not be written is read by its bitmap, and gets no new one', async (t) => {
+  await inSmallFileSystem(t, async (folder) => {
     const path = await createImage(join(folder, 'disk.qcow2'), 16 * MIB);
     const backups = new Backups(path);
     await backups.take(t);
@@ -330,9 +342,37 @@ test('an image that may not be written is read by its bitmap, and gets no new on
       assert.match(disk.untracked!, /may not be written/);
       assert.deepEqual(dirty, [[1 * MIB, 16 * KIB]]);
     }
-  } finally {
-    await run('umount', '-l', folder);
-  }
+  });
+});
+
+test('where a bitmap has no room none is begun, and the old one is not lost', async (t) => {
+  await inSmallFileSystem(t, async (folder) => {
+    const path = await createImage(join(folder, 'disk.qcow2'), 16 * MIB);
+    const backups = new Backups(path);
+    await backups.take(t);
+    await writeAsVm(path, 'write 1M 16k');
+    await writeFile(join(folder, 'filler'), Buffer.alloc(28 * MIB));
+    const before = await bitmapsIn(path);
+    const { disk, dirty } = await backups.take(t);
+    assert.equal(disk.tracking.kind, 'bitmap');
+    assert.match(disk.untracked!, /no room beside the image/);
+    assert.deepEqual(dirty, [[1 * MIB, 16 * KIB]]);
+    assert.deepEqual(await bitmapsIn(path), before);
+  });
+});
+
+test('a disk that fills up before the snapshot fails the backup, and the next one compares', async (t) => {
+  await inSmallFileSystem(t, async (folder) => {
+    const path = await createImage(join(folder, 'disk.qcow2'), 16 * MIB);
+    const backups = new Backups(path);
+    await backups.take(t);
+    const prepared = await backups.prepare();
+    await run('sh', '-c', 'cat /dev/zero >"$0" 2>/dev/null || true', join(folder, 'filler'));
+    await assert.rejects(prepared.snapshot(), has('HypervisorFailed', /could not be stored/));
+    await rm(join(folder, 'filler'));
+    assert.match(await reasonOf(t, backups), /killed/);
+    assert.deepEqual((await backups.take(t)).dirty, []);
+  });
 });
 
 test('qcow2 of the oldest version is read without a bitmap, and the reason says what to do', async (t) => {
