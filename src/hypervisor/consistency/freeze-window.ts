@@ -28,6 +28,8 @@ export type FreezeAccess = {
   readonly watchdogBegunMs: number;
   /** For the freeze itself. */
   readonly freezeTimeoutMs: number;
+  /** Aborted: the guest is thawed at once, whatever the instant still does. */
+  readonly signal?: AbortSignal | undefined;
 };
 
 export type Frozen =
@@ -133,13 +135,11 @@ function startHostWatchdog(access: FreezeAccess): { stop: () => Promise<Thaw | u
   const watch = async (): Promise<Thaw | undefined> => {
     const leftMs =
       access.watchdogBegunMs + access.watchdogMs * HOST_SHARE - access.clock.monotonicMs();
-    try {
-      await access.clock.sleep(Math.max(0, leftMs), ended.signal);
-    } catch (error) {
-      if (!ended.signal.aborted) throw error;
-      return undefined;
-    }
-    return await thawGuest(access);
+    const cancelled = access.signal === undefined ? [] : [access.signal];
+    const woken = AbortSignal.any([ended.signal, ...cancelled]);
+    // A sleep that begins too late would not be cut short.
+    if (!woken.aborted) await access.clock.sleep(Math.max(0, leftMs), woken).catch(() => undefined);
+    return ended.signal.aborted ? undefined : await thawGuest(access);
   };
   const watching = watch();
   return {
@@ -169,6 +169,7 @@ function brokenBy(facts: {
 }): string | undefined {
   const { access, frozen, thaw } = facts;
   const tookMs = facts.instantEndMs - access.watchdogBegunMs;
+  if (facts.hostFired && access.signal?.aborted === true) return 'the job was cancelled';
   if (facts.hostFired) return `the snapshot took so long that Holdfast's watchdog thawed the guest`;
   if (tookMs >= access.watchdogMs) {
     return `the snapshot was there only after ${Math.round(tookMs / 1000)} s: the guest's watchdog thaws after ${access.watchdogMs / 1000} s`;

@@ -186,6 +186,7 @@ async function frozenOrNot<R>(run: QuiesceRun<R>, scripts: Scripts): Promise<Out
     watchdogMs: run.watchdogMs,
     watchdogBegunMs,
     freezeTimeoutMs: run.watchdogMs,
+    signal: run.options.signal,
   };
   const begunMs = log.begin();
   const frozen = await freezeGuest(access);

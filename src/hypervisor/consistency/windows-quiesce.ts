@@ -51,6 +51,7 @@ export async function quiesceWindows<R>(run: QuiesceRun<R>): Promise<Outcome<R>>
     watchdogMs,
     watchdogBegunMs: begunMs,
     freezeTimeoutMs: VSS_FREEZE_MS,
+    signal: options.signal,
   };
   const frozen = await freezeGuest(access);
   if (frozen.kind !== 'frozen') {
