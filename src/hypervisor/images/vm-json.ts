@@ -12,7 +12,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoldfastError } from '#base';
 
-export const VM_JSON = 'vm.json';
+const VM_JSON = 'vm.json';
 
 export type DescribedDisk = {
   readonly file: string;

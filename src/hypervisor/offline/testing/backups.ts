@@ -1,13 +1,16 @@
 /** Backups of one image as the data plane drives them: bases that are remembered, points that count up. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { isHoldfastError } from '#base';
 import { formatBitmapName } from '../../bitmap-name.ts';
 import type { PreparedBackup, PreparedDisk, TrackingBase } from '../../hypervisor.ts';
 import type { OfflineOptions } from '../offline-disk.ts';
 import { prepareOffline } from '../prepare-offline.ts';
-import { clock } from './images.ts';
+import { clock, createImage, imageFolder, MIB, writeAsVm } from './images.ts';
 
 export const REPOSITORY = '0123456789abcdef'.repeat(2);
-export const BLOCK = 16 * 1024;
+const BLOCK = 16 * 1024;
 
 export class Backups {
   readonly #path: string;
@@ -88,3 +91,35 @@ export type Taken = {
   /** Offset and length. */
   readonly dirty: readonly (readonly number[])[] | undefined;
 };
+
+/** An image of 16 MiB of which a first point has been taken. */
+export async function imageWithPoint(t: TestContext): Promise<{ path: string; backups: Backups }> {
+  const folder = await imageFolder(t);
+  const path = await createImage(join(folder, 'disk one.qcow2'), 16 * MIB);
+  await writeAsVm(path, 'write -P 7 0 1M');
+  const backups = new Backups(path);
+  const { disk, dirty } = await backups.take(t);
+  assert.deepEqual(
+    [disk.tracking, disk.untracked, dirty],
+    [{ kind: 'initial' }, undefined, undefined],
+  );
+  return { path, backups };
+}
+
+/** Takes a backup that must compare; why. */
+export async function reasonOf(t: TestContext, backups: Backups): Promise<string> {
+  const { disk, dirty } = await backups.take(t);
+  assert.equal(disk.tracking.kind, 'compare');
+  assert.equal(dirty, undefined);
+  return disk.tracking.reason;
+}
+
+/** For `assert.rejects`. */
+export const has =
+  (code: string, text: RegExp) =>
+  (error: unknown): boolean => {
+    assert.ok(isHoldfastError(error), String(error));
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, text);
+    return true;
+  };
