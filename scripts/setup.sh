@@ -39,6 +39,7 @@ case "${1:-}" in
     # Real guests (test/e2e).
     wanted="$wanted qemu-system-x86_64:qemu-system-x86 cpio:cpio modinfo:kmod sfdisk:fdisk openssl:openssl"
     wanted="$wanted lz4:lz4 xz:xz-utils flock:util-linux swtpm:swtpm swtpm_setup:swtpm-tools"
+    wanted="$wanted virsh:libvirt-clients libvirtd:libvirt-daemon-system virt-qemu-run:libvirt-daemon-driver-qemu"
     ;;
   bench) wanted="$wanted nbdcopy:libnbd-bin restic:restic borg:borgbackup python3:python3" ;;
   *) stop "unknown: $1 (test or bench)" ;;
