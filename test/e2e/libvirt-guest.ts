@@ -25,9 +25,9 @@ export type LibvirtGuest = {
   /** The test's folder, for images; short enough for sockets. */
   readonly folder: string;
   /** Runs a shell script in the guest; its standard output. Waits for the agent first. */
-  sh(script: string): Promise<string>;
+  readonly sh: (script: string) => Promise<string>;
   /** Ends QEMU by SIGKILL and waits until libvirt knows. */
-  kill(): Promise<void>;
+  readonly kill: () => Promise<void>;
 };
 
 /** Some minutes, on a busy machine without KVM. */

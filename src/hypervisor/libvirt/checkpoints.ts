@@ -9,14 +9,7 @@
  * metadata (`adoptCheckpoint`); one whose image was replaced has the metadata without the bitmap.
  */
 import { isHoldfastError } from '#base';
-import {
-  attribute,
-  buildXml,
-  child,
-  children,
-  formatXml,
-  parseXml,
-} from './xml.ts';
+import { attribute, buildXml, child, children, formatXml, parseXml } from './xml.ts';
 import type { Virsh } from './virsh.ts';
 import { withXmlFile } from './xml-file.ts';
 

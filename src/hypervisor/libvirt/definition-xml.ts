@@ -97,7 +97,8 @@ function separateDevices(devices: XmlElement | undefined, directory: string): vo
     const source = child(port, 'source');
     const path = attribute(source, 'path');
     const hasOwnFile = ['file', 'unix', 'pipe'].includes(attribute(port, 'type') ?? '');
-    if (path !== undefined && hasOwnFile) source!.setAttribute('path', join(directory, basename(path)));
+    if (path !== undefined && hasOwnFile)
+      source!.setAttribute('path', join(directory, basename(path)));
   }
 }
 
