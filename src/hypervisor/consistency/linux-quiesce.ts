@@ -179,7 +179,10 @@ async function frozenOrNot<R>(run: QuiesceRun<R>, scripts: Scripts): Promise<Out
   }
   const watchdogBegunMs = await startWatchdog(run, scripts.extension);
   if (watchdogBegunMs === undefined) return await crashConsistent(run.atInstant);
-  throwIfCancelled(run.options.signal);
+  if (run.options.signal?.aborted === true) {
+    await cancelWatchdog(run, scripts.extension);
+    throwIfCancelled(run.options.signal);
+  }
   const access: FreezeAccess = {
     agent: run.agent,
     clock: run.options.clock,
@@ -213,33 +216,43 @@ async function frozenOrNot<R>(run: QuiesceRun<R>, scripts: Scripts): Promise<Out
   });
 }
 
-/** @returns when the watchdog may have begun to count, before the earliest; undefined: there is none. */
+/** @returns the earliest time at which the watchdog can have begun to count; undefined: there is none. */
 async function startWatchdog<R>(
   run: QuiesceRun<R>,
   extension: InstalledExtension,
 ): Promise<number | undefined> {
-  const { agent, log, watchdogMs } = run;
+  const { log, watchdogMs } = run;
   const begunMs = log.begin();
-  const started = await attempt(
-    run,
-    { name: 'Start watchdog', refusedCode: EXTENSION_FAILED },
-    () =>
-      agent.exec({
-        path: '/bin/sh',
-        args: [extension.scriptPath, 'watch', String(watchdogMs / 1000)],
-        timeoutMs: PREPARE_MS,
-      }),
+  if (!(await inExtension(run, extension, ['prepare']))) return undefined;
+  throwIfCancelled(run.options.signal);
+  const countsFromMs = log.begin();
+  if (!(await inExtension(run, extension, ['watch', String(watchdogMs / 1000)]))) return undefined;
+  log.succeeded('Start watchdog', begunMs, `the guest thaws by itself in ${watchdogMs / 1000} s`);
+  return countsFromMs;
+}
+
+/** @returns whether it succeeded; else there is a failed step. */
+async function inExtension<R>(
+  run: QuiesceRun<R>,
+  extension: InstalledExtension,
+  words: readonly string[],
+): Promise<boolean> {
+  const { agent, log } = run;
+  const begunMs = log.begin();
+  const ran = await attempt(run, { name: 'Start watchdog', refusedCode: EXTENSION_FAILED }, () =>
+    agent.exec({
+      path: '/bin/sh',
+      args: [extension.scriptPath, ...words],
+      timeoutMs: PREPARE_MS,
+    }),
   );
-  if (started === undefined) return undefined;
-  const exit = started.value;
-  if (exit.exitCode === 0) {
-    log.succeeded('Start watchdog', begunMs, `the guest thaws by itself in ${watchdogMs / 1000} s`);
-    return log.begin();
-  }
+  if (ran === undefined) return false;
+  const exit = ran.value;
+  if (exit.exitCode === 0) return true;
   const why = exit.timedOut ? 'it did not start in time' : exit.stderr.toString('utf8').trim();
   const message = `no watchdog in the guest, so it is not frozen: ${why}`;
   log.failed('Start watchdog', begunMs, { code: EXTENSION_FAILED, message });
-  return undefined;
+  return false;
 }
 
 /** Left running it would thaw what is thawed already, and end by itself: no reason to fail. */

@@ -13,7 +13,7 @@ const STEP_MS = 20_000;
 export type ScriptPhase = 'Pre' | 'Post';
 
 /** R49. Of a wrong owner or mode of the configuration itself Azure has no code: `IncorrectJSONConfigFile`. */
-export type ScriptCode =
+type ScriptCode =
   | `${ScriptPhase}-ScriptExecutionFailed`
   | `${ScriptPhase}-ScriptNotFound`
   | `${ScriptPhase}-ScriptTimeout`

@@ -1,6 +1,7 @@
 #!/bin/sh
 # VMSnapshotLinux, the backup extension of Holdfast: POSIX sh (busybox, dash, bash), no other file needed.
 #
+#   vm-snapshot.sh prepare          writes what is dirty, and checks that there is a way to thaw
 #   vm-snapshot.sh watch SECONDS    starts the watchdog: it thaws every file system after SECONDS unless cancelled
 #   vm-snapshot.sh cancel           ends the watchdog; prints "cancelled", "fired" or "none"
 #   vm-snapshot.sh script FILE ARG… runs a pre- or post-script, prints the end of what it wrote
@@ -133,13 +134,16 @@ bounded_sync() {
   done
 }
 
-watch() {
-  umask 077
+prepare() {
   find_fsfreeze
-  cancel
-  bounded_sync
   # Into memory, for the time when reading may be slow.
   $FSFREEZE --help >/dev/null 2>&1
+  bounded_sync
+}
+
+watch() {
+  umask 077
+  cancel
   leave=
   command -v setsid >/dev/null 2>&1 && leave=setsid
   $leave /bin/sh "$SELF" watchdog "$1" </dev/null >/dev/null 2>&1 &
@@ -164,6 +168,7 @@ main() {
   command=${1:-}
   [ $# -gt 0 ] && shift
   case $command in
+    prepare) prepare ;;
     watch) watch "$1" ;;
     watchdog)
       find_fsfreeze
@@ -176,7 +181,7 @@ main() {
       ;;
     script) script "$@" ;;
     *)
-      echo 'usage: vm-snapshot.sh watch SECONDS | cancel | script FILE [ARG...]' >&2
+      echo 'usage: vm-snapshot.sh prepare | watch SECONDS | cancel | script FILE [ARG...]' >&2
       exit 2
       ;;
   esac

@@ -35,6 +35,7 @@ for (const shell of ['dash', 'bash']) {
     });
 
     assert.equal(run('cancel').stdout, 'none\n');
+    assert.equal(run('prepare').status, 0);
     assert.equal(run('watch', '1000').status, 0);
     const pid = readFileSync(join(folder, 'watchdog.pid'), 'utf8').trim();
     const session = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' ')[3];
