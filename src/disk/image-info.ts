@@ -83,8 +83,6 @@ export async function readImageInfo(image: ImageRef, whileInUse: boolean): Promi
 export type ChainRules = {
   /** Files outside the image's folder that may be read all the same. */
   readonly allowedFiles?: readonly string[];
-  /** Folders besides the image's own whose files may be read. */
-  readonly allowedFolders?: readonly string[];
   /** Allows every file: for images that the operator trusts. */
   readonly allowOutside?: boolean;
 };
@@ -105,17 +103,15 @@ export async function inspectChain(
   readonly files: readonly string[];
   readonly chain: readonly QemuImageInfo[];
 }> {
-  const folders = [
-    dirname(await realpath(image.path)),
-    ...(await Promise.all((rules.allowedFolders ?? []).map((path) => resolved(path)))),
-  ];
+  const folder = dirname(await realpath(image.path));
   const allowed = new Set(
     await Promise.all((rules.allowedFiles ?? []).map((path) => resolved(path))),
   );
   const mayRead = async (path: string, owner: string): Promise<string> => {
     const real = await resolved(path, owner);
-    const isInside = folders.some((folder) => real.startsWith(folder + sep));
-    if (rules.allowOutside === true || allowed.has(real) || isInside) return real;
+    if (rules.allowOutside === true || allowed.has(real) || real.startsWith(folder + sep)) {
+      return real;
+    }
     throw new HoldfastError(
       'DiskFormatUnsupported',
       `"${owner}" needs "${path}", which is outside its folder: allow that file by name if you trust the image`,

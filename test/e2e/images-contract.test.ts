@@ -1,5 +1,5 @@
 /** The contract of `Hypervisor`, on a folder of images. */
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { execFile } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,6 +21,8 @@ async function imagesSubject(t: TestContext): Promise<ContractSubject> {
   await mkdir(scratchDir);
   const images = ['system disk', 'data'].map((name) => join(folder, 'web server', `${name}.qcow2`));
   await run('qemu-img', ['create', '-q', '-f', 'qcow2', join(folder, 'template.qcow2'), '32M']);
+  const description = { allowedFiles: ['../template.qcow2'] };
+  await writeFile(join(folder, 'web server', 'vm.json'), JSON.stringify(description));
   const backing = ['-b', '../template.qcow2', '-F', 'qcow2'];
   await run('qemu-img', ['create', '-q', '-f', 'qcow2', ...backing, images[0]!]);
   await run('qemu-img', ['create', '-q', '-f', 'qcow2', images[1]!, '24M']);

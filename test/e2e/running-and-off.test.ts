@@ -49,7 +49,8 @@ async function makeWorld(t: TestContext): Promise<World> {
       return { guest, qemu: await connectTo(t, guest) };
     },
     off: async (name) => {
-      const description = { name, disks: [{ name: 'vd0', file: 'disk.qcow2' }] };
+      const disks = [{ name: 'vd0', file: 'disk.qcow2' }];
+      const description = { name, disks, allowedFiles: ['../base.qcow2'] };
       await writeFile(join(folder, 'vm', 'vm.json'), JSON.stringify(description));
       return await connectImages({ folder, clock: realClock() });
     },

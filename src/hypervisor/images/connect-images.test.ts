@@ -155,6 +155,7 @@ test('a wrong vm.json is refused with what is wrong in it', async (t) => {
     ['{"disks":{}}', /disks that are no list/],
     ['{"disks":[{}]}', /without "file"/],
     ['{"disks":[{"file":"a","format":1}]}', /no text/],
+    ['{"allowedFiles":"x"}', /allowedFiles that are no list/],
     ['{"firmware":"coreboot"}', /neither "bios" nor "uefi"/],
   ];
   const { folder, hypervisor } = await folderOf(t, { 'web/disk.raw': 'image' });
@@ -168,6 +169,7 @@ test('what an image needs is no disk by itself: backing files, extents', async (
   const { folder, hypervisor } = await folderOf(t, {
     'web/base.qcow2': 'image',
     'template.qcow2': 'image',
+    'web/vm.json': { allowedFiles: ['../template.qcow2'] },
   });
   await createImage(join(folder, 'web', 'top.qcow2'), { backing: 'base.qcow2' });
   await createImage(join(folder, 'web', 'data.qcow2'), { backing: '../template.qcow2' });
@@ -177,8 +179,11 @@ test('what an image needs is no disk by itself: backing files, extents', async (
   assert.deepEqual(await namesIn(hypervisor), { esx: ['disk'], web: ['data', 'top'] });
 });
 
-test('a backing file elsewhere in the folder is read with the disk, one outside of it refused', async (t) => {
-  const { folder, hypervisor } = await folderOf(t, { 'template.qcow2': 'image', 'web/x.txt': '' });
+test('a backing file outside of the folder is read with the disk if vm.json names it, else refused', async (t) => {
+  const { folder, hypervisor } = await folderOf(t, {
+    'template.qcow2': 'image',
+    'web/vm.json': { allowedFiles: ['../template.qcow2'] },
+  });
   await writeAsVm(join(folder, 'template.qcow2'), 'write -P 9 0 64k');
   await createImage(join(folder, 'web', 'top.qcow2'), { backing: '../template.qcow2' });
   const prepared = await hypervisor.prepare(request('web'));
@@ -194,10 +199,10 @@ test('a backing file elsewhere in the folder is read with the disk, one outside 
   await source.close();
   await snapshot.release('failed');
 
-  const outside = await createImage(join(await imageFolder(t), 'secret.qcow2'), 4 * MIB);
-  await createImage(join(folder, 'thief.qcow2'), { backing: outside });
+  await mkdir(join(folder, 'thief'));
+  await createImage(join(folder, 'thief', 'top.qcow2'), { backing: '../web/top.qcow2' });
   const [disk] = (await hypervisor.find('thief')).disks;
-  assert.match(disk!.refusal!, /outside its folder/);
+  assert.match(disk!.refusal!, /outside its folder.*"allowedFiles" in vm.json/);
   await assert.rejects(hypervisor.prepare(request('thief')), has('DiskUnsupported', /outside/));
 });
 

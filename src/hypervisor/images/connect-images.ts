@@ -6,6 +6,7 @@ import type { Hypervisor } from '../hypervisor.ts';
 import { prepareOffline } from '../offline/prepare-offline.ts';
 import type { DefinitionFile, VmDefinition } from '../vm.ts';
 import { describeVms, findVm, type ImageVm } from './describe-vms.ts';
+import { allowedFilesOf } from './find-images.ts';
 import { imageCreation } from './image-creation.ts';
 
 export type ConnectImagesOptions = {
@@ -27,8 +28,11 @@ export async function connectImages({ folder, clock }: ConnectImagesOptions): Pr
     // Nothing runs here.
     agent: async (name) => void (await find(name)),
     prepare: async (request) => {
-      const { vm } = await find(request.vm);
-      return await prepareOffline(request, vm, { clock, allowedFolders: [folder] });
+      const found = await find(request.vm);
+      return await prepareOffline(request, found.vm, {
+        clock,
+        allowedFiles: allowedFilesOf(found),
+      });
     },
     creation: imageCreation(folder),
     close: async () => {},

@@ -2,7 +2,7 @@
 import { HoldfastError, isHoldfastError } from '#base';
 import { inspectImage, type InspectedImage } from '#disk';
 import type { Vm, VmDisk } from '../vm.ts';
-import { findImages, real, type FoundDisk, type FoundVm } from './find-images.ts';
+import { allowedFilesOf, findImages, real, type FoundDisk, type FoundVm } from './find-images.ts';
 
 export type ImageVm = FoundVm & { readonly vm: Vm };
 
@@ -10,7 +10,10 @@ export type ImageVm = FoundVm & { readonly vm: Vm };
 export async function describeVms(root: string): Promise<readonly ImageVm[]> {
   const found = await findImages(root);
   const looked = new Map<FoundDisk, Look>();
-  for (const disk of found.flatMap(({ disks }) => disks)) looked.set(disk, await look(disk, root));
+  for (const vm of found) {
+    const allowedFiles = allowedFilesOf(vm);
+    for (const disk of vm.disks) looked.set(disk, await look(disk, allowedFiles));
+  }
   const parts = await partsOfOthers(looked);
   const vms: ImageVm[] = [];
   for (const vm of found) {
@@ -50,14 +53,19 @@ export async function findVm(folder: string, name: string): Promise<ImageVm> {
 
 type Look = { readonly disk: VmDisk; readonly isInUse: boolean; readonly files: readonly string[] };
 
-async function look(found: FoundDisk, root: string): Promise<Look> {
+async function look(found: FoundDisk, allowedFiles: readonly string[]): Promise<Look> {
   const disk = { name: found.name, location: found.path };
   let image: InspectedImage;
   try {
-    image = await inspectImage(found, { allowedFolders: [root] });
+    image = await inspectImage(found, { allowedFiles });
   } catch (error) {
     if (!isHoldfastError(error) || error.code === 'ToolMissing') throw error;
-    const refused = { ...disk, sizeBytes: 0, format: found.format ?? '', refusal: error.message };
+    const refused = {
+      ...disk,
+      sizeBytes: 0,
+      format: found.format ?? '',
+      refusal: refusalOf(error),
+    };
     return { disk: refused, isInUse: false, files: [] };
   }
   const { sizeBytes, format, isInUse, files } = image;
@@ -66,6 +74,10 @@ async function look(found: FoundDisk, root: string): Promise<Look> {
     isInUse,
     files,
   };
+}
+
+function refusalOf({ message, details }: HoldfastError): string {
+  return details['needs'] === undefined ? message : `${message} ("allowedFiles" in vm.json)`;
 }
 
 const IN_USE =

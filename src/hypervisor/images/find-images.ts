@@ -14,6 +14,11 @@ export type FoundDisk = {
   readonly format: string | undefined;
 };
 
+/** Files outside of its folder that the VM's images may need. */
+export function allowedFilesOf({ folder, description }: FoundVm): readonly string[] {
+  return (description.allowedFiles ?? []).map((file) => resolve(folder, file));
+}
+
 export type FoundVm = {
   readonly name: string;
   /** The VM's own, or the one that all are in. */

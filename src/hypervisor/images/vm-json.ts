@@ -3,7 +3,7 @@
  *
  * ```json
  * { "name": "web", "disks": [{ "name": "vda", "file": "system.img", "format": "qcow2" }],
- *   "firmware": "uefi", "uefiVariables": "web_VARS.fd" }
+ *   "firmware": "uefi", "uefiVariables": "web_VARS.fd", "allowedFiles": ["../template.qcow2"] }
  * ```
  *
  * Disks are in the order of the VM, the one that it boots from first. Files are relative to the folder.
@@ -29,6 +29,8 @@ export type VmDescription = {
   readonly disks?: readonly DescribedDisk[];
   readonly firmware?: 'bios' | 'uefi';
   readonly uefiVariables?: string;
+  /** Backing files outside of the folder: what an image names by itself is not read. */
+  readonly allowedFiles?: readonly string[];
 };
 
 /**
@@ -70,7 +72,8 @@ function whatIsWrong(value: unknown): string | undefined {
   for (const key of ['name', 'uuid', 'uefiVariables']) {
     if (!isTextOrAbsent(value[key])) return `has a ${key} that is no text`;
   }
-  const { firmware, disks } = value;
+  const { firmware, disks, allowedFiles } = value;
+  if (!isTextListOrAbsent(allowedFiles)) return 'has allowedFiles that are no list of texts';
   if (firmware !== undefined && firmware !== 'bios' && firmware !== 'uefi') {
     return 'has a firmware that is neither "bios" nor "uefi"';
   }
@@ -84,6 +87,11 @@ function whatIsWrong(value: unknown): string | undefined {
 function isDisk(value: unknown): boolean {
   if (!isObject(value) || typeof value['file'] !== 'string' || value['file'] === '') return false;
   return isTextOrAbsent(value['name']) && isTextOrAbsent(value['format']);
+}
+
+function isTextListOrAbsent(value: unknown): boolean {
+  if (value === undefined) return true;
+  return Array.isArray(value) && value.every((text) => typeof text === 'string');
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -14,9 +14,9 @@ import { mergeBitmaps, removeBitmap } from './image-bitmaps.ts';
 export type OfflineOptions = {
   /** Bitmaps are only read: they are a hypervisor's own, which keeps books of them. */
   readonly keepsBitmaps?: boolean;
-  /** Folders besides an image's own in which its backing files may lie. */
-  readonly allowedFolders?: readonly string[];
-  /** Backing files may lie anywhere: the operator named them. */
+  /** Backing files outside of an image's own folder that the operator named. */
+  readonly allowedFiles?: readonly string[];
+  /** Backing files may lie anywhere. */
   readonly allowOutside?: boolean;
 };
 
@@ -74,14 +74,14 @@ export async function prepareOfflineDisk(
 }
 
 async function inspect(disk: VmDisk, options: OfflineOptions): Promise<InspectedImage> {
-  const { allowedFolders = [], allowOutside = false } = options;
+  const { allowedFiles = [], allowOutside = false } = options;
   if (disk.refusal !== undefined && !isAbsolute(disk.location))
     throw unsupported(disk, disk.refusal);
   let image: InspectedImage;
   try {
     image = await inspectImage(
       { path: disk.location, format: disk.format },
-      { allowedFolders, allowOutside },
+      { allowedFiles, allowOutside },
     );
   } catch (error) {
     if (!isHoldfastError(error, 'DiskFormatUnsupported')) throw error;

@@ -182,7 +182,7 @@ test('a backing file outside the folder is refused, or shown by us where it is a
   await writeAsVm(backing, 'write -P 3 0 64k');
   const path = await createImage(join(folder, 'top.qcow2'), { backing });
   await assert.rejects(new Backups(path).prepare(), has('DiskUnsupported', /outside its folder/));
-  for (const rules of [{ allowedFolders: [elsewhere] }, { allowOutside: true }]) {
+  for (const rules of [{ allowedFiles: [backing] }, { allowOutside: true }]) {
     const prepared = await new Backups(path, rules).prepare();
     const snapshot = await prepared.snapshot();
     const source = await prepareSource({ location: snapshot.disks[0]!.location, clock });
