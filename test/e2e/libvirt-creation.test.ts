@@ -220,3 +220,26 @@ await test('UEFI variables and the state of a TPM go with a definition to their 
     ],
   );
 });
+
+await test('a VM that is off: its disks are told, and one whose image is gone is refused while the others are not', async (t) => {
+  const folder = await libvirtFolder(t);
+  const there = await emptyDisk(folder, { name: 'a', format: 'qcow2', size: '8M' });
+  const gone = { path: join(folder, 'gone.qcow2'), format: 'qcow2' as const };
+  const name = `test-${folder.slice(-6)}`;
+  const xml = await domainXml(name, { folder, disks: [there, gone] });
+  const cdrom = `<disk type='file' device='cdrom'><source file='${folder}/gone.iso'/><target dev='sda' bus='sata'/><readonly/></disk>`;
+  await defineXml(folder, xml.replace('<serial type', `${cdrom}<serial type`));
+  t.after(async () => await removeDomain(name));
+  const hypervisor = await libvirt();
+  const listed = (await hypervisor.list()).find((vm) => vm.name === name);
+  assert.equal(listed?.state, 'off');
+  assert.deepEqual(
+    listed.disks.map((disk) => [disk.name, disk.sizeBytes, disk.refusal === undefined]),
+    [
+      ['vda', 8 * 1024 * 1024, true],
+      ['vdb', 0, false],
+    ],
+  );
+  assert.match(listed.disks[1]!.refusal!, /gone\.qcow2/);
+  assert.equal(await hypervisor.agent(name), undefined);
+});

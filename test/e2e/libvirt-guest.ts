@@ -37,7 +37,8 @@ let started: Promise<unknown> | undefined;
 
 /** The daemon, started once. */
 export async function libvirt(): Promise<Hypervisor> {
-  started ??= promisify(execFile)(START);
+  // Test files run side by side in processes of their own; -o: the daemon does not keep the lock.
+  started ??= promisify(execFile)('flock', ['-o', '/tmp/holdfast-libvirtd.lock', START]);
   await started;
   return await connectLibvirt({ uri: URI, clock: realClock() });
 }

@@ -1,5 +1,5 @@
 /** A domain of libvirt as the contract shows it: found by its name, with its disks' places and sizes. */
-import { HoldfastError } from '#base';
+import { HoldfastError, isHoldfastError } from '#base';
 import type { PowerState, Vm, VmDisk } from '../vm.ts';
 import { readDomain, type DomainDisk, type DomainFacts, type DomainSource } from './domain-xml.ts';
 import type { Virsh } from './virsh.ts';
@@ -57,10 +57,13 @@ async function readDomainState(virsh: Virsh, uuid: string, options: Options): Pr
   const [xml, state, blocks] = await Promise.all([
     virsh.run(['dumpxml', uuid], options),
     domainState(virsh, uuid, options),
-    virsh.run(['domblkinfo', uuid, '--all'], options),
+    blockTable(virsh, uuid, options),
   ]);
   const facts = readDomain(xml);
-  const sizes = diskSizes(blocks);
+  const sizes =
+    blocks === undefined
+      ? await sizesOneByOne(virsh, { uuid, disks: facts.disks }, options)
+      : diskSizes(blocks);
   const disks = await Promise.all(
     facts.disks.map(async (disk) => {
       const location = await locationOf(virsh, disk.source, options);
@@ -90,7 +93,7 @@ export async function findAllDomains(virsh: Virsh): Promise<Vm[]> {
       try {
         found[index] = (await readDomainState(virsh, uuid, {})).vm;
       } catch (error) {
-        if (!(error instanceof HoldfastError && error.code === 'VmNotFound')) throw error;
+        if (!isHoldfastError(error, 'VmNotFound')) throw error;
       }
     }
   };
@@ -102,6 +105,39 @@ export async function findAllDomains(virsh: Virsh): Promise<Vm[]> {
 function powerState(state: string): PowerState {
   if (state === 'shut off' || state === 'crashed' || state === 'no state') return 'off';
   return state === 'paused' || state === 'pmsuspended' ? 'paused' : 'running';
+}
+
+/** Undefined: some image cannot be read, and libvirt then tells of none. */
+async function blockTable(
+  virsh: Virsh,
+  uuid: string,
+  options: Options,
+): Promise<string | undefined> {
+  try {
+    return await virsh.run(['domblkinfo', uuid, '--all'], options);
+  } catch (error) {
+    if (isHoldfastError(error, 'HypervisorFailed')) return undefined;
+    throw error;
+  }
+}
+
+/** Without those that cannot be read: their disks are refused. */
+async function sizesOneByOne(
+  virsh: Virsh,
+  { uuid, disks }: { readonly uuid: string; readonly disks: readonly DomainDisk[] },
+  options: Options,
+): Promise<ReadonlyMap<string, number>> {
+  const sizes = new Map<string, number>();
+  for (const { name } of disks) {
+    try {
+      const output = await virsh.run(['domblkinfo', uuid, name], options);
+      const [, capacity] = /^Capacity:\s*(\d+)\s*$/m.exec(output) ?? [];
+      if (capacity !== undefined) sizes.set(name, Number(capacity));
+    } catch (error) {
+      if (!isHoldfastError(error, 'HypervisorFailed')) throw error;
+    }
+  }
+  return sizes;
 }
 
 /** `vda  capacity  allocation  physical`, with `-` where it cannot be read. */

@@ -71,6 +71,8 @@ export async function claimDomain(
   const job = jobOf(await virsh.run(['domjobinfo', uuid]));
   if (job !== undefined) throw busy(vm.name, `a job (${job})`);
   for (const disk of domain.facts.disks) {
+    // A device of the host, passed through: QEMU has no block jobs on it.
+    if (disk.source.kind === 'other') continue;
     const blockJob = (await blockJobOf(virsh, { uuid, disk: disk.name }))?.type;
     if (blockJob !== undefined) throw busy(vm.name, `a block job (${blockJob}) on ${disk.name}`);
   }
