@@ -1,13 +1,11 @@
 /** Declares `holdfast vm …`: VMs of a hypervisor on this machine, without a server. */
 import { InvalidArgumentError, type Command } from 'commander';
 import type { VmBackupOptions } from './vm/backup.ts';
+import type { ConnectOptions } from './vm/options.ts';
 import type { ExtensionOptions } from './vm/extension.ts';
 import type { VmBootOptions } from './vm/boot.ts';
 import type { VmRestoreOptions } from './vm/restore.ts';
 import { collect, commandAction, POINT, withCommonOptions, type Running } from './run-command.ts';
-
-/** What every command on VMs has. */
-export type ConnectOptions = { readonly connect: string };
 
 const VM = 'the name of the VM; "vm list" shows them';
 const CONNECT_HELP = `
@@ -106,16 +104,6 @@ function addRestoreCommands(vm: Command, running: Running): void {
 
 const RESTORE_HELP = `
 Without --as and --replace only images are written.`;
-
-/** Options of commands that bring a VM of a recovery point back. */
-export type PointOptions = ConnectOptions & {
-  readonly repo: string;
-  readonly point: string;
-  readonly dir?: string;
-  readonly disk?: readonly string[];
-  readonly sameIdentity?: boolean;
-  readonly network?: readonly string[];
-};
 
 function onPoints(command: Command): Command {
   return onVms(command)

@@ -41,10 +41,24 @@ async function startWindows(t: TestContext): Promise<WindowsVm> {
   const qemu = spawn(
     'qemu-system-x86_64',
     [
-      ...['-accel', 'tcg', '-machine', 'q35', '-m', '64', '-display', 'none', '-nic', 'none'],
-      ...['-name', 'windows', '-qmp', `unix:${qmp},server=on,wait=off`],
-      ...['-blockdev', `qcow2,node-name=d0,file.driver=file,file.filename=${disk}`],
-      ...['-device', 'virtio-blk-pci,drive=d0,id=vd0'],
+      '-accel',
+      'tcg',
+      '-machine',
+      'q35',
+      '-m',
+      '64',
+      '-display',
+      'none',
+      '-nic',
+      'none',
+      '-name',
+      'windows',
+      '-qmp',
+      `unix:${qmp},server=on,wait=off`,
+      '-blockdev',
+      `qcow2,node-name=d0,file.driver=file,file.filename=${disk}`,
+      '-device',
+      'virtio-blk-pci,drive=d0,id=vd0',
     ],
     { stdio: 'ignore' },
   );
@@ -60,8 +74,15 @@ async function startWindows(t: TestContext): Promise<WindowsVm> {
   while (!existsSync(qmp)) await sleep(20);
   await succeed(['repo', 'init', repository, '--no-encryption']);
   const command = [
-    ...['vm', 'backup', 'windows', '--connect', `qmp:${qmp},agent=${agentPath}`],
-    ...['--repo', repository, '--no-encryption', '--json'],
+    'vm',
+    'backup',
+    'windows',
+    '--connect',
+    `qmp:${qmp},agent=${agentPath}`,
+    '--repo',
+    repository,
+    '--no-encryption',
+    '--json',
   ];
   return { guest, agent, command };
 }

@@ -15,7 +15,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { throwIfCancelled, type Clock, type ProgressListener } from '#base';
 import { createOverlay } from '#disk';
-import type { NewVmDisk } from '#hypervisor';
+import type { DefineRequest, Hypervisor, NewVmDisk } from '#hypervisor';
 import type { Repository } from '#repository';
 import { servePoint } from '../serving/serve-point.ts';
 import type { NewVm } from './restore-vm.ts';
@@ -28,7 +28,7 @@ export type VmBootRequest = {
   readonly disks?: readonly string[];
   /** For overlays, sockets, and what else belongs to the VM. Made if it is not there. */
   readonly directory: string;
-  readonly newVm: Omit<NewVm, 'starts'>;
+  readonly newVm: Omit<NewVm, 'starts' | 'warn'>;
   readonly clock: Clock;
   readonly signal?: AbortSignal;
   readonly warn: (message: string) => void;
@@ -74,35 +74,20 @@ export async function bootVm(request: VmBootRequest): Promise<BootedVm> {
   const close = async (): Promise<void> => {
     for (const server of servers.splice(0)) await server.close();
   };
-  const removeImages = async (): Promise<void> => {
-    for (const { path } of images) await rm(path, { force: true });
-  };
+  const { warn } = request;
   try {
     for (const { name: disk, path, backing } of images) {
       const { socketPath } = backing!;
-      const { warn } = request;
       servers.push(await servePoint({ repository, point, disk, socketPath, warn, threads: 1 }));
       await createOverlay({ path, uri: servers.at(-1)!.uri });
     }
     throwIfCancelled(signal);
     const definition = definitionOf(source);
-    await hypervisor.creation.define({
-      definition,
-      name,
-      identity,
-      networks,
-      disks: images,
-      directory,
-    });
-    try {
-      await hypervisor.creation.start(name);
-    } catch (error) {
-      await hypervisor.creation.undefine(name);
-      throw error;
-    }
+    const defined = { definition, name, identity, networks, disks: images, directory };
+    await defineAndStart(hypervisor, defined);
   } catch (error) {
     await close();
-    await removeImages();
+    await removeImages(images);
     throw error;
   }
   return {
@@ -122,10 +107,24 @@ export async function bootVm(request: VmBootRequest): Promise<BootedVm> {
     discard: async () => {
       await hypervisor.creation.powerOff(name);
       await hypervisor.creation.undefine(name);
-      await removeImages();
+      await removeImages(images);
     },
     close,
   };
+}
+
+async function defineAndStart({ creation }: Hypervisor, request: DefineRequest): Promise<void> {
+  await creation.define(request);
+  try {
+    await creation.start(request.name);
+  } catch (error) {
+    await creation.undefine(request.name);
+    throw error;
+  }
+}
+
+async function removeImages(images: readonly NewVmDisk[]): Promise<void> {
+  for (const { path } of images) await rm(path, { force: true });
 }
 
 /** An overlay is qcow2, whatever the disk was. */

@@ -6,7 +6,7 @@ import type { Context } from '../context.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes, formatDuration, formatSpeed } from '../output/units.ts';
 import { UsageError } from '../usage-error.ts';
-import type { ConnectOptions } from '../vm-commands.ts';
+import type { ConnectOptions } from './options.ts';
 import { inScratch } from './in-scratch.ts';
 import { withHypervisor } from './with-hypervisor.ts';
 

@@ -5,7 +5,7 @@ import { checkOutputPath } from '../arguments/output-paths.ts';
 import type { Context } from '../context.ts';
 import { formatDuration } from '../output/units.ts';
 import { untilAborted } from '../until-aborted.ts';
-import type { PointOptions } from '../vm-commands.ts';
+import type { PointOptions } from './options.ts';
 import { neededFolder, newVmArguments } from './new-vm-arguments.ts';
 import { withHypervisor } from './with-hypervisor.ts';
 

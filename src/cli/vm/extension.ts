@@ -3,7 +3,7 @@ import { vmExtension } from '#backup';
 import type { Context } from '../context.ts';
 import { formatTable, left } from '../output/table.ts';
 import { UsageError } from '../usage-error.ts';
-import type { ConnectOptions } from '../vm-commands.ts';
+import type { ConnectOptions } from './options.ts';
 import { withHypervisor } from './with-hypervisor.ts';
 
 export type ExtensionOptions = ConnectOptions & {

@@ -1,6 +1,6 @@
 /** What the options say of a VM that will be made. */
 import { UsageError } from '../usage-error.ts';
-import type { PointOptions } from '../vm-commands.ts';
+import type { PointOptions } from './options.ts';
 
 export type NewVmArguments = {
   readonly identity: 'new' | 'same';

@@ -2,7 +2,7 @@
 import type { Context } from '../context.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes } from '../output/units.ts';
-import type { ConnectOptions } from '../vm-commands.ts';
+import type { ConnectOptions } from './options.ts';
 import { withHypervisor } from './with-hypervisor.ts';
 
 export async function show(context: Context, name: string, options: ConnectOptions): Promise<void> {

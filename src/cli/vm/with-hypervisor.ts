@@ -1,7 +1,7 @@
 /** A connection to the hypervisor that `--connect` names, for one command. */
 import { connectHypervisor, type Hypervisor } from '#backup';
 import type { Context } from '../context.ts';
-import type { ConnectOptions } from '../vm-commands.ts';
+import type { ConnectOptions } from './options.ts';
 
 /** Lends the hypervisor to `use` and closes it, whatever happens. */
 export async function withHypervisor<Result>(
