@@ -25,6 +25,16 @@ test('a folder shows that its backup lives, until it is removed', async (t) => {
   assert.deepEqual(await readdir(join(parent, 'made')), []);
 });
 
+test("QEMU's part belongs to QEMU's user, ours to us", async (t) => {
+  const folder = await makeBackupFolder(await scratch(t), { uid: 64_055, gid: 108 });
+  const own = process.getuid!();
+  const part = await stat(dirname(folder.socketPath));
+  // Only root gives files away.
+  assert.equal(part.uid, own === 0 ? 64_055 : own);
+  assert.equal((await stat(folderOfSocket(folder.socketPath)!)).uid, own);
+  await folder.remove();
+});
+
 test('what a killed backup left is removed, what others have there stays', async (t) => {
   const parent = await scratch(t);
   const living = await makeBackupFolder(parent, undefined);
