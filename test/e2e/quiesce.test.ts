@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
@@ -325,7 +326,7 @@ test('quiescing a real guest', async (t) => {
 
 test('Holdfast and the agent die while the guest is frozen', async (t) => {
   const guest = await startGuest(t);
-  const watchdogSeconds = 5;
+  const watchdogSeconds = 10;
   const agentOnly = 'kill -9 $(pidof qemu-ga)';
   // As systemd ends a service whose main process died: everything in its control group.
   const group = '/sys/fs/cgroup/agent.service';
@@ -336,54 +337,47 @@ test('Holdfast and the agent die while the guest is frozen', async (t) => {
     await t.test(
       `round ${round + 1}: the guest thaws by itself and writes on (${kill})`,
       async () => {
-        await guest.sh('rm -f /data/w.* /run/fsfreeze-hook.log /run/restarted');
-        // Waits for the freeze, kills the agent, lets the guest be for a while, starts the agent again.
+        await guest.sh('rm -f /data/w.* /run/kill-agent /run/wrote');
+        // Kills the agent when told on the console; starts it again when the guest has written on without it.
         await guest.sh(`cat >/run/killer <<'EOS'
-until grep -q freeze /run/fsfreeze-hook.log 2>/dev/null; do usleep 20000; done
-sleep 1
+until [ -e /run/kill-agent ]; do usleep 50000; done
 ${kill}
-sleep 15
-cut -d' ' -f1 /proc/uptime >/run/restarted
+sleep 1
+before=$(cat /data/w.b)
+tries=0
+until [ "$(cat /data/w.b)" -gt "$((before + 1))" ] || [ $tries -gt 300 ]; do sleep 1; tries=$((tries + 1)); done
+[ $tries -gt 300 ] || pidof qemu-ga || echo "$before" >/run/wrote
 rm -f /run/qemu-ga.pid
 qemu-ga -d -m virtio-serial -p /dev/virtio-ports/org.qemu.guest_agent.0 -t /run -F/etc/qemu/fsfreeze-hook -f /run/qemu-ga.pid -l /run/qemu-ga.log
 EOS
 setsid sh /run/killer </dev/null >/dev/null 2>&1 &
 setsid tg-writer 1000000 /data </dev/null >/dev/null 2>&1 &
+until [ -s /data/w.b ]; do usleep 50000; done
 echo $(pidof qemu-ga) >${group}/cgroup.procs`);
         await killedInTheInstant(guest, watchdogSeconds);
+        await typed(guest, 'touch /run/kill-agent');
 
         // Waits for the restarted agent, finds what the dead backup left, and backs up in order.
         const taken = await untilAnswered(guest, watchdogSeconds);
         assert.equal(taken.consistency, 'FileSystemConsistent');
-        assert.match(
-          taken.steps.map(({ message }) => message).join(),
-          /left frozen by a backup that died/,
-        );
-
+        const said = taken.steps.map(({ message }) => message).join();
+        assert.match(said, /left frozen by a backup that died/);
+        assert.match(await guest.sh('cat /run/wrote'), /^\d+$/m);
         await guest.sh('kill $(pidof tg-writer)');
-        const frozenAt = Number(
-          /([\d.]+) freeze/.exec(await guest.sh('cat /run/fsfreeze-hook.log'))![1],
-        );
-        const restartedAt = Number(await guest.sh('cat /run/restarted'));
-        const writes = (await guest.sh('cat /data/w.log'))
-          .trim()
-          .split('\n')
-          .map((line) => Number(line.split(' ')[1]));
-        const without = writes.filter((at) => at > frozenAt + 1.5 && at < restartedAt);
-        assert.ok(
-          without.length > 0,
-          'the guest wrote again while nobody but it could have thawed',
-        );
-        const first = without[0]!;
-        assert.ok(
-          first >= frozenAt + watchdogSeconds - 1.5,
-          `frozen until its watchdog: ${first - frozenAt}`,
-        );
         await isThawed(guest);
       },
     );
   }
 });
+
+/** One line to the root shell on the guest's console: the way that needs no agent. */
+async function typed(guest: TinyGuest, line: string): Promise<void> {
+  const socket = connect(join(guest.runDir, 'console.sock'));
+  await once(socket, 'connect');
+  socket.resume();
+  socket.end(`\n${line}\n`);
+  await once(socket, 'close');
+}
 
 /** Runs Holdfast in a process of its own and kills it when the guest is frozen. */
 async function killedInTheInstant(guest: TinyGuest, watchdogSeconds: number): Promise<void> {
