@@ -29,7 +29,7 @@ fi
 major=$("$node" -p 'process.versions.node.split(".")[0]') || stop "$node does not run"
 [ "$major" -ge 24 ] || stop "$node is Node $major, Holdfast needs 24"
 
-# --- Debian: command:package pairs; a package is installed where its command is missing ----------------
+# --- Debian: command:package or /file:package; a package is installed where its command or file is missing
 wanted="qemu-img:qemu-utils qemu-nbd:qemu-utils mke2fs:e2fsprogs debugfs:e2fsprogs e2fsck:e2fsprogs"
 case "${1:-}" in
   '') ;;
@@ -39,6 +39,7 @@ case "${1:-}" in
     # Real guests (test/e2e).
     wanted="$wanted qemu-system-x86_64:qemu-system-x86 cpio:cpio modinfo:kmod sfdisk:fdisk openssl:openssl"
     wanted="$wanted lz4:lz4 xz:xz-utils flock:util-linux swtpm:swtpm swtpm_setup:swtpm-tools"
+    wanted="$wanted mmdebstrap:mmdebstrap grub-mkimage:grub-common /usr/lib/grub/i386-pc/boot.img:grub-pc-bin"
     wanted="$wanted virsh:libvirt-clients libvirtd:libvirt-daemon-system virt-qemu-run:libvirt-daemon-driver-qemu"
     ;;
   bench) wanted="$wanted nbdcopy:libnbd-bin restic:restic borg:borgbackup python3:python3" ;;
@@ -46,6 +47,7 @@ case "${1:-}" in
 esac
 
 has() {
+  case "$1" in /*) [ -e "$1" ] && return ;; esac
   PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null 2>&1
 }
 
