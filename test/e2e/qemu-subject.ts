@@ -82,7 +82,9 @@ export async function twoImages(folder: string): Promise<readonly string[]> {
 type Named = { readonly 'node-name'?: string; readonly id?: string };
 type Node = Named & { readonly 'dirty-bitmaps'?: readonly { readonly name?: string }[] };
 
-export async function tracesIn(guest: TinyGuest): ReturnType<ContractSubject['traces']> {
+export async function tracesIn(
+  guest: Pick<TinyGuest, 'qmp'>,
+): ReturnType<ContractSubject['traces']> {
   const nodes = (await guest.qmp('query-named-block-nodes', { flat: true })) as readonly Node[];
   const exports = (await guest.qmp('query-block-exports')) as readonly Named[];
   const jobs = (await guest.qmp('query-jobs')) as readonly Named[];

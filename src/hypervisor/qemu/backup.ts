@@ -5,7 +5,6 @@ import type { QmpClient } from '../qmp/qmp-client.ts';
 import type { QemuDisk } from './block-layer.ts';
 import type { DiskNames } from './names.ts';
 import type { ScratchFolder } from './scratch-folder.ts';
-import type { NbdServerState } from './traces.ts';
 
 /**
  * How the instant is held.
@@ -32,6 +31,5 @@ export type Backup = {
   readonly clock: Clock;
   readonly request: PrepareRequest;
   readonly folder: ScratchFolder;
-  readonly server: NbdServerState;
   readonly disks: readonly BackupDisk[];
 };

@@ -14,10 +14,10 @@ export async function probeBitmap(
 ): Promise<{ readonly persistent: boolean } | { readonly refused: string }> {
   let refused = '';
   for (const persistent of [true, false]) {
-    const probe = { node, name: PROBE_BITMAP, persistent, granularity, disabled: true };
+    const data = { node, name: PROBE_BITMAP, persistent, granularity, disabled: true };
     try {
-      await qmp.execute('block-dirty-bitmap-add', probe);
-      await qmp.execute('block-dirty-bitmap-remove', { node, name: PROBE_BITMAP });
+      // In one, so that whoever dies leaves none.
+      await transact(qmp, [{ type: 'block-dirty-bitmap-add', data }, removal(node, PROBE_BITMAP)]);
       return { persistent };
     } catch (error) {
       if (!isHoldfastError(error, 'HypervisorFailed')) throw error;

@@ -92,9 +92,7 @@ class QemuVm implements Hypervisor {
     try {
       const { clock, random, mechanism } = this.#options;
       const { uid, gid } = await stat(this.#address.qmpPath);
-      this.#process = undefined; // What it listens on changes.
-      const process = await this.#findProcess();
-      const context = { qmp: this.#qmp, clock, random, mechanism, process };
+      const context = { qmp: this.#qmp, clock, random, mechanism };
       return await prepareBackup({ ...context, owner: { uid, gid }, vm, onEnd }, request);
     } catch (error) {
       onEnd();

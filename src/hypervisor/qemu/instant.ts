@@ -13,7 +13,7 @@
 import { HoldfastError, isHoldfastError } from '#base';
 import type { Backup, BackupDisk, Mechanism } from './backup.ts';
 import { beginActions, freezeActions, transact } from './bitmaps.ts';
-import { STOPPED_MARK } from './names.ts';
+import { SERVING_MARK, STOPPED_MARK } from './names.ts';
 
 /** How long a write of the guest may wait for its old data to be saved; then the snapshot is lost. */
 const CBW_TIMEOUT_S = 30;
@@ -32,20 +32,21 @@ export async function takeInstant(backup: Backup, mechanism: Mechanism): Promise
  *
  * @throws {HoldfastError} `VmBusy` if it runs already: there is one in a QEMU.
  */
-export async function startServer({ qmp, folder, server }: Backup): Promise<void> {
+export async function startServer({ qmp, folder }: Backup): Promise<void> {
   const addr = { type: 'unix', data: { path: folder.socketPath } } as const;
+  await qmp.execute('blockdev-add', { driver: 'null-co', 'node-name': SERVING_MARK });
   try {
     await qmp.execute('nbd-server-start', { addr });
   } catch (error) {
     const text = isHoldfastError(error, 'HypervisorFailed') ? String(error.details['text']) : '';
     if (!text.includes('already running')) throw error;
+    await qmp.execute('blockdev-del', { 'node-name': SERVING_MARK });
     throw new HoldfastError(
       'VmBusy',
       "another program uses QEMU's NBD server: end that (QMP nbd-server-stop), then run again",
       { cause: error },
     );
   }
-  server.isOurs = true;
 }
 
 /** Exports every disk under its name. */

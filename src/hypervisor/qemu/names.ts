@@ -30,5 +30,8 @@ export function namesOf(place: number): DiskNames {
 /** A node that is there for as long as the VM stands still because of us: whoever finds it lets it go on. */
 export const STOPPED_MARK = `${OURS}stopped`;
 
+/** A node that is there from before QEMU's NBD server is started for us until after it was stopped. */
+export const SERVING_MARK = `${OURS}serving`;
+
 /** A bitmap that is made and removed at once, to see whether one can be made. */
 export const PROBE_BITMAP = `${OURS}probe`;

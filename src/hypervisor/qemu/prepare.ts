@@ -11,7 +11,6 @@ import { probeBitmap, transact } from './bitmaps.ts';
 import { readBlockLayer, type QemuDisk } from './block-layer.ts';
 import { startServer } from './instant.ts';
 import { namesOf } from './names.ts';
-import type { QemuProcess } from './qemu-process.ts';
 import { checkDisks, checkReady } from './readiness.ts';
 import { makeScratchFolder } from './scratch-folder.ts';
 import { addScratch } from './scratch.ts';
@@ -22,7 +21,6 @@ export type PrepareContext = {
   readonly qmp: QmpClient;
   readonly clock: Clock;
   readonly random: (byteCount: number) => Buffer;
-  readonly process: QemuProcess | undefined;
   /** The user of QEMU. */
   readonly owner: { readonly uid: number; readonly gid: number };
   /** Absent: a filter where QEMU can. */
@@ -128,10 +126,10 @@ async function readyScratch(
   const { scratchDir, signal } = request;
   const diskCount = disks.length;
   const folder = await makeScratchFolder(scratchDir, { owner, diskCount, random });
-  const backup: Backup = { qmp, clock, request, folder, disks, server: { isOurs: false } };
+  const backup: Backup = { qmp, clock, request, folder, disks };
   try {
-    await startServer(backup);
     await addScratch(backup, mechanism);
+    await startServer(backup);
     throwIfCancelled(signal);
     return backup;
   } catch (error) {

@@ -9,8 +9,6 @@ export type QemuProcess = {
   readonly pid: string;
   /** The program first. */
   readonly commandLine: readonly string[];
-  /** Paths of the unix sockets that it listens on, as it named them. */
-  readonly listensOn: readonly string[];
 };
 
 /** Columns of /proc/net/unix: Num RefCount Protocol Flags Type St Inode Path. */
@@ -29,8 +27,7 @@ export async function findQemu(qmpPath: string): Promise<QemuProcess | undefined
     const own = named.filter(([inode]) => inodes.has(inode));
     const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => '/');
     if (!own.some(([, path]) => resolve(cwd, path) === real || !path.startsWith('/'))) continue;
-    const listensOn = [...listening].flatMap(([inode, path]) => (inodes.has(inode) ? [path] : []));
-    return { pid, commandLine: await commandLineOf(pid), listensOn };
+    return { pid, commandLine: await commandLineOf(pid) };
   }
   return undefined;
 }

@@ -5,18 +5,20 @@
  *
  * (A folder shared between containers is not: an abstract socket is seen in one network namespace only.)
  */
-import { chmod, chown, mkdir, mkdtemp, readdir, rm, stat, statfs } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, rm, statfs } from 'node:fs/promises';
 import { createConnection, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { HoldfastError } from '#base';
-import { isOurs, OURS } from './names.ts';
+import { OURS } from './names.ts';
 
 /** A unix socket's path has 108 bytes, the last one zero. */
 const MAX_SOCKET_PATH_BYTES = 107;
 /** An empty qcow2 has 0.2 MiB; a guest that writes needs more at once. */
 const LEAST_FREE_BYTES = 1024 * 1024;
 const SOCKET = 'nbd.sock';
+/** Narrow: what else begins like us in a folder that others use, as /tmp, is left alone. */
+const FOLDER = /^holdfast-scratch-[0-9a-f]{16}$/;
 
 export type ScratchFolder = {
   readonly path: string;
@@ -47,7 +49,7 @@ export async function makeScratchFolder(
   },
 ): Promise<ScratchFolder> {
   await mkdir(scratchDir, { recursive: true });
-  await removeDeadFolders(scratchDir);
+  for (const place of new Set([scratchDir, tmpdir()])) await removeDeadFolders(place);
   const { freeBytes } = await space(scratchDir);
   if (freeBytes < diskCount * LEAST_FREE_BYTES) {
     throw new HoldfastError(
@@ -58,12 +60,13 @@ export async function makeScratchFolder(
       },
     );
   }
-  const name = `${OURS}${random(8).toString('hex')}`;
+  const name = `${OURS}scratch-${random(8).toString('hex')}`;
   const life = await beAlive(name);
   const path = join(scratchDir, name);
   const isLong = Buffer.byteLength(join(path, SOCKET)) > MAX_SOCKET_PATH_BYTES;
   await mkdir(path, { mode: 0o700 });
-  const socketFolder = isLong ? await mkdtemp(join(tmpdir(), OURS)) : path;
+  const socketFolder = isLong ? join(tmpdir(), name) : path;
+  if (isLong) await mkdir(socketFolder, { mode: 0o700 });
   const give = async (given: string): Promise<void> => {
     if (process.getuid?.() === 0 && owner.uid !== 0) await chown(given, owner.uid, owner.gid);
   };
@@ -99,15 +102,14 @@ export async function isFolderAlive(folder: string): Promise<boolean> {
 /** Removes the folder of a scratch image whose process is gone. */
 export async function removeDeadFolder(image: string): Promise<void> {
   const folder = dirname(image);
-  if (!isOurs(basename(folder)) || (await isFolderAlive(folder))) return;
+  if (!FOLDER.test(basename(folder)) || (await isFolderAlive(folder))) return;
   await rm(folder, { recursive: true, force: true });
 }
 
 async function removeDeadFolders(scratchDir: string): Promise<void> {
   for (const name of await readdir(scratchDir)) {
     const folder = join(scratchDir, name);
-    if (isOurs(name) && (await stat(folder)).isDirectory())
-      await removeDeadFolder(join(folder, SOCKET));
+    await removeDeadFolder(join(folder, SOCKET));
   }
 }
 

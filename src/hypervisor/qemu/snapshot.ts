@@ -31,8 +31,8 @@ export async function takeSnapshot(backup: Backup, mechanism: Mechanism): Promis
       backup.request.warn(
         `a backup job is used, QEMU takes no filter: ${(error as Error).message}`,
       );
-      await startServer(backup);
       await addScratch(backup, 'job');
+      await startServer(backup);
       return await takeSnapshot(backup, 'job');
     }
     try {

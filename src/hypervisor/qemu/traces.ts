@@ -7,25 +7,18 @@
  *                                                                  ─► filters ─► scratch nodes and files
  */
 import { dirname } from 'node:path';
-import { rm } from 'node:fs/promises';
-import { HoldfastError, type Clock } from '#base';
+import { HoldfastError, isHoldfastError, type Clock } from '#base';
 import type { QmpClient } from '../qmp/qmp-client.ts';
 import { readBlockLayer } from './block-layer.ts';
-import { isOurs, OURS, STOPPED_MARK } from './names.ts';
-import type { QemuProcess } from './qemu-process.ts';
+import { isOurs, OURS, SERVING_MARK, STOPPED_MARK } from './names.ts';
 import { isFolderAlive, removeDeadFolder } from './scratch-folder.ts';
 
 const POLL_MS = 10;
 const PATIENCE_MS = 30_000;
 
-/** Whether QEMU's NBD server runs because of this backup, even if nothing in QEMU says so. */
-export type NbdServerState = { isOurs: boolean };
-
 type Context = {
   readonly qmp: QmpClient;
   readonly clock: Clock;
-  readonly server?: NbdServerState;
-  readonly process?: QemuProcess | undefined;
 };
 
 /**
@@ -54,41 +47,47 @@ export async function removeLeftovers(context: Context): Promise<boolean> {
   return await removeTraces(context);
 }
 
-async function scratchFolders({ qmp, process }: Context): Promise<ReadonlySet<string>> {
+async function scratchFolders({ qmp }: Context): Promise<ReadonlySet<string>> {
   const { nodes } = await readBlockLayer(qmp);
   const files = nodes.flatMap((node) =>
     node['node-name']?.startsWith(`${OURS}scratch`) === true ? [node.file] : [],
   );
-  return new Set([...files, ...ourSockets(process)].map((path) => dirname(path)));
-}
-
-function ourSockets(process: QemuProcess | undefined): readonly string[] {
-  return (process?.listensOn ?? []).filter(
-    (path) => path.includes(`/${OURS}`) && path.endsWith('/nbd.sock'),
-  );
+  return new Set(files.map((path) => dirname(path)));
 }
 
 async function resumeIfStopped(qmp: QmpClient): Promise<boolean> {
-  const nodes = await qmp.execute('query-named-block-nodes', { flat: true });
-  if (!nodes.some((node) => node['node-name'] === STOPPED_MARK)) return false;
+  if (!(await hasNode(qmp, STOPPED_MARK))) return false;
   const { status } = await qmp.execute('query-status');
   if (status === 'paused') await qmp.execute('cont');
   await qmp.execute('blockdev-del', { 'node-name': STOPPED_MARK });
   return true;
 }
 
-async function removeExports({ qmp, clock, server, process }: Context): Promise<boolean> {
+async function removeExports({ qmp, clock }: Context): Promise<boolean> {
   const ours = async (): Promise<readonly string[]> =>
     (await qmp.execute('query-block-exports')).map(({ id }) => id).filter(isOurs);
   const exports = await ours();
   for (const id of exports) await qmp.execute('block-export-del', { id, mode: 'hard' });
   await untilNone(ours, { clock, what: 'exports' });
-  const sockets = ourSockets(process);
-  if (exports.length === 0 && sockets.length === 0 && server?.isOurs !== true) return false;
-  if ((await qmp.execute('query-block-exports')).length === 0) await qmp.execute('nbd-server-stop');
-  if (server !== undefined) server.isOurs = false;
-  for (const socket of sockets) await rm(dirname(socket), { recursive: true, force: true });
+  if (!(await hasNode(qmp, SERVING_MARK))) return exports.length > 0;
+  if ((await qmp.execute('query-block-exports')).length === 0) await stopServer(qmp);
+  await qmp.execute('blockdev-del', { 'node-name': SERVING_MARK });
   return true;
+}
+
+/** It may not have come to its start. */
+async function stopServer(qmp: QmpClient): Promise<void> {
+  try {
+    await qmp.execute('nbd-server-stop');
+  } catch (error) {
+    const text = isHoldfastError(error, 'HypervisorFailed') ? String(error.details['text']) : '';
+    if (!text.includes('not running')) throw error;
+  }
+}
+
+async function hasNode(qmp: QmpClient, name: string): Promise<boolean> {
+  const nodes = await qmp.execute('query-named-block-nodes', { flat: true });
+  return nodes.some((node) => node['node-name'] === name);
 }
 
 /** A job that filled its scratch has stopped the VM: without the job the guest's write goes through. */
