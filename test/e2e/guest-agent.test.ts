@@ -158,7 +158,11 @@ test('the backup extension of a real guest', async (t) => {
     ['a missing script', `rm ${FOLDER}/vm-snapshot.sh`, /vm-snapshot.sh was missing/],
     ['a missing state', `rm ${FOLDER}/state.json`, /state.json was missing/],
     ['a damaged state', `echo x >${FOLDER}/state.json`, /state.json was damaged/],
-    ['an older version', `sed -i 's/1\\.0\\.0/0.9.1/' ${FOLDER}/state.json`, /updated from 0.9.1/],
+    [
+      'an older version',
+      `sed -i 's/"version": "[^"]*"/"version": "0.9.1"/' ${FOLDER}/state.json`,
+      /updated from 0.9.1/,
+    ],
     ['a folder open to others', `chmod 777 ${FOLDER}`, /open to others/],
     ['a script of another owner', `chown 1 ${FOLDER}/vm-snapshot.sh`, /another owner/],
     ['its removal', `rm -r /var/lib/holdfast`, /^installed in/],
