@@ -8,7 +8,7 @@
  */
 import { execFile } from 'node:child_process';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -95,22 +95,20 @@ async function agentHangs(guest: { readonly consoleLog: string }): Promise<void>
 }
 
 async function qemuCell(t: TestContext, cell: Cell): Promise<MatrixGuest> {
-  const folder = await guestFolder(t);
-  const images = await makeImages(folder, cell);
-  const runDir = join(folder, 'run');
-  await mkdir(runDir);
+  const runDir = await guestFolder(t);
+  const images = await makeImages(runDir, cell);
   const isOff = cell.state === 'off';
   const agent = cell.agent === 'none' ? '' : `,agent=${join(runDir, 'qga.sock')}`;
   const address = isOff
-    ? `images:${join(folder, 'vms')}`
+    ? `images:${join(runDir, 'vms')}`
     : `qmp:${join(runDir, 'qmp.sock')}${agent}`;
   let guest: TinyGuest | undefined;
   const running = (): TinyGuest => guest ?? unstarted();
   const consoleLog = join(runDir, 'console.log');
   return {
-    folder,
+    folder: runDir,
     connection: ['--connect', address],
-    vm: isOff ? 'guest' : 'run',
+    vm: isOff ? 'guest' : basename(runDir),
     images,
     consoleLog,
     start: async () => {
