@@ -5,28 +5,30 @@ import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
 import type { TinyGuest } from './tiny-guest.ts';
 
+type Guest = Pick<TinyGuest, 'sh'>;
+
 const FILE = 'records';
 
 /** Each line: number, 200 random digits, SHA-256 of both; durable before the next. */
-const WRITER = `
-n=0; while :; do n=$((n+1))
+const writer = (after: number): string => `
+n=${after}; while :; do n=$((n+1))
 body="$n $(dd if=/dev/urandom bs=100 count=1 2>/dev/null | od -An -tx1 | tr -d ' \\n')"
 echo "$body $(printf %s "$body" | sha256sum | cut -d' ' -f1)" | dd of=/data/${FILE} oflag=append conv=notrunc,fsync 2>/dev/null
 done`;
 
-/** Starts the writer; it goes on until the guest ends. */
-export async function startWriting(guest: TinyGuest): Promise<void> {
-  await guest.sh(`(${WRITER}) >/dev/null 2>&1 </dev/null &`);
+/** Starts the writer; it goes on until the guest ends. `after`: the number of the last record that is there. */
+export async function startWriting(guest: Guest, after = 0): Promise<void> {
+  await guest.sh(`(${writer(after)}) >/dev/null 2>&1 </dev/null &`);
 }
 
 /** The number of the newest durable record, as the guest sees it. */
-export async function writtenSoFar(guest: TinyGuest): Promise<number> {
+async function writtenSoFar(guest: Guest): Promise<number> {
   const last = await guest.sh(`sync; tail -n 1 /data/${FILE} 2>/dev/null | cut -d' ' -f1`);
   return Number(last.trim() || '0');
 }
 
 /** Waits until the guest has written `count` more records. */
-export async function moreRecords(guest: TinyGuest, count: number): Promise<number> {
+export async function moreRecords(guest: Guest, count: number): Promise<number> {
   const from = await writtenSoFar(guest);
   let now = from;
   while (now < from + count) now = await writtenSoFar(guest);

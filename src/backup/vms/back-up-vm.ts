@@ -71,7 +71,7 @@ export type VmBackupResult = {
 };
 
 /** Azure's names of them (rule R40). */
-export type VmBackupTask = 'Take Snapshot' | 'Transfer data to vault';
+type VmBackupTask = 'Take Snapshot' | 'Transfer data to vault';
 
 type Run = {
   readonly request: VmBackupRequest;
