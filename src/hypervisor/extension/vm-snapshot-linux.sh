@@ -155,12 +155,16 @@ watch() {
   done
 }
 
-# Into a file, not a pipe: a program that the script leaves running would hold the pipe open.
+# Into a file, not a pipe: a program that the script leaves running would hold the pipe open. In memory, where /run
+# is: on a disk that program would keep a removed file open, and the snapshot's file system had to be repaired.
 script() {
-  "$@" </dev/null >"$HERE/script.out" 2>&1
+  out=$(mktemp /run/holdfast-script.XXXXXX 2>/dev/null) || out=$HERE/script.out
+  exec 3>"$out" 4<"$out"
+  [ "$out" = "$HERE/script.out" ] || rm -f "$out"
+  "$@" </dev/null >&3 2>&1 3>&- 4<&-
   code=$?
-  tail -c 2000 "$HERE/script.out"
-  rm -f "$HERE/script.out"
+  tail -c 2000 <&4
+  rm -f "$out"
   exit "$code"
 }
 
