@@ -25,6 +25,8 @@ export type GuestOptions = {
   readonly disks?: readonly string[];
   /** Starts without running: no agent answers until QMP's `cont`. */
   readonly paused?: boolean;
+  /** More options of `run-guest start`: what is booted. */
+  readonly boot?: readonly string[];
   /** More arguments for QEMU; none may contain a space. */
   readonly args?: readonly string[];
   /** The folder of a guest that was stopped or killed, to start it again there; absent: a new one. */
@@ -64,7 +66,7 @@ export async function startGuest(t: TestContext, options: GuestOptions = {}): Pr
   const folder = await tinyGuestFolder();
   const runDir = options.runDir ?? (await guestFolder(t));
   const disks = (options.disks ?? []).flatMap((disk) => ['-d', disk]);
-  const flags = options.paused === true ? ['-P'] : [];
+  const flags = [...(options.boot ?? []), ...(options.paused === true ? ['-P'] : [])];
   t.after(async () => await lab('run-guest', ['stop', runDir, 'quit']));
   await lab('run-guest', ['start', '-k', folder, ...disks, ...flags, runDir], {
     RUN_GUEST_ARGS: (options.args ?? []).join(' '),
