@@ -9,6 +9,8 @@ export type ToolRun = {
   /** Takes each line of the output instead of gathering it. */
   readonly onLine?: (line: string) => void;
   readonly signal?: AbortSignal | undefined;
+  /** The folder that it runs in; absent: ours. */
+  readonly cwd?: string;
 };
 
 const MAX_OUTPUT_CHARACTERS = 16 * 1024 * 1024;
@@ -27,6 +29,7 @@ export async function runTool(
   const child = spawn(run.command, run.args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     signal: run.signal,
+    cwd: run.cwd,
   });
   const ended = new Promise<number | null>((resolve, reject) => {
     child.once('error', reject);

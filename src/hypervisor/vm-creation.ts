@@ -25,6 +25,8 @@ export type DefineRequest = {
   readonly disks: readonly NewVmDisk[];
   /** For what belongs to the VM beside its disks: UEFI variables, TPM state, sockets. */
   readonly directory: string;
+  /** Told in one line of what the new VM has otherwise than the old one. */
+  readonly warn?: (message: string) => void;
 };
 
 export interface VmCreation {

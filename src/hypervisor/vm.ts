@@ -51,5 +51,7 @@ export type VmDefinition = {
   readonly domainXml?: string;
   /** QEMU: its arguments, the program first. */
   readonly commandLine?: readonly string[];
+  /** QEMU: the folder that names of files in its arguments start from. */
+  readonly workingDirectory?: string;
   readonly files: readonly DefinitionFile[];
 };
