@@ -1,20 +1,24 @@
 /**
  * A VM that QEMU runs, by its QMP socket; for VMs started by hand or by other tools. The socket is held until
- * `close`: it serves one client at a time. When QEMU ends, so does the connection.
+ * `close`: it serves one client at a time. When QEMU ends, so does the connection. Where none listens, the VM is
+ * off, or still to be made (`absent-qemu.ts`).
  */
-import { stat } from 'node:fs/promises';
+import { readlink, stat } from 'node:fs/promises';
 import { HoldfastError, type Clock } from '#base';
 import { openSocketChannel } from '../agent/socket-channel.ts';
 import type { Hypervisor, PreparedBackup, PrepareRequest } from '../hypervisor.ts';
 import { QmpClient } from '../qmp/qmp-client.ts';
 import type { Vm } from '../vm.ts';
+import type { VmCreation } from '../vm-creation.ts';
+import { absentQemu } from './absent-qemu.ts';
 import type { Mechanism } from './backup.ts';
+import { qemuCreation } from './creation/creation.ts';
+import { isListening } from './creation/start-qemu.ts';
 import { defineVm } from './define-vm.ts';
 import { describeVm } from './describe-vm.ts';
 import { prepareBackup } from './prepare.ts';
 import { parseQemuUri, type QemuAddress } from './qemu-address.ts';
 import { findQemu, type QemuProcess } from './qemu-process.ts';
-import { startsNothing } from './starts-nothing.ts';
 
 export type ConnectQemuOptions = {
   /** As `parseQemuUri` takes it. */
@@ -28,6 +32,9 @@ export type ConnectQemuOptions = {
 /** @throws {HoldfastError} `ArgumentInvalid`, `HypervisorUnavailable`. */
 export async function connectQemu(options: ConnectQemuOptions): Promise<Hypervisor> {
   const address = parseQemuUri(options.uri);
+  if (!(await isListening(address.qmpPath))) {
+    return absentQemu(options.uri, { ...options, address });
+  }
   const qmp = await QmpClient.connect({ path: address.qmpPath, clock: options.clock });
   return new QemuVm(options, { address, qmp });
 }
@@ -35,7 +42,7 @@ export async function connectQemu(options: ConnectQemuOptions): Promise<Hypervis
 class QemuVm implements Hypervisor {
   readonly kind = 'qemu';
   readonly uri: string;
-  readonly creation = startsNothing;
+  readonly creation: VmCreation;
   readonly #options: ConnectQemuOptions;
   readonly #address: QemuAddress;
   readonly #qmp: QmpClient;
@@ -50,6 +57,13 @@ class QemuVm implements Hypervisor {
     this.#options = options;
     this.#address = address;
     this.#qmp = qmp;
+    const { clock, random } = options;
+    this.creation = qemuCreation({
+      address,
+      clock,
+      random,
+      running: async () => await this.#running(),
+    });
   }
 
   async list(): Promise<readonly Vm[]> {
@@ -69,7 +83,10 @@ class QemuVm implements Hypervisor {
 
   async definition(name: string): ReturnType<Hypervisor['definition']> {
     const vm = await this.find(name);
-    return await defineVm(this.#qmp, { vm, process: await this.#findProcess() });
+    const process = await this.#findProcess();
+    const definition = await defineVm(this.#qmp, { vm, process });
+    if (process === undefined) return definition;
+    return { ...definition, workingDirectory: await readlink(`/proc/${process.pid}/cwd`) };
   }
 
   async agent(name: string): ReturnType<Hypervisor['agent']> {
@@ -102,6 +119,12 @@ class QemuVm implements Hypervisor {
 
   async close(): Promise<void> {
     await this.#qmp.close();
+  }
+
+  async #running(): Promise<{ readonly vm: Vm; readonly qmp: QmpClient } | undefined> {
+    if (!this.#qmp.isOpen) return undefined;
+    const [vm] = await this.list();
+    return vm === undefined ? undefined : { vm, qmp: this.#qmp };
   }
 
   async #findProcess(): Promise<QemuProcess | undefined> {

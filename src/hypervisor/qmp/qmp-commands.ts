@@ -4,7 +4,7 @@
  */
 
 /** What QEMU takes for a node: options of its driver, files below it by name or in place. */
-export type BlockdevOptions = { readonly [option: string]: BlockdevValue };
+type BlockdevOptions = { readonly [option: string]: BlockdevValue };
 type BlockdevValue = string | number | boolean | null | BlockdevOptions;
 
 export type QmpBitmap = {
@@ -17,7 +17,7 @@ export type QmpBitmap = {
   readonly inconsistent?: boolean;
 };
 
-export type QmpImage = {
+type QmpImage = {
   readonly filename: string;
   readonly format: string;
   readonly 'virtual-size': number;
@@ -60,9 +60,17 @@ export type QmpBlockGraph = {
   }[];
 };
 
-export type QmpJob = { readonly id: string; readonly type: string; readonly status: string };
+export type QmpJob = {
+  readonly id: string;
+  readonly type: string;
+  readonly status: string;
+  readonly 'current-progress': number;
+  readonly 'total-progress': number;
+  /** Of one that is concluded, and failed. */
+  readonly error?: string;
+};
 
-export type QmpBitmapRef = { readonly node: string; readonly name: string };
+type QmpBitmapRef = { readonly node: string; readonly name: string };
 type NewBitmap = QmpBitmapRef & {
   readonly persistent: boolean;
   readonly granularity: number;
@@ -111,9 +119,19 @@ type Commands = {
   ];
   'block-export-del': [{ readonly id: string; readonly mode: 'safe' | 'hard' }, Done];
   'block-job-cancel': [{ readonly device: string; readonly force: boolean }, Done];
+  'block-stream': [
+    {
+      readonly 'job-id': string;
+      readonly device: string;
+      readonly speed: number;
+      readonly 'auto-dismiss': boolean;
+    },
+    Done,
+  ];
   'blockdev-add': [BlockdevOptions, Done];
   'blockdev-del': [NodeName, Done];
   cont: [Nothing, Done];
+  'job-dismiss': [{ readonly id: string }, Done];
   'nbd-server-start': [
     {
       readonly addr: { readonly type: 'unix'; readonly data: { readonly path: string } };
@@ -144,6 +162,7 @@ type Commands = {
   ];
   'query-uuid': [Nothing, { readonly UUID: string }];
   'query-version': [Nothing, { readonly qemu: { readonly major: number; readonly minor: number } }];
+  quit: [Nothing, Done];
   stop: [Nothing, Done];
   transaction: [{ readonly actions: readonly QmpAction[] }, Done];
   'x-debug-query-block-graph': [Nothing, QmpBlockGraph];

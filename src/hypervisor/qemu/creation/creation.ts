@@ -1,0 +1,288 @@
+/**
+ * Defines, starts and ends VMs of QEMU, and gives them other disks: the contract of vm-creation.ts. A VM is its
+ * command line, kept in a file (`defined-vm.ts`); the socket that `--connect` names is that of one VM.
+ */
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, realpath, writeFile } from 'node:fs/promises';
+import { dirname, isAbsolute, join, normalize } from 'node:path';
+import { HoldfastError, type Clock } from '#base';
+import { QmpClient } from '../../qmp/qmp-client.ts';
+import type { DefinitionFile, Vm } from '../../vm.ts';
+import type { DefineRequest, NewVmDisk, VmCreation } from '../../vm-creation.ts';
+import type { QemuAddress } from '../qemu-address.ts';
+import { formatArguments, parseArguments } from './arguments.ts';
+import {
+  definedAt,
+  descriptionPath,
+  readDefined,
+  removeDefined,
+  writeDefined,
+  type DefinedVm,
+} from './defined-vm.ts';
+import { replaceImages } from './disk-images.ts';
+import { placeIn } from './host-ends.ts';
+import { moveToImage } from './move-to-image.ts';
+import { newCommandLine } from './new-command-line.ts';
+import { endQemu, isListening, startQemu } from './start-qemu.ts';
+
+export type QemuCreationParts = {
+  readonly address: QemuAddress;
+  readonly clock: Clock;
+  readonly random: (byteCount: number) => Buffer;
+  /** The VM that runs at the address, and the connection to it; undefined: none does. */
+  readonly running: () => Promise<{ readonly vm: Vm; readonly qmp: QmpClient } | undefined>;
+};
+
+/** A unix socket's path has 108 bytes, the last one zero. */
+const MAX_SOCKET_PATH_BYTES = 107;
+
+type Kept = { readonly directory: string; readonly defined: DefinedVm };
+
+export function qemuCreation(parts: QemuCreationParts): VmCreation {
+  const creation = new QemuCreation(parts);
+  return {
+    define: async (request) => await creation.define(request),
+    start: async (name) => await startQemu((await creation.find(name)).defined),
+    powerOff: async (name) => await creation.powerOff(name),
+    undefine: async (name) => {
+      const { directory, defined } = await creation.find(name);
+      const isRunning = await isListening(defined.qmpPath);
+      await removeDefined(directory, defined, { isRunning });
+    },
+    replaceDisks: async (name, disks) => await creation.replaceDisks(name, disks),
+    moveToImage: async (name, disk, options) =>
+      await creation.withQmp(name, async (qmp) => {
+        await moveToImage({ qmp, clock: parts.clock }, { vm: name, disk }, options);
+      }),
+  };
+}
+
+class QemuCreation {
+  readonly #parts: QemuCreationParts;
+  /** Folders of VMs that were defined here, whose socket may be another than the address's. */
+  readonly #folders = new Map<string, string>();
+
+  constructor(parts: QemuCreationParts) {
+    this.#parts = parts;
+  }
+
+  async define(request: DefineRequest): Promise<void> {
+    const { definition, name, directory, identity } = request;
+    const { address, random } = this.#parts;
+    if (definition.hypervisor !== 'qemu') {
+      throw new HoldfastError(
+        'DefinitionUnsupported',
+        `the point has the definition of a VM of ${definition.hypervisor}, not of a QEMU: restore its disks and start QEMU with them`,
+        { details: { hypervisor: definition.hypervisor } },
+      );
+    }
+    const warn = request.warn ?? (() => {});
+    await this.#refuseExisting(request);
+    const isTaken = await isListening(address.qmpPath);
+    const place = placeIn(directory, name);
+    const qmpPath = isTaken ? place('qmp.sock') : address.qmpPath;
+    const agentPath = isTaken ? undefined : address.agentPath;
+    if (isTaken) warn(`"${address.qmpPath}" is another VM's: that of ${name} is "${qmpPath}"`);
+    const { words, vm, ...made } = newCommandLine(
+      request,
+      { qmpPath, agentPath },
+      { random, warn },
+    );
+    refuseLong([qmpPath, made.agentPath, made.tpmSocket]);
+    if (identity === 'same') await this.#refuseTwin(vm);
+    const defined: DefinedVm = {
+      version: 1,
+      vm,
+      qmpPath,
+      ...(made.agentPath === undefined ? {} : { agentPath: made.agentPath }),
+      pidPath: made.pidPath,
+      commandLine: words,
+      ...(definition.workingDirectory === undefined
+        ? {}
+        : { workingDirectory: definition.workingDirectory }),
+      ...(made.variablesPath === undefined ? {} : { variablesPath: made.variablesPath }),
+      ...(made.tpmSocket === undefined ? {} : { tpm: tpmOf(request, made.tpmSocket) }),
+    };
+    refuseFile(made.variablesPath);
+    await mkdir(directory, { recursive: true });
+    await mkdir(dirname(qmpPath), { recursive: true });
+    try {
+      await writeFiles(definition.files, defined);
+      await writeDefined(directory, defined);
+    } catch (error) {
+      await removeDefined(directory, defined, { isRunning: false });
+      throw error;
+    }
+    this.#folders.set(name, directory);
+  }
+
+  /** @throws {HoldfastError} `VmNotFound`. */
+  async find(name: string): Promise<Kept> {
+    const folder = this.#folders.get(name);
+    if (folder !== undefined) {
+      const defined = await readDefined(descriptionPath(folder, name));
+      if (defined !== undefined) return { directory: folder, defined };
+    }
+    const { qmpPath } = this.#parts.address;
+    const found = (await definedAt(qmpPath)).find(({ defined: { vm } }) => vm.name === name);
+    if (found !== undefined) {
+      return { directory: dirname(await realpath(found.path)), defined: found.defined };
+    }
+    throw new HoldfastError(
+      'VmNotFound',
+      `${name} was not defined by Holdfast at "${qmpPath}": whoever starts it must be told`,
+      { details: { vm: name } },
+    );
+  }
+
+  async powerOff(name: string): Promise<void> {
+    const { defined } = await this.find(name);
+    const running = await this.#parts.running();
+    const isOurs = running !== undefined && defined.qmpPath === this.#parts.address.qmpPath;
+    await endQemu(defined, {
+      clock: this.#parts.clock,
+      ...(isOurs ? { lent: running.qmp } : {}),
+    });
+  }
+
+  async replaceDisks(name: string, disks: readonly NewVmDisk[]): Promise<void> {
+    if ((await this.#parts.running())?.vm.name === name) throw runs(name);
+    const { directory, defined } = await this.find(name);
+    if (await isListening(defined.qmpPath)) throw runs(name);
+    const [program = '', ...rest] = defined.commandLine;
+    const before = { all: defined.vm.disks, images: disks };
+    const parsed = replaceImages(parseArguments(rest), before, { program, name });
+    await writeDefined(directory, {
+      ...defined,
+      commandLine: [program, ...formatArguments(parsed)],
+      vm: {
+        ...defined.vm,
+        disks: defined.vm.disks.map((disk) => {
+          const image = disks.find((one) => one.name === disk.name);
+          return image === undefined
+            ? disk
+            : { ...disk, location: image.path, format: image.format };
+        }),
+      },
+    });
+  }
+
+  async withQmp(name: string, use: (qmp: QmpClient) => Promise<void>): Promise<void> {
+    const running = await this.#parts.running();
+    if (running?.vm.name === name) {
+      await use(running.qmp);
+      return;
+    }
+    const { defined } = await this.find(name);
+    const qmp = await QmpClient.connect({ path: defined.qmpPath, clock: this.#parts.clock });
+    try {
+      await use(qmp);
+    } finally {
+      await qmp.close();
+    }
+  }
+
+  async #refuseExisting({ name, directory }: DefineRequest): Promise<void> {
+    const path = descriptionPath(directory, name);
+    const { qmpPath } = this.#parts.address;
+    const running = (await this.#parts.running())?.vm;
+    const others = await definedAt(qmpPath);
+    if (
+      running?.name !== name &&
+      !existsSync(path) &&
+      others.every(({ defined }) => defined.vm.name !== name)
+    ) {
+      return;
+    }
+    throw new HoldfastError('VmExists', `there is a VM "${name}" already ("${path}")`, {
+      details: { vm: name },
+    });
+  }
+
+  async #refuseTwin(vm: Vm): Promise<void> {
+    const running = (await this.#parts.running())?.vm;
+    if (vm.uuid === undefined || running?.uuid !== vm.uuid) return;
+    throw new HoldfastError(
+      'VmExists',
+      `there is a VM "${running.name}" with the UUID ${vm.uuid} already, and it runs`,
+      { details: { vm: running.name } },
+    );
+  }
+}
+
+function runs(name: string): HoldfastError {
+  return new HoldfastError(
+    'VmNotShutDown',
+    `"${name}" runs: shut it down, then its disks can be replaced`,
+    { details: { vm: name } },
+  );
+}
+
+/** It may be what is left of another VM of this name. */
+function refuseFile(path: string | undefined): void {
+  if (path === undefined || !existsSync(path)) return;
+  throw new HoldfastError('OutputExists', `"${path}" is there already`, { details: { path } });
+}
+
+function refuseLong(paths: readonly (string | undefined)[]): void {
+  for (const path of paths) {
+    if (path === undefined || Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES) continue;
+    throw new HoldfastError(
+      'ArgumentInvalid',
+      `"${path}" is too long for a socket (${MAX_SOCKET_PATH_BYTES} bytes): choose a shorter folder or name`,
+      { details: { path } },
+    );
+  }
+}
+
+const TPM_FILE = /^tpm-00\./;
+
+function tpmOf(request: DefineRequest, socketPath: string): NonNullable<DefinedVm['tpm']> {
+  const folder = placeIn(request.directory, request.name)('tpm');
+  const state = request.definition.files.filter(({ role }) => role === 'tpm-state');
+  if (state.length === 0) {
+    request.warn?.('the point has no state of its TPM: the new one is empty');
+  }
+  const isOld = state.some(({ path }) => TPM_FILE.test(path));
+  return {
+    folder,
+    socketPath,
+    args: [
+      'socket',
+      ...(isOld ? [] : ['--tpm2']),
+      '--tpmstate',
+      `dir=${folder}`,
+      '--ctrl',
+      `type=unixio,path=${socketPath}`,
+      '--daemon',
+      '--terminate',
+    ],
+  };
+}
+
+async function writeFiles(files: readonly DefinitionFile[], defined: DefinedVm): Promise<void> {
+  const { variablesPath, tpm } = defined;
+  if (variablesPath !== undefined) {
+    const variables = files.find(({ role }) => role === 'uefi-variables');
+    if (variables === undefined) {
+      throw new HoldfastError(
+        'DefinitionUnsupported',
+        'the point lacks the UEFI variables of the VM: restore its disks, and start QEMU with them',
+      );
+    }
+    await writeFile(variablesPath, variables.content, { mode: 0o600 });
+  }
+  if (tpm === undefined) return;
+  await mkdir(tpm.folder, { recursive: true });
+  await chmod(tpm.folder, 0o700);
+  for (const { role, path, content } of files) {
+    if (role !== 'tpm-state') continue;
+    const inside = normalize(path);
+    if (inside.startsWith('..') || isAbsolute(inside)) {
+      throw new HoldfastError('DefinitionUnsupported', `the TPM's state has a file "${path}"`);
+    }
+    const target = join(tpm.folder, inside);
+    await mkdir(dirname(target), { recursive: true });
+    await writeFile(target, content, { mode: 0o600 });
+  }
+}

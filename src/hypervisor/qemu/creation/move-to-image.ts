@@ -1,0 +1,100 @@
+/**
+ * Copies what a running VM's overlay still reads from its backing into the overlay itself: QEMU's block-stream.
+ * The job stays until we have seen how it ended, so one that a killed Holdfast began is followed, not begun anew.
+ *
+ * ```
+ *   block-stream ─► running ──► concluded ─► (its error) ─► dismissed ─► no backing is left
+ *                      └─ cancelled: concluded, dismissed; the overlay reads on from the point
+ * ```
+ */
+import { HoldfastError, isHoldfastError, throwIfCancelled, type Clock } from '#base';
+import type { QmpClient } from '../../qmp/qmp-client.ts';
+import type { QmpJob } from '../../qmp/qmp-commands.ts';
+import type { VmCreation } from '../../vm-creation.ts';
+import { readBlockLayer, type QemuDisk } from '../block-layer.ts';
+
+const POLL_MS = 100;
+const UNLIMITED = 0;
+
+type Options = Parameters<VmCreation['moveToImage']>[2];
+type Moved = { readonly vm: string; readonly disk: string };
+
+/** Nothing to do where the disk has no backing. */
+export async function moveToImage(
+  { qmp, clock }: { readonly qmp: QmpClient; readonly clock: Clock },
+  moved: Moved,
+  options: Options,
+): Promise<void> {
+  const { signal } = options;
+  throwIfCancelled(signal);
+  const backed = await backedDisk(qmp, moved);
+  if (backed === undefined) return;
+  const id = `holdfast-move-${moved.disk}`;
+  if ((await jobOf(qmp, id)) === undefined) {
+    await qmp.execute('block-stream', {
+      'job-id': id,
+      device: backed.imageNode,
+      speed: UNLIMITED,
+      'auto-dismiss': false,
+    });
+  }
+  const failure = await jobOver({ qmp, clock }, { id, disk: moved.disk }, options);
+  if ((await backedDisk(qmp, moved)) === undefined) return;
+  throwIfCancelled(signal);
+  throw new HoldfastError(
+    'HypervisorFailed',
+    `moving ${moved.disk} of "${moved.vm}" to its image ended early (${failure}). The VM still reads from the point`,
+    { details: { vm: moved.vm, disk: moved.disk } },
+  );
+}
+
+/** Waits for the job's end, and dismisses it. @returns why it ended early, if it did. */
+async function jobOver(
+  { qmp, clock }: { readonly qmp: QmpClient; readonly clock: Clock },
+  { id, disk }: { readonly id: string; readonly disk: string },
+  { signal, onProgress }: Options,
+): Promise<string> {
+  for (;;) {
+    const isCancelled = signal?.aborted === true;
+    if (isCancelled) await cancel(qmp, id);
+    const job = await jobOf(qmp, id);
+    if (job === undefined) return 'its job was ended by somebody else';
+    if (job.status === 'concluded') {
+      await qmp.execute('job-dismiss', { id });
+      return job.error ?? 'its job was cancelled';
+    }
+    const total = job['total-progress'];
+    onProgress?.({
+      phase: `moving ${disk}`,
+      doneBytes: job['current-progress'],
+      ...(total > 0 ? { totalBytes: total } : {}),
+    });
+    // Cut short by `signal`, which is seen above; from then on it waits for the job's end.
+    await clock.sleep(POLL_MS, isCancelled ? undefined : signal).catch(() => {});
+  }
+}
+
+async function cancel(qmp: QmpClient, device: string): Promise<void> {
+  try {
+    await qmp.execute('block-job-cancel', { device, force: true });
+  } catch (error) {
+    if (!isHoldfastError(error, 'HypervisorFailed')) throw error; // It has just ended.
+  }
+}
+
+async function jobOf(qmp: QmpClient, id: string): Promise<QmpJob | undefined> {
+  return (await qmp.execute('query-jobs')).find((job) => job.id === id);
+}
+
+/** Undefined: it reads from its own image only. */
+async function backedDisk(qmp: QmpClient, { vm, disk }: Moved): Promise<QemuDisk | undefined> {
+  const layer = await readBlockLayer(qmp);
+  const found = layer.disks.find(({ name }) => name === disk);
+  if (found === undefined) {
+    const known = layer.disks.map(({ name }) => name).join(', ');
+    throw new HoldfastError('DiskNotFound', `${vm} has no disk "${disk}", it has ${known}`, {
+      details: { vm, disk },
+    });
+  }
+  return layer.childrenOf(found.imageNode).has('backing') ? found : undefined;
+}

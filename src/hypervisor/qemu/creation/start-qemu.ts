@@ -1,0 +1,139 @@
+/** Starts and ends the QEMU of a VM that we have defined; it runs by itself, and outlives us. */
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { createConnection } from 'node:net';
+import { HoldfastError, isHoldfastError, type Clock } from '#base';
+import { runTool } from '#disk';
+import { QmpClient } from '../../qmp/qmp-client.ts';
+import type { DefinedVm } from './defined-vm.ts';
+
+const POLL_MS = 50;
+const QUIT_TIMEOUT_MS = 10_000;
+const PATIENCE_MS = 30_000;
+
+/** @throws {HoldfastError} `HypervisorFailed` with QEMU's own words; `ToolMissing`. */
+export async function startQemu({
+  vm,
+  commandLine,
+  workingDirectory,
+  qmpPath,
+  tpm,
+}: DefinedVm): Promise<void> {
+  if (await isListening(qmpPath)) return;
+  const [command = '', ...args] = commandLine;
+  if (tpm !== undefined) await startTpm(vm.name, tpm.args);
+  const cwd =
+    workingDirectory !== undefined && existsSync(workingDirectory) ? workingDirectory : '/';
+  const result = await runTool({ command, args, cwd });
+  if (!('complaint' in result)) return;
+  const complaint = result.complaint
+    .split('\n')
+    .filter((line) => line !== '')
+    .join('; ');
+  throw new HoldfastError(
+    'HypervisorFailed',
+    `QEMU did not start ${vm.name}: ${complaint}${advice(complaint)}`,
+    {
+      details: { vm: vm.name },
+    },
+  );
+}
+
+async function startTpm(name: string, args: readonly string[]): Promise<void> {
+  const result = await runTool({ command: 'swtpm', args });
+  if (!('complaint' in result)) return;
+  throw new HoldfastError(
+    'HypervisorFailed',
+    `the TPM of ${name} did not start: ${result.complaint}`,
+    {
+      details: { vm: name },
+    },
+  );
+}
+
+function advice(complaint: string): string {
+  return /kvm/i.test(complaint)
+    ? '. Its command line asks for KVM, which this host does not give: load the module (kvm_intel, kvm_amd), ' +
+        'see to the permissions of /dev/kvm, or restore the VM where there is KVM'
+    : '';
+}
+
+/** Whether a QEMU serves this socket, to us or to another program. */
+export async function isListening(path: string): Promise<boolean> {
+  return await new Promise((resolve) => {
+    const socket = createConnection({ path });
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      resolve(error.code !== 'ENOENT' && error.code !== 'ECONNREFUSED');
+    });
+  });
+}
+
+/**
+ * Cuts the power: QEMU ends, and writes what its images need. Idempotent.
+ *
+ * @param lent a connection that is there already, to this VM.
+ * @throws {HoldfastError} `HypervisorFailed` if it does not end.
+ */
+export async function endQemu(
+  defined: DefinedVm,
+  { clock, lent }: { readonly clock: Clock; readonly lent?: QmpClient | undefined },
+): Promise<void> {
+  const { qmpPath, vm } = defined;
+  if (!(await isListening(qmpPath))) return;
+  const pid = await ownPid(defined);
+  await askToQuit(qmpPath, { clock, lent });
+  const deadline = clock.monotonicMs() + PATIENCE_MS;
+  const isThere = async (): Promise<boolean> =>
+    pid === undefined ? await isListening(qmpPath) : (await ownPid(defined)) === pid;
+  for (let isKilled = false; await isThere(); await clock.sleep(POLL_MS)) {
+    if (clock.monotonicMs() < deadline) continue;
+    if (isKilled || pid === undefined) {
+      throw new HoldfastError(
+        'HypervisorFailed',
+        `QEMU of ${vm.name} does not end: end it by hand`,
+        {
+          details: { vm: vm.name },
+        },
+      );
+    }
+    process.kill(pid, 'SIGKILL');
+    isKilled = true;
+  }
+}
+
+async function askToQuit(
+  path: string,
+  { clock, lent }: { readonly clock: Clock; readonly lent?: QmpClient | undefined },
+): Promise<void> {
+  let qmp: QmpClient | undefined;
+  try {
+    qmp =
+      lent?.isOpen === true
+        ? lent
+        : await QmpClient.connect({ path, clock, timeoutMs: QUIT_TIMEOUT_MS });
+    await qmp.execute('quit');
+    await qmp.closed;
+  } catch (error) {
+    // Another program has the socket, or QEMU ended before it answered: whoever called sees which.
+    if (!isHoldfastError(error, 'HypervisorUnavailable')) throw error;
+  } finally {
+    if (qmp !== lent) await qmp?.close();
+  }
+}
+
+/** Undefined: no process, or the number is another's by now. */
+async function ownPid({ pidPath }: DefinedVm): Promise<number | undefined> {
+  try {
+    const pid = Number((await readFile(pidPath, 'utf8')).trim());
+    const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
+    return words.includes(pidPath) ? pid : undefined;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ESRCH') return undefined;
+    throw error;
+  }
+}
