@@ -6,6 +6,7 @@
  *                                             └► or, in place: the old images, only where they differ
  * ```
  */
+import { mkdir } from 'node:fs/promises';
 import { HoldfastError } from '#base';
 import type { NewVmDisk, Vm } from '#hypervisor';
 import { backUpVm, type VmBackupRequest, type VmBackupResult } from './back-up-vm.ts';
@@ -16,7 +17,7 @@ export type VmReplaceRequest = Omit<VmBackupRequest, 'disks' | 'quiesces'> & {
   readonly point: string;
   /** Names of disks; absent: all of the point. */
   readonly disks?: readonly string[];
-  /** For the new images; absent: the old images are written, only where they differ. */
+  /** For the new images, made if it is not there; absent: the old images are written, only where they differ. */
   readonly directory?: string;
 };
 
@@ -46,6 +47,7 @@ export async function replaceVm(request: VmReplaceRequest): Promise<VmReplaceRes
   refuseRunning(await hypervisor.find(request.vm));
   const images = imagesOf(request, { source, vm, chosen });
   const isInPlace = request.directory === undefined;
+  if (request.directory !== undefined) await mkdir(request.directory, { recursive: true });
   const restored = await writeImages(request, images, { overwrite: isInPlace });
   if (!isInPlace) await hypervisor.creation.replaceDisks(vm.name, images);
   return {

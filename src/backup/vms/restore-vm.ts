@@ -24,6 +24,8 @@ export type VmRestoreRequest = ImageWriting & {
 export type NewVm = Pick<DefineRequest, 'name' | 'identity' | 'networks'> & {
   readonly hypervisor: Hypervisor;
   readonly starts: boolean;
+  /** Told in one line of what the new VM has otherwise than the old one. */
+  readonly warn: (message: string) => void;
 };
 
 export type VmRestoreResult = WrittenImages & {
@@ -48,7 +50,7 @@ export async function restoreVm(request: VmRestoreRequest): Promise<VmRestoreRes
   const images = newImages(source, chosen, { directory, vm, timeMs: clock.nowMs() });
   const restored = await writeImages(request, images, { overwrite: false });
   if (newVm === undefined) return restored;
-  const { name, identity, networks, hypervisor, starts } = newVm;
+  const { name, identity, networks, hypervisor, starts, warn } = newVm;
   try {
     await hypervisor.creation.define({
       definition,
@@ -57,6 +59,7 @@ export async function restoreVm(request: VmRestoreRequest): Promise<VmRestoreRes
       networks,
       disks: images,
       directory,
+      warn,
     });
     if (starts) await hypervisor.creation.start(name);
   } catch (error) {

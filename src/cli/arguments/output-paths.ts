@@ -19,6 +19,21 @@ export function checkOutputPath(path: string, location: string): void {
   refuseInsideRepository(output, location);
 }
 
+/**
+ * That images can be made in the folder `path`, which may be there or not.
+ *
+ * @throws {HoldfastError} `ArgumentInvalid` if it is a file, the folder that it would lie in is not there, or it
+ *   lies in the repository.
+ */
+export function checkOutputFolder(path: string, location: string): void {
+  const folder = resolve(path);
+  checkFolderOf(folder);
+  const stats = statSync(folder, { throwIfNoEntry: false });
+  if (stats?.isDirectory() === false)
+    throw invalid(`"${path}" is a file, and no folder for images`);
+  refuseInsideRepository(stats === undefined ? folder : join(folder, 'image'), location);
+}
+
 /** @throws {HoldfastError} `ArgumentInvalid`. */
 export function refuseInsideRepository(path: string, location: string): void {
   const repository = folderOf(location);

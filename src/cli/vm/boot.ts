@@ -1,7 +1,7 @@
 /** `holdfast vm boot`: starts a VM from a recovery point at once, then copies its disks while it runs. */
 import { resolve } from 'node:path';
 import { bootVm, findPoint, type BootedVm } from '#backup';
-import { checkOutputPath } from '../arguments/output-paths.ts';
+import { checkOutputFolder } from '../arguments/output-paths.ts';
 import type { Context } from '../context.ts';
 import { formatDuration } from '../output/units.ts';
 import { untilAborted } from '../until-aborted.ts';
@@ -17,7 +17,7 @@ export type VmBootOptions = PointOptions & {
 export async function boot(context: Context, name: string, options: VmBootOptions): Promise<void> {
   const { repo: location, as, disk, trial } = options;
   const directory = resolve(neededFolder(options, 'where do the images go?'));
-  checkOutputPath(directory, location);
+  checkOutputFolder(directory, location);
   const { clock } = context.surroundings;
   const { warn } = context.terminal;
   await withHypervisor(context, options, async (hypervisor) => {

@@ -7,12 +7,12 @@ import {
   type VmReplaceResult,
   type VmRestoreResult,
 } from '#backup';
-import { checkOutputPath } from '../arguments/output-paths.ts';
+import { checkOutputFolder } from '../arguments/output-paths.ts';
 import type { Context } from '../context.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes, formatDuration } from '../output/units.ts';
 import { UsageError } from '../usage-error.ts';
-import type { PointOptions } from '../vm-commands.ts';
+import type { PointOptions } from './options.ts';
 import { inScratch } from './in-scratch.ts';
 import { neededFolder, newVmArguments } from './new-vm-arguments.ts';
 import { withHypervisor } from './with-hypervisor.ts';
@@ -49,7 +49,7 @@ async function restoreNew(
 ): Promise<void> {
   const { repo: location, as } = options;
   const directory = resolve(neededFolder(options, 'where do the images go?'));
-  checkOutputPath(directory, location);
+  checkOutputFolder(directory, location);
   const restoreInto = async (
     newVm: Parameters<typeof restoreVm>[0]['newVm'],
   ): Promise<VmRestoreResult> =>
@@ -75,6 +75,7 @@ async function restoreNew(
               name: as,
               hypervisor,
               starts: options.start === true,
+              warn: context.terminal.warn,
             }),
         );
   context.terminal.result(result, () => describe(name, result));
@@ -86,6 +87,7 @@ async function replace(context: Context, name: string, options: VmRestoreOptions
     inPlace === true
       ? undefined
       : resolve(neededFolder(options, 'where do the new images go? (or --in-place)'));
+  if (directory !== undefined) checkOutputFolder(directory, location);
   const { warn } = context.terminal;
   const result = await withHypervisor(
     context,
