@@ -58,6 +58,7 @@ test('what holds no data of the VM is no disk: CD-ROMs, floppies, read-only disk
       source: { kind: 'path', path: '/dev/vg/c', isBlockDevice: true },
       serial: 's1',
       refusal: undefined,
+      hasThread: false,
       isEncrypted: false,
     },
   ]);
@@ -132,4 +133,31 @@ test('what is no XML of a domain is an error of the hypervisor', () => {
   for (const text of ['', '<domain>', '<network/>']) {
     assert.throws(() => readDomain(text), { code: 'HypervisorFailed' });
   }
+});
+
+test('I/O threads of disks, and of the SCSI controllers that disks are on, are seen', () => {
+  const { disks } = readDomain(`<domain><name>x</name><devices>
+    <controller type='scsi' index='0'/>
+    <controller type='scsi' index='1'><driver iothread='2'/></controller>
+    <disk type='file' device='disk'><driver name='qemu' type='qcow2' iothread='1'/>
+      <source file='/a'/><target dev='vda' bus='virtio'/></disk>
+    <disk type='file' device='disk'><driver name='qemu' type='qcow2'><iothreads><iothread id='1'/></iothreads></driver>
+      <source file='/b'/><target dev='vdb' bus='virtio'/></disk>
+    <disk type='file' device='disk'><source file='/c'/><target dev='sda' bus='scsi'/>
+      <address type='drive' controller='0' bus='0' target='0' unit='0'/></disk>
+    <disk type='file' device='disk'><source file='/d'/><target dev='sdb' bus='scsi'/>
+      <address type='drive' controller='1' bus='0' target='0' unit='0'/></disk>
+    <disk type='file' device='disk'><source file='/e'/><target dev='vdc' bus='virtio'/>
+      <address type='drive' controller='1' bus='0' target='0' unit='0'/></disk>
+  </devices></domain>`);
+  assert.deepEqual(
+    disks.map(({ name, hasThread }) => [name, hasThread]),
+    [
+      ['vda', true],
+      ['vdb', true],
+      ['sda', false],
+      ['sdb', true],
+      ['vdc', false],
+    ],
+  );
 });

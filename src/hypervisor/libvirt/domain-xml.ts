@@ -18,6 +18,8 @@ export type DomainDisk = {
   readonly serial: string | undefined;
   /** Why it cannot be backed up, whatever the VM's state. */
   readonly refusal: string | undefined;
+  /** Its requests are served by a thread of their own. */
+  readonly hasThread: boolean;
   /** Encrypted by QEMU: what lies in the image is not what the guest sees. */
   readonly isEncrypted: boolean;
 };
@@ -48,7 +50,10 @@ export function readDomain(xml: string): DomainFacts {
   return {
     name: textAt(domain, 'name') ?? '',
     uuid: textAt(domain, 'uuid') ?? '',
-    disks: [...children(devices, 'disk').flatMap(diskOf), ...hostDisks(devices)],
+    disks: [
+      ...children(devices, 'disk').flatMap((disk) => diskOf(disk, threadedControllers(devices))),
+      ...hostDisks(devices),
+    ],
     networkCards: children(devices, 'interface').flatMap(cardOf),
     firmware: isUefi(domain) ? 'uefi' : 'bios',
     hasAgentChannel: children(devices, 'channel').some(
@@ -61,7 +66,7 @@ export function readDomain(xml: string): DomainFacts {
 }
 
 /** None for what holds no data of the VM's: CD-ROMs, floppies, read-only disks, empty slots. */
-function diskOf(disk: XmlElement): DomainDisk[] {
+function diskOf(disk: XmlElement, threaded: ReadonlySet<string>): DomainDisk[] {
   const device = attribute(disk, 'device') ?? 'disk';
   const name = attribute(child(disk, 'target'), 'dev');
   if (device === 'cdrom' || device === 'floppy' || name === undefined) return [];
@@ -75,6 +80,7 @@ function diskOf(disk: XmlElement): DomainDisk[] {
       source: sourceOf(disk, source),
       serial: textAt(disk, 'serial'),
       refusal: refusalOf(disk, { name, device, mirrorJob }),
+      hasThread: hasThread(child(disk, 'driver')) || threaded.has(controllerOf(disk)),
       isEncrypted:
         child(disk, 'encryption') !== undefined || child(source, 'encryption') !== undefined,
     },
@@ -114,9 +120,29 @@ function hostDisks(devices: XmlElement | undefined): DomainDisk[] {
         source: { kind: 'other', type: 'hostdev' },
         serial: undefined,
         refusal: `${name} is a device of the host passed through to the guest: back it up from inside the guest and exclude it here`,
+        hasThread: false,
         isEncrypted: false,
       };
     });
+}
+
+/** By index, the SCSI controllers that serve their disks in threads of their own. */
+function threadedControllers(devices: XmlElement | undefined): ReadonlySet<string> {
+  const threaded = children(devices, 'controller')
+    .filter((controller) => attribute(controller, 'type') === 'scsi')
+    .filter((controller) => hasThread(child(controller, 'driver')))
+    .map((controller) => attribute(controller, 'index') ?? '0');
+  return new Set(threaded);
+}
+
+/** The index of a SCSI disk's controller; empty for disks of other buses. */
+function controllerOf(disk: XmlElement): string {
+  if (attribute(child(disk, 'target'), 'bus') !== 'scsi') return '';
+  return attribute(child(disk, 'address'), 'controller') ?? '0';
+}
+
+function hasThread(driver: XmlElement | undefined): boolean {
+  return attribute(driver, 'iothread') !== undefined || child(driver, 'iothreads') !== undefined;
 }
 
 function sourceOf(disk: XmlElement, source: XmlElement | undefined): DomainSource {

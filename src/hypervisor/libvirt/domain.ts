@@ -1,6 +1,7 @@
 /** A domain of libvirt as the contract shows it: found by its name, with its disks' places and sizes. */
 import { HoldfastError, isHoldfastError } from '#base';
 import type { PowerState, Vm, VmDisk } from '../vm.ts';
+import { threadRefusal } from '../io-thread.ts';
 import { readDomain, type DomainDisk, type DomainFacts, type DomainSource } from './domain-xml.ts';
 import type { Virsh } from './virsh.ts';
 
@@ -64,15 +65,31 @@ async function readDomainState(virsh: Virsh, uuid: string, options: Options): Pr
     blocks === undefined
       ? await sizesOneByOne(virsh, { uuid, disks: facts.disks }, options)
       : diskSizes(blocks);
+  const mayThread = await threadRefusalHere(virsh, { facts, state }, options);
   const disks = await Promise.all(
     facts.disks.map(async (disk) => {
       const location = await locationOf(virsh, disk.source, options);
-      return vmDisk(disk, { state, location, sizeBytes: sizes.get(disk.name) });
+      const forThread = disk.hasThread ? mayThread : undefined;
+      return vmDisk(disk, { state, location, sizeBytes: sizes.get(disk.name), forThread });
     }),
   );
   const { name, firmware, networkCards, hasAgentChannel } = facts;
   const vm = { name, uuid, state, disks, firmware, networkCards, hasAgentChannel };
   return { uuid, state, facts, vm };
+}
+
+/** Why a disk with an I/O thread cannot be backed up now; asked of libvirt only where there is one. */
+async function threadRefusalHere(
+  virsh: Virsh,
+  domain: { readonly facts: DomainFacts; readonly state: PowerState },
+  options: Options,
+): Promise<string | undefined> {
+  const { facts, state } = domain;
+  if (state === 'off' || !facts.disks.some(({ hasThread }) => hasThread)) return undefined;
+  const [, major, minor] =
+    /hypervisor: QEMU (\d+)\.(\d+)/.exec(await virsh.run(['version'], options)) ?? [];
+  // Of a version that libvirt does not tell nothing good is assumed.
+  return threadRefusal({ major: Number(major ?? '0'), minor: Number(minor ?? '0') });
 }
 
 export async function domainState(
@@ -167,9 +184,11 @@ function vmDisk(
     readonly state: PowerState;
     readonly location: string | undefined;
     readonly sizeBytes: number | undefined;
+    readonly forThread: string | undefined;
   },
 ): VmDisk {
-  const refusal = disk.refusal ?? unreadable(disk, read);
+  const thread = read.forThread === undefined ? undefined : `${disk.name}: ${read.forThread}`;
+  const refusal = disk.refusal ?? unreadable(disk, read) ?? thread;
   return {
     name: disk.name,
     sizeBytes: read.sizeBytes ?? 0,

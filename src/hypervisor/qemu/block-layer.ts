@@ -8,6 +8,7 @@
  *
  * `query-block` tells of the devices; which node lies on which only `x-debug-query-block-graph` (QEMU >= 4.0).
  */
+import { threadRefusal, type QemuVersion } from '../io-thread.ts';
 import { basename, dirname } from 'node:path';
 import type { QmpClient } from '../qmp/qmp-client.ts';
 import type { QmpBitmap, QmpBlock, QmpBlockGraph, QmpNode } from '../qmp/qmp-commands.ts';
@@ -160,19 +161,9 @@ function refusalOf(disk: {
   return undefined;
 }
 
-/**
- * QEMU 7.2 as its distributions have it (7.2.22 of Debian 12) ends with a failed assertion when a client of an
- * NBD export leaves whose disk has an I/O thread ("qemu_in_main_thread() && nbd_server", blockdev-nbd.c): it
- * counts its clients since CVE-2024-7409, and only in QEMU 9.1 where it is allowed to.
- */
-async function refuseThread(
-  qmp: QmpClient,
-  disk: QemuDisk,
-  qemu: { readonly major: number; readonly minor: number },
-): Promise<QemuDisk> {
-  if (disk.refusal !== undefined || qemu.major > 9 || (qemu.major === 9 && qemu.minor >= 1)) {
-    return disk;
-  }
+async function refuseThread(qmp: QmpClient, disk: QemuDisk, qemu: QemuVersion): Promise<QemuDisk> {
+  const refusal = threadRefusal(qemu);
+  if (disk.refusal !== undefined || refusal === undefined) return disk;
   // Of the disk itself, or of the SCSI controller whose bus it is on.
   const bus = await readProperty(qmp, disk.qomPath, 'parent_bus');
   const controller = typeof bus === 'string' ? [dirname(bus)] : [];
@@ -180,9 +171,6 @@ async function refuseThread(
     [disk.qomPath, ...controller].map((path) => readProperty(qmp, path, 'iothread')),
   );
   if (!threads.some((thread) => typeof thread === 'string' && thread !== '')) return disk;
-  const refusal =
-    `it has an I/O thread, and QEMU ${qemu.major}.${qemu.minor} can end when such a disk is read ` +
-    'for a backup: remove the thread, update to QEMU 9.1, or exclude it';
   return { ...disk, refusal };
 }
 
