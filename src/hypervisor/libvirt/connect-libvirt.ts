@@ -44,7 +44,7 @@ export async function connectLibvirt(options: LibvirtOptions): Promise<Hyperviso
     },
     prepare: async (request) => await prepare({ virsh, clock }, request),
     creation: libvirtCreation({ virsh, clock, tpmStateRoot }),
-    close: async () => {}, // Every command is a process of its own.
+    close: async () => await Promise.resolve(virsh.close()),
   };
 }
 

@@ -13,6 +13,27 @@ test('a command gives its output, and its complaint as an error', async () => {
   await assert.rejects(virsh.run(['no-such-command']), { code: 'HypervisorFailed' });
 });
 
+test('what a command says is its own, whatever it carries and whatever was said before', async () => {
+  const odd = `it's {"a": "b\\n"}; $(id) | # ${'ü'.repeat(20_000)}`;
+  for (const text of [odd, '', ' ', 'B1holdfast', 'two\nlines', 'tab\there']) {
+    // oxlint-disable-next-line no-await-in-loop -- one process for all
+    assert.equal((await virsh.run(['echo', text])).trimEnd(), text.trimEnd());
+    // oxlint-disable-next-line no-await-in-loop -- one process for all
+    await assert.rejects(virsh.run(['dominfo', text || 'x']), /failed to get domain|no domain/i);
+  }
+  const names = Array.from({ length: 8 }, (_, at) => `name-${at}`);
+  const said = await Promise.all(names.map(async (name) => await virsh.run(['echo', name])));
+  assert.deepEqual(said, names);
+});
+
+test('a process that ended while nobody asked is not asked again', async () => {
+  const own = virshOf('test:///default', realClock());
+  await own.run(['uri']);
+  own.close();
+  assert.match(await own.run(['uri']), /test:/);
+  own.close();
+});
+
 test('what is cancelled or late is ended', async () => {
   await assert.rejects(virsh.run(['list'], { signal: AbortSignal.abort() }), { code: 'Cancelled' });
   const stop = new AbortController();

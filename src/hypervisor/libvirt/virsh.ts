@@ -1,11 +1,13 @@
 /**
- * Runs `virsh`, one process a command: each has its own exit code and its own complaint, and dies when
- * cancelled without taking others with it. (A persistent `virsh` is faster, 1 ms against 33 ms, but mixes the
- * complaints of its commands.) A domain is always given by its UUID: `virsh` takes a name of digits for an id.
+ * Runs `virsh`: through processes that stay (`virsh-shell.ts`), each for one command at a time, as many as there
+ * are commands at once; what no line can carry through a process of its own. A command that is cancelled or late
+ * is ended with its process, and takes no other with it. A domain is always given by its UUID: `virsh` takes a
+ * name of digits for an id.
  */
-import { spawn } from 'node:child_process';
 import { HoldfastError, throwIfCancelled, type Clock } from '#base';
 import { virshError } from './virsh-errors.ts';
+import { startVirsh, type RunningCommand, type VirshAnswer } from './virsh-process.ts';
+import { VirshShell } from './virsh-shell.ts';
 
 export type VirshOptions = {
   readonly signal?: AbortSignal | undefined;
@@ -24,31 +26,50 @@ export interface Virsh {
 }
 
 const DEFAULT_TIMEOUT_MS = 120_000;
-const MAX_OUTPUT_CHARACTERS = 64 * 1024 * 1024;
-/** What env(1) exits with where it finds no virsh. */
-const NOT_FOUND = 127;
 
-export function virshOf(uri: string, clock: Clock): Virsh {
-  return {
-    uri,
-    run: async (args, options = {}) => await runVirsh({ uri, clock, args }, options),
+/** `close` ends the processes that wait for commands; a command after it starts one again. */
+export function virshOf(uri: string, clock: Clock): Virsh & { close(): void } {
+  const idle: VirshShell[] = [];
+  const run = async (args: readonly string[], options: VirshOptions = {}): Promise<string> => {
+    throwIfCancelled(options.signal);
+    if (!VirshShell.canRun(args)) {
+      return await outputOf({ uri, clock, args, command: startVirsh(uri, args) }, options);
+    }
+    const shell = usable(idle) ?? new VirshShell(uri);
+    try {
+      return await outputOf({ uri, clock, args, command: shell.start(args) }, options);
+    } finally {
+      if (shell.isUsable) idle.push(shell);
+      else shell.close();
+    }
   };
+  const close = (): void => {
+    for (const shell of idle.splice(0)) shell.close();
+  };
+  return { uri, run, close };
 }
 
-type VirshRun = { readonly uri: string; readonly clock: Clock; readonly args: readonly string[] };
+function usable(idle: VirshShell[]): VirshShell | undefined {
+  for (;;) {
+    const shell = idle.pop();
+    if (shell === undefined || shell.isUsable) return shell;
+  }
+}
 
-async function runVirsh(run: VirshRun, options: VirshOptions): Promise<string> {
+type VirshRun = {
+  readonly uri: string;
+  readonly clock: Clock;
+  readonly args: readonly string[];
+  readonly command: RunningCommand;
+};
+
+async function outputOf(run: VirshRun, options: VirshOptions): Promise<string> {
   const { signal, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
-  throwIfCancelled(signal);
-  // The complaints are read: they must be English. virsh asks for no password without a terminal.
-  const args = ['LC_ALL=C', 'virsh', '-q', '-c', run.uri, ...run.args];
-  const child = spawn('env', args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  const ended = gather(child);
   const timer = new AbortController();
   let end: 'cancelled' | 'late' | undefined;
   const stop = (why: 'cancelled' | 'late'): void => {
     end ??= why;
-    child.kill('SIGKILL');
+    run.command.kill();
   };
   const onAbort = (): void => stop('cancelled');
   signal?.addEventListener('abort', onAbort, { once: true });
@@ -56,11 +77,11 @@ async function runVirsh(run: VirshRun, options: VirshOptions): Promise<string> {
     () => stop('late'),
     () => {}, // Cut short below: the command has ended.
   );
-  const result = await ended.finally(() => {
+  const answer = await run.command.answer.finally(() => {
     signal?.removeEventListener('abort', onAbort);
     timer.abort();
   });
-  if (result.exitCode === 0) return result.output;
+  if (!answer.isRefused) return answer.output;
   if (end === 'cancelled') throwIfCancelled(signal);
   if (end === 'late') {
     throw new HoldfastError(
@@ -68,31 +89,15 @@ async function runVirsh(run: VirshRun, options: VirshOptions): Promise<string> {
       `libvirt at ${run.uri} did not answer "${run.args[0]}" within ${timeoutMs / 1000} s`,
     );
   }
-  if (result.exitCode === NOT_FOUND && result.complaint.includes('virsh')) {
-    throw new HoldfastError('ToolMissing', 'virsh is not installed (Debian: libvirt-clients)', {
-      details: { tool: 'virsh' },
-    });
-  }
-  throw virshError(result.complaint, { uri: run.uri, command: run.args[0] ?? '' });
+  throw complaintOf(run, answer);
 }
 
-type Ended = {
-  readonly exitCode: number | null;
-  readonly output: string;
-  readonly complaint: string;
-};
-
-function gather(child: ReturnType<typeof spawn>): Promise<Ended> {
-  let output = '';
-  let complaint = '';
-  child.stdout!.setEncoding('utf8').on('data', (text: string) => {
-    if (output.length < MAX_OUTPUT_CHARACTERS) output += text;
-  });
-  child.stderr!.setEncoding('utf8').on('data', (text: string) => {
-    if (complaint.length < MAX_OUTPUT_CHARACTERS) complaint += text;
-  });
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (exitCode) => resolve({ exitCode, output, complaint }));
+function complaintOf(
+  { uri, args }: VirshRun,
+  { isMissing, complaint }: VirshAnswer,
+): HoldfastError {
+  if (!isMissing) return virshError(complaint, { uri, command: args[0] ?? '' });
+  return new HoldfastError('ToolMissing', 'virsh is not installed (Debian: libvirt-clients)', {
+    details: { tool: 'virsh' },
   });
 }
