@@ -13,7 +13,7 @@ import type { VmCreation } from '../vm-creation.ts';
 import { absentQemu } from './absent-qemu.ts';
 import type { Mechanism } from './backup.ts';
 import { qemuCreation } from './creation/creation.ts';
-import { isListening } from './creation/start-qemu.ts';
+import { nobodyListens } from './creation/start-qemu.ts';
 import { defineVm } from './define-vm.ts';
 import { describeVm } from './describe-vm.ts';
 import { prepareBackup } from './prepare.ts';
@@ -32,10 +32,14 @@ export type ConnectQemuOptions = {
 /** @throws {HoldfastError} `ArgumentInvalid`, `HypervisorUnavailable`. */
 export async function connectQemu(options: ConnectQemuOptions): Promise<Hypervisor> {
   const address = parseQemuUri(options.uri);
-  if (!(await isListening(address.qmpPath))) {
+  let qmp: QmpClient;
+  try {
+    qmp = await QmpClient.connect({ path: address.qmpPath, clock: options.clock });
+  } catch (error) {
+    const cause = error instanceof HoldfastError ? error.cause : undefined;
+    if (!nobodyListens(cause)) throw error;
     return absentQemu(options.uri, { ...options, address });
   }
-  const qmp = await QmpClient.connect({ path: address.qmpPath, clock: options.clock });
   return new QemuVm(options, { address, qmp });
 }
 

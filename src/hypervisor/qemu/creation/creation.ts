@@ -42,11 +42,14 @@ export function qemuCreation(parts: QemuCreationParts): VmCreation {
   const creation = new QemuCreation(parts);
   return {
     define: async (request) => await creation.define(request),
-    start: async (name) => await startQemu((await creation.find(name)).defined),
+    start: async (name) => {
+      const { defined } = await creation.find(name);
+      if (!(await creation.isRunning(defined))) await startQemu(defined);
+    },
     powerOff: async (name) => await creation.powerOff(name),
     undefine: async (name) => {
       const { directory, defined } = await creation.find(name);
-      const isRunning = await isListening(defined.qmpPath);
+      const isRunning = await creation.isRunning(defined);
       await removeDefined(directory, defined, { isRunning });
     },
     replaceDisks: async (name, disks) => await creation.replaceDisks(name, disks),
@@ -78,7 +81,7 @@ class QemuCreation {
     }
     const warn = request.warn ?? (() => {});
     await this.#refuseExisting(request);
-    const isTaken = await isListening(address.qmpPath);
+    const isTaken = await this.#isTaken();
     const place = placeIn(directory, name);
     const qmpPath = isTaken ? place('qmp.sock') : address.qmpPath;
     const agentPath = isTaken ? undefined : address.agentPath;
@@ -96,6 +99,7 @@ class QemuCreation {
       qmpPath,
       ...(made.agentPath === undefined ? {} : { agentPath: made.agentPath }),
       pidPath: made.pidPath,
+      files: made.files,
       commandLine: words,
       ...(definition.workingDirectory === undefined
         ? {}
@@ -148,7 +152,7 @@ class QemuCreation {
   async replaceDisks(name: string, disks: readonly NewVmDisk[]): Promise<void> {
     if ((await this.#parts.running())?.vm.name === name) throw runs(name);
     const { directory, defined } = await this.find(name);
-    if (await isListening(defined.qmpPath)) throw runs(name);
+    if (await this.isRunning(defined)) throw runs(name);
     const [program = '', ...rest] = defined.commandLine;
     const before = { all: defined.vm.disks, images: disks };
     const parsed = replaceImages(parseArguments(rest), before, { program, name });
@@ -180,6 +184,16 @@ class QemuCreation {
     } finally {
       await qmp.close();
     }
+  }
+
+  async isRunning({ qmpPath }: DefinedVm): Promise<boolean> {
+    const { address } = this.#parts;
+    return qmpPath === address.qmpPath ? await this.#isTaken() : await isListening(qmpPath);
+  }
+
+  async #isTaken(): Promise<boolean> {
+    const isOurs = (await this.#parts.running()) !== undefined;
+    return isOurs || (await isListening(this.#parts.address.qmpPath));
   }
 
   async #refuseExisting({ name, directory }: DefineRequest): Promise<void> {

@@ -16,6 +16,8 @@ export type DefinedVm = {
   readonly qmpPath: string;
   readonly agentPath?: string;
   readonly pidPath: string;
+  /** Every path in its folder that QEMU makes. */
+  readonly files: readonly string[];
   /** The program first. */
   readonly commandLine: readonly string[];
   /** Where QEMU is started, if the folder is there: files may be named from it. */
@@ -105,7 +107,7 @@ export async function removeDefined(
   defined: DefinedVm,
   { isRunning }: { readonly isRunning: boolean },
 ): Promise<void> {
-  const { vm, qmpPath, agentPath, pidPath, variablesPath, tpm } = defined;
+  const { vm, qmpPath, agentPath, files, tpm } = defined;
   const descriptions = [
     descriptionPath(dirname(qmpPath), vm.name),
     descriptionPath(directory, vm.name),
@@ -113,14 +115,8 @@ export async function removeDefined(
   ];
   for (const file of descriptions) await rm(file, { force: true });
   if (isRunning) return;
-  const files = [
-    qmpPath,
-    pidPath,
-    ...(agentPath === undefined ? [] : [agentPath]),
-    ...(variablesPath === undefined ? [] : [variablesPath]),
-    ...(tpm === undefined ? [] : [tpm.socketPath]),
-  ];
-  for (const file of files) await rm(file, { force: true });
+  const own = [...files, qmpPath, ...(agentPath === undefined ? [] : [agentPath])];
+  for (const file of own) await rm(file, { force: true });
   if (tpm !== undefined) await rm(tpm.folder, { recursive: true, force: true });
 }
 

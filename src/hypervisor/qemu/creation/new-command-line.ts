@@ -26,6 +26,8 @@ export type NewCommandLine = {
   /** Where its TPM must listen. */
   readonly tpmSocket?: string;
   readonly pidPath: string;
+  /** Every path that is its own, the above among them: sockets, logs. */
+  readonly files: readonly string[];
 };
 
 type Context = {
@@ -43,7 +45,12 @@ export function newCommandLine(
   const [program, ...rest] = definition.commandLine ?? [];
   if (program === undefined)
     throw unsupported('it has no command line: its QEMU ran as another user');
-  const place = placeIn(directory, name);
+  const files = new Set<string>();
+  const place = (end: string): string => {
+    const path = placeIn(directory, name)(end);
+    files.add(path);
+    return path;
+  };
   const original = spellOutDrives(parseArguments(rest));
   refuseUnknown(original);
   const uuid = identity === 'new' ? newUuid(random) : undefined;
@@ -53,8 +60,8 @@ export function newCommandLine(
   const plan = { cards: definition.vm.networkCards, networks, identity, random, warn };
   const plugged = plugCards(parsed, plan);
   const pidPath = place('qemu.pid');
-  const hasVariables = useVariables(plugged.parsed, place('VARS.fd'));
-  const hasTpm = useTpm(plugged.parsed, place('tpm.sock'));
+  const hasVariables = useVariables(plugged.parsed, placeIn(directory, name)('VARS.fd'));
+  const hasTpm = useTpm(plugged.parsed, placeIn(directory, name)('tpm.sock'));
   const hasAgent = agentChardev(plugged.parsed) !== undefined;
   const qmp = qmpPath.replaceAll(',', ',,');
   const ours: Argument[] = [
@@ -82,6 +89,7 @@ export function newCommandLine(
     ...(hasVariables ? { variablesPath: place('VARS.fd') } : {}),
     ...(hasTpm ? { tpmSocket: place('tpm.sock') } : {}),
     pidPath,
+    files: [...files],
   };
 }
 

@@ -19,7 +19,6 @@ export async function startQemu({
   qmpPath,
   tpm,
 }: DefinedVm): Promise<void> {
-  if (await isListening(qmpPath)) return;
   const [command = '', ...args] = commandLine;
   if (tpm !== undefined) await startTpm(vm.name, tpm.args);
   const cwd =
@@ -58,7 +57,10 @@ function advice(complaint: string): string {
     : '';
 }
 
-/** Whether a QEMU serves this socket, to us or to another program. */
+/**
+ * Whether a QEMU serves this socket, to us or to another program. Not while we are connected: a socket has room
+ * for one that waits.
+ */
 export async function isListening(path: string): Promise<boolean> {
   return await new Promise((resolve) => {
     const socket = createConnection({ path });
@@ -66,10 +68,14 @@ export async function isListening(path: string): Promise<boolean> {
       socket.destroy();
       resolve(true);
     });
-    socket.once('error', (error: NodeJS.ErrnoException) => {
-      resolve(error.code !== 'ENOENT' && error.code !== 'ECONNREFUSED');
-    });
+    socket.once('error', (error) => resolve(!nobodyListens(error)));
   });
+}
+
+/** Whether this is why a socket could not be connected to. */
+export function nobodyListens(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return code === 'ENOENT' || code === 'ECONNREFUSED';
 }
 
 /**
@@ -83,7 +89,7 @@ export async function endQemu(
   { clock, lent }: { readonly clock: Clock; readonly lent?: QmpClient | undefined },
 ): Promise<void> {
   const { qmpPath, vm } = defined;
-  if (!(await isListening(qmpPath))) return;
+  if (lent?.isOpen !== true && !(await isListening(qmpPath))) return;
   const pid = await ownPid(defined);
   await askToQuit(qmpPath, { clock, lent });
   const deadline = clock.monotonicMs() + PATIENCE_MS;
