@@ -26,6 +26,7 @@ import type { Domain } from './domain.ts';
 import { readImageFacts } from './image-facts.ts';
 import { claimDomain, endBackup } from './jobs.ts';
 import { dropReplaced, reconcileCheckpoints } from './our-checkpoints.ts';
+import { makeScratchImages } from './scratch-images.ts';
 import { checkScratchSpace, scratchNeeds, type ScratchNeeds } from './scratch-space.ts';
 import { chooseTracking } from './tracking-choice.ts';
 import type { Virsh } from './virsh.ts';
@@ -58,6 +59,7 @@ export async function prepareOnline(
     await checkScratchSpace(request.scratchDir, needs);
     const scope = { virsh: parts.virsh, uuid: domain.uuid };
     const disks = await prepareDisks(scope, { request, chosen });
+    await makeScratchImages(folder, { disks: chosen, owner: domain.facts.owner });
     throwIfCancelled(request.signal);
     return prepared({ parts, domain, request, folder, disks, needs, scope });
   } catch (error) {
@@ -133,7 +135,8 @@ async function begin(backup: Backup): Promise<void> {
   }));
   const xml = backupXml({ socketPath: folder.socketPath, disks: backedUp });
   const tracked = trackedDisks(backup);
-  const args = ['backup-begin', domain.uuid, '--backupxml'];
+  // The scratch images are there: libvirt would make them while the guest is frozen.
+  const args = ['backup-begin', domain.uuid, '--reuse-external', '--backupxml'];
   await withXmlFile(xml, async (path) => {
     if (tracked.length === 0) return await scope.virsh.run([...args, path]);
     const checkpoint = checkpointXml({
