@@ -22,7 +22,7 @@ export async function startWriting(guest: Guest, after = 0): Promise<void> {
 }
 
 /** The number of the newest durable record, as the guest sees it. */
-async function writtenSoFar(guest: Guest): Promise<number> {
+export async function writtenSoFar(guest: Guest): Promise<number> {
   const last = await guest.sh(`sync; tail -n 1 /data/${FILE} 2>/dev/null | cut -d' ' -f1`);
   return Number(last.trim() || '0');
 }

@@ -290,7 +290,12 @@ test('a VM boots from a point and is moved to its own disks while it writes', as
       warn: () => {},
       process: { host: 'test', pid: process.pid, command: 'test' },
     };
-    const request = { location: source.repository, access: 'read' as const, caller };
+    const request = {
+      location: source.repository,
+      access: 'read' as const,
+      waitMs: 10_000,
+      caller,
+    };
     const { path, seen } = await withRepository(request, async (repository) => {
       const vm = await bootVm({
         repository,

@@ -131,13 +131,14 @@ test('QEMU takes every form of a disk, shows it by its name, and outlives us', a
 
 test('a VM that is off gets other images, by the names of its disks only', async (t) => {
   const place = await Place.make(t);
-  const { creation, find } = await place.connect();
+  const hypervisor = await place.connect();
+  const { creation } = hypervisor;
   const line = `${MACHINE} -drive file=/old/a,if=none,id=x -device virtio-blk-pci,drive=x,id=vd0`;
   const disks = [await place.image('vd0')];
   await creation.define(place.request(definitionOf(line, [oldDisk('vd0')]), { disks }));
   const other = { ...(await place.image('other', 'raw')), name: 'vd0' };
   await creation.replaceDisks('new', [other]);
-  assert.equal((await find('new')).disks[0]?.location, other.path);
+  assert.equal((await hypervisor.find('new')).disks[0]?.location, other.path);
   const strange = [{ ...other, name: 'vd7' }];
   await assert.rejects(creation.replaceDisks('new', strange), { code: 'DiskNotFound' });
   await assert.rejects(creation.replaceDisks('old', [other]), { code: 'VmNotFound' });
@@ -233,7 +234,8 @@ test('what is wrong is said before or in QEMU’s own words, and nothing is left
 test('a socket elsewhere than the images leads to its VM all the same', async (t) => {
   const place = await Place.make(t);
   const directory = join(place.folder, 'vm');
-  const { creation, find } = await place.connect();
+  const hypervisor = await place.connect();
+  const { creation } = hypervisor;
   await creation.define(place.request(definitionOf(MACHINE), { directory }));
   await creation.start('new');
   const running = await place.connect();
@@ -241,7 +243,7 @@ test('a socket elsewhere than the images leads to its VM all the same', async (t
   await running.close();
   const later = await place.connect();
   assert.equal((await later.find('new')).state, 'off');
-  assert.equal((await find('new')).state, 'off');
+  assert.equal((await hypervisor.find('new')).state, 'off');
   await later.creation.undefine('new');
   assert.deepEqual(await readdir(place.folder), ['vm']);
   assert.deepEqual(await readdir(directory), []);

@@ -16,7 +16,6 @@ export async function startQemu({
   vm,
   commandLine,
   workingDirectory,
-  qmpPath,
   tpm,
 }: DefinedVm): Promise<void> {
   const [command = '', ...args] = commandLine;
