@@ -1,5 +1,5 @@
 /**
- * Measures the repository: whole commands beside restic, borg and qemu-img, and what only Holdfast has.
+ * Measures the repository: whole commands beside restic, borg, qemu-img and virtnbdbackup, and what only Holdfast has.
  *
  *     sh scripts/bench.sh [--only compare,serve,…] [--work FOLDER] [--small]
  *
@@ -15,6 +15,7 @@ import { blockIndex } from './parts/block-index.ts';
 import { compare } from './parts/compare.ts';
 import { expiry } from './parts/expiry.ts';
 import { limits } from './parts/limits.ts';
+import { live } from './parts/live.ts';
 import { serve } from './parts/serve.ts';
 import { sparse } from './parts/sparse.ts';
 import { upkeep } from './parts/upkeep.ts';
@@ -30,6 +31,7 @@ const PARTS: Readonly<Record<string, (place: Workplace) => Promise<void>>> = {
   limits,
   age,
   index: blockIndex,
+  live,
 };
 
 const { values } = parseArgs({

@@ -42,7 +42,13 @@ case "${1:-}" in
     wanted="$wanted mmdebstrap:mmdebstrap grub-mkimage:grub-common /usr/lib/grub/i386-pc/boot.img:grub-pc-bin"
     wanted="$wanted virsh:libvirt-clients libvirtd:libvirt-daemon-system virt-qemu-run:libvirt-daemon-driver-qemu"
     ;;
-  bench) wanted="$wanted nbdcopy:libnbd-bin restic:restic borg:borgbackup python3:python3" ;;
+  bench)
+    wanted="$wanted nbdcopy:libnbd-bin restic:restic borg:borgbackup python3:python3"
+    # Guests and what they are backed up by beside us.
+    wanted="$wanted virtnbdbackup:virtnbdbackup qemu-system-x86_64:qemu-system-x86 perl:perl-base"
+    wanted="$wanted libvirtd:libvirt-daemon-system virsh:libvirt-clients"
+    wanted="$wanted cpio:cpio modinfo:kmod sfdisk:fdisk openssl:openssl lz4:lz4 xz:xz-utils flock:util-linux"
+    ;;
   *) stop "unknown: $1 (test or bench)" ;;
 esac
 

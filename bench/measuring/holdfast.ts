@@ -26,6 +26,10 @@ export function holdfast(...args: readonly string[]): Command {
   return { args: [PROGRAM, 'repo', ...args, '--json'], variables: { HOLDFAST_PASSWORD: PASSWORD } };
 }
 
+export function holdfastVm(...args: readonly string[]): Command {
+  return { args: [PROGRAM, 'vm', ...args, '--json'], variables: { HOLDFAST_PASSWORD: PASSWORD } };
+}
+
 /** What is stored; the local index is a cache and apart. */
 export function holdfastBytes(repository: string): number {
   return folderBytes(repository, 'index');

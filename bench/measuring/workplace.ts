@@ -28,6 +28,9 @@ export type Scale = {
   readonly agePoints: number;
   readonly ageKept: number;
   readonly indexEntries: number;
+  readonly liveDataMib: number;
+  /** Next backups of a guest that writes, in each round. */
+  readonly liveWritings: number;
 };
 
 /** The binding run. */
@@ -46,6 +49,8 @@ export const FULL: Scale = {
   agePoints: 200,
   ageKept: 30,
   indexEntries: 50_000_000,
+  liveDataMib: 1200,
+  liveWritings: 4,
 };
 
 /** To see that everything runs; its figures mean nothing. */
@@ -64,6 +69,8 @@ export const SMALL: Scale = {
   agePoints: 12,
   ageKept: 4,
   indexEntries: 200_000,
+  liveDataMib: 200,
+  liveWritings: 1,
 };
 
 export type Workplace = { readonly folder: string; readonly scale: Scale };
