@@ -107,7 +107,7 @@ export async function configureScripts(
 }
 
 /** Waits until `count` more transfers were made. @returns the number of the newest. */
-export async function moreTransfers(guest: TinyGuest, count: number): Promise<number> {
+export async function moreTransfers(guest: Pick<TinyGuest, 'sh'>, count: number): Promise<number> {
   const newest = `sqlite3 -cmd '.timeout 60000' ${FOLDER}/bank.db 'SELECT coalesce(max(number), 0) FROM transfer'`;
   const text = await guest.sh(
     `from=$(${newest}); until now=$(${newest}); [ "$now" -ge $((from + ${count})) ]; do sleep 0.2; done; echo $now`,

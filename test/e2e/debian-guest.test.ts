@@ -4,7 +4,6 @@
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -17,7 +16,8 @@ import {
   openBank,
   transfersIn,
 } from './debian-bank.ts';
-import { assertCleanSystem, debianDisks, startDebian } from './debian-guest.ts';
+import { assertCleanSystem, debianDisks, hasBooted, startDebian } from './debian-guest.ts';
+import { RestoredGuest } from './restored-guest.ts';
 import { guestFolder, type TinyGuest } from './tiny-guest.ts';
 
 withoutPasswords();
@@ -67,7 +67,7 @@ class Debian {
     const folder = await guestFolder(t);
     const disks = await debianDisks(folder);
     await succeed(['repo', 'init', join(folder, 'repository'), '--no-encryption']);
-    return new Debian(folder, await startDebian(t, disks, 'quickly'), disks);
+    return new Debian(folder, await startDebian(t, disks), disks);
   }
 
   get connection(): readonly string[] {
@@ -232,23 +232,30 @@ test('a Debian guest with a busy database, from its first backup to its return',
 
   await guest.kill();
   await Promise.all(debian.disks.map(async (path) => await rm(path)));
-  await t.test('M17 Debian is lost with its disks and comes back, with all its data', async () => {
-    await comesBack(t, debian, { last, transfersAtLast });
+  await t.test('M17 Debian is lost, and its images are written: clean, with all data', async () => {
+    await comesBackAsImages(debian, { last, transfersAtLast });
+  });
+  await t.test('M17 a Debian that was lost boots from its restored disks and goes on', async () => {
+    await comesBackAsVm(t, debian, transfersAtLast);
   });
 });
 
-async function comesBack(
-  t: TestContext,
+type Restored = {
+  readonly point: string;
+  readonly disks: readonly {
+    readonly name: string;
+    readonly path: string;
+    readonly format: string;
+  }[];
+  readonly vm?: unknown;
+};
+
+async function comesBackAsImages(
   debian: Debian,
   { last, transfersAtLast }: { readonly last: Taken; readonly transfersAtLast: number },
 ): Promise<void> {
-  const directory = join(debian.folder, 'restored');
-  const from = ['--repo', debian.repository, '--no-encryption', '--dir', directory];
-  const command = ['vm', 'restore', 'debian', ...from];
-  const result = await json<{
-    point: string;
-    disks: { name: string; path: string; format: string }[];
-  }>(command);
+  const directory = join(debian.folder, 'images');
+  const result = await json<Restored>(restoreCommand(debian, directory));
   assert.equal(result.point, last.pointId);
   assert.deepEqual(
     result.disks.map(({ name, format }) => [name, format]),
@@ -257,28 +264,46 @@ async function comesBack(
       ['vd1', 'qcow2'],
     ],
   );
-  const images = result.disks.map(({ path }) => path);
-  assert.ok(images.every((path) => existsSync(path)));
-
   const raw = join(debian.folder, 'restored.raw');
-  await promisify(execFile)('qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', images[0]!, raw]);
+  const [system] = result.disks;
+  await promisify(execFile)('qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', system!.path, raw]);
   await assertCleanSystem(raw);
   assert.equal(await needsRecovery(raw), false);
   const transfers = await transfersIn(raw, join(debian.folder, 'bank-restored'));
   assert.ok(transfers >= transfersAtLast, `${transfers} of ${transfersAtLast} at least`);
-  await rm(raw);
+  await Promise.all([rm(raw), rm(directory, { recursive: true })]);
+}
 
-  const restored = await startDebian(t, images, 'by itself');
+async function comesBackAsVm(
+  t: TestContext,
+  debian: Debian,
+  transfersAtLast: number,
+): Promise<void> {
+  const restored = await RestoredGuest.in(t, debian.folder, 'r');
+  const { directory, connection } = restored;
+  const as = ['--as', 'debian2', '--start', ...connection, '--json'];
+  const { stdout } = await succeed([...restoreCommand(debian, directory), ...as]);
+  assert.deepEqual((JSON.parse(stdout) as Restored).vm, { name: 'debian2', isStarted: true });
+
+  await restored.answers();
+  await hasBooted(restored);
   assert.equal(await restored.sh('cat /srv/data/last'), 'written before the end\n');
   await restored.sh('cd /srv/data && sha256sum --quiet --strict -c MANIFEST.sha256');
   const failed = await restored.sh('systemctl list-units --failed --plain --no-legend');
   assert.equal(failed, '', 'and every unit is well');
   // The service that moves money is back by itself, and goes on where it was.
-  assert.ok((await moreTransfers(restored, 5)) >= transfers + 5);
-  assert.equal((await restored.sh("sqlite3 /srv/bank/bank.db 'PRAGMA quick_check'")).trim(), 'ok');
-  const again = new Debian(debian.folder, restored, images);
-  const next = await again.backUp();
-  assert.equal(next.consistency, 'AppConsistent');
+  assert.ok((await moreTransfers(restored, 5)) >= transfersAtLast + 5);
+
+  const to = ['--repo', debian.repository, '--item', 'debian', '--no-encryption', '--json'];
+  const backup = await succeed(['vm', 'backup', 'debian2', ...connection, ...to]);
+  const { consistency, disks } = JSON.parse(backup.stdout) as Taken;
+  assert.equal(consistency, 'AppConsistent', 'and so are its next backups');
+  assert.ok(disks[0]!.changed < 64 * MIB, `${disks[0]!.changed} changed`);
+}
+
+function restoreCommand({ repository }: Debian, directory: string): string[] {
+  const from = ['--repo', repository, '--no-encryption', '--dir', directory];
+  return ['vm', 'restore', 'debian', ...from];
 }
 
 /**

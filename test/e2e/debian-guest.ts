@@ -31,21 +31,16 @@ export async function debianDisks(folder: string): Promise<readonly [string, str
   return [system, data];
 }
 
-/**
- * Starts it; on return its agent answers, and systemd has reached its target.
- *
- * @param how `quickly`: the tiny guest's kernel runs Debian's init; `by itself`: BIOS, GRUB, its own kernel
- *   and initramfs, all from the disk.
- */
-export async function startDebian(
-  t: TestContext,
-  disks: readonly string[],
-  how: 'quickly' | 'by itself',
-): Promise<TinyGuest> {
-  const boot = how === 'quickly' ? ['-r', '/dev/vda1'] : ['-b'];
-  const guest = await startGuest(t, { disks, boot: [...boot, '-m', '384'] });
-  await guest.sh('until systemctl is-active -q multi-user.target; do sleep 1; done');
+/** Starts it from its own disk: BIOS, GRUB, its kernel and initramfs. On return systemd has reached its target. */
+export async function startDebian(t: TestContext, disks: readonly string[]): Promise<TinyGuest> {
+  const guest = await startGuest(t, { disks, boot: ['-b', '-m', '384'] });
+  await hasBooted(guest);
   return guest;
+}
+
+/** Waits until systemd has reached its target. */
+export async function hasBooted(guest: Pick<TinyGuest, 'sh'>): Promise<void> {
+  await guest.sh('until systemctl is-active -q multi-user.target; do sleep 1; done');
 }
 
 /** That the file system of a raw image of the system disk needs no repair, not even its journal replayed. */
