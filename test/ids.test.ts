@@ -10,6 +10,24 @@ import type { Ran } from './run-tests.ts';
 
 /** Each promise with the tests that show it: one of each must have passed. */
 const PROMISES: Readonly<Record<string, readonly RegExp[]>> = {
+  M2: [
+    /first online backup installs the extension/,
+    /extension of a Windows guest is VMSnapshot/,
+    /vm extension shows VMSnapshotLinux/,
+  ],
+  M3: [
+    /through VSS, full by default, copy where the registry says so/,
+    /where VSS or a writer fails/,
+    /writers in a bad state fail the job/,
+  ],
+  M4: [/a Linux guest is frozen and thawed through its agent/],
+  M5: [
+    /stop a Debian database: AppConsistent/,
+    /opens without recovery, with all its money/,
+    /a failing pre-script with leave to go on/,
+    /without leave to go on the job fails/,
+  ],
+  M6: [/the snapshot and the transfer are two phases/],
   M7: [
     /four disks are read at once/,
     /with 1 threads: each is begun before any is done/,
@@ -20,14 +38,26 @@ const PROMISES: Readonly<Record<string, readonly RegExp[]>> = {
     /of each disk exactly the changed blocks/,
     /with a hint only its extents are read/,
     /counted at the NBD server/,
+    /an increment reads what the bitmap names/,
+    /an increment of a Debian guest/,
   ],
+  M9: [/the snapshot is gone when the point is there/],
+  M11: [/the VM is as it was/, /backups change nothing of a Debian guest/],
   M12: [
     /no byte of the repository shows/,
     /wrong password is refused/,
     /encryption is transparent/,
     /without encryption/,
   ],
+  M16: [/every point carries its consistency/],
+  M17: [
+    /restored file systems are clean and hold every record/,
+    /a restored point boots, and the guest goes on/,
+    /Debian is lost, and its images are written/,
+    /a Debian that was lost boots/,
+  ],
   M18: [
+    /QEMU is killed: the bitmap is gone/,
     /without a hint changes are found/,
     /a hint without a point to start from/,
     /a hint that misses changes is caught/,
@@ -35,12 +65,14 @@ const PROMISES: Readonly<Record<string, readonly RegExp[]>> = {
     /a hint that misses data in a new place/,
   ],
   M19: [
+    /a first copy of it, increments of the others/,
     /an added disk joins the next backup/,
     /the added disk, which has none, is copied whole/,
     /removed and comes back/,
     /comes back after its points have expired/,
     /another disk under the name of one that was removed/,
   ],
+  M20: [/four disks \(VM2\) takes fewer rounds/, /contiguous changes take fewer requests/],
   M28: [
     /four 16 KiB blocks, three steps/,
     /a change of 1 KB stores/,
