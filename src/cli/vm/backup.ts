@@ -1,6 +1,6 @@
 /** `holdfast vm backup`: takes a recovery point of a VM. */
 import { HoldfastError } from '#base';
-import { backUpVm, type Hypervisor, type VmBackupResult } from '#backup';
+import { backUpVm, warmUpBackup, type Hypervisor, type VmBackupResult } from '#backup';
 import { parseItemName } from '../arguments/item-name.ts';
 import type { Context } from '../context.ts';
 import { formatTable, left, right } from '../output/table.ts';
@@ -31,6 +31,7 @@ export async function backup(
   }
   const { clock } = context.surroundings;
   const { onProgress, warn } = context.terminal;
+  warmUpBackup();
   const result = await withHypervisor(context, options, async (hypervisor) => {
     const disks = await chosenDisks(hypervisor, name, options);
     return await context.withRepository({ location, access: 'own' }, async (repository) =>

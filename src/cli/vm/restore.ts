@@ -4,6 +4,7 @@ import {
   findPoint,
   replaceVm,
   restoreVm,
+  warmUpRestore,
   type VmReplaceResult,
   type VmRestoreResult,
 } from '#backup';
@@ -30,6 +31,7 @@ export async function restore(
   options: VmRestoreOptions,
 ): Promise<void> {
   refuseContradictions(options);
+  warmUpRestore();
   if (options.replace === true) await replace(context, name, options);
   else await restoreNew(context, name, options);
 }

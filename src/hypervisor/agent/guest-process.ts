@@ -5,7 +5,8 @@
 import { throwIfCancelled, type Clock } from '#base';
 
 /** The first answer comes soon for the many commands that take milliseconds. */
-const FIRST_POLL_MS = 20;
+const FIRST_POLL_MS = 10;
+const LONGER = 1.5;
 const LONGEST_POLL_MS = 500;
 /** A killed program is waited for, so that the agent forgets it. */
 const REAP_POLLS = 10;
@@ -63,7 +64,7 @@ export async function runInGuest(access: Access, command: GuestCommand): Promise
     if (leftMs <= 0 || command.signal?.aborted === true) break;
     // oxlint-disable-next-line no-await-in-loop -- polling
     await clock.sleep(Math.min(pollMs, leftMs), command.signal).catch(() => undefined); // Seen above.
-    pollMs = Math.min(pollMs * 2, command.pollMs ?? LONGEST_POLL_MS);
+    pollMs = Math.min(pollMs * LONGER, command.pollMs ?? LONGEST_POLL_MS);
   }
   const exit = await killed(access, pid);
   throwIfCancelled(command.signal);

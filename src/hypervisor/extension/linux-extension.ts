@@ -5,7 +5,7 @@ import type { GuestAgent } from '../agent/guest-agent.ts';
 import type { ExtensionKind } from './extension-kind.ts';
 
 /** Raised with every change of the script, so that guests get it. */
-const VERSION = '1.0.1';
+const VERSION = '1.0.2';
 const SCRIPT_NAME = 'vm-snapshot.sh';
 const STEP_MS = 20_000;
 

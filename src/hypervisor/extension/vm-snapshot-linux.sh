@@ -93,16 +93,16 @@ is_watchdog() {
   [ -r "/proc/$1/cmdline" ] && tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline" | grep -qF "$SELF watchdog"
 }
 
-pause() { sleep 0.1 2>/dev/null || sleep 1; }
+pause() { sleep 0.02 2>/dev/null || sleep 1; }
 
 cancel() {
   state=none
   if [ -f "$HERE/watchdog.pid" ]; then
     read -r pid <"$HERE/watchdog.pid"
     tries=0
-    while is_watchdog "$pid" && [ "$tries" -lt 100 ]; do
+    while is_watchdog "$pid" && [ "$tries" -lt 500 ]; do
       state=cancelled
-      [ "$tries" -lt 50 ] && kill -TERM "$pid" || kill -KILL "$pid"
+      [ "$tries" -lt 250 ] && kill -TERM "$pid" || kill -KILL "$pid"
       tries=$((tries + 1))
       pause
     done
@@ -128,7 +128,7 @@ find_fsfreeze() {
 bounded_sync() {
   sync &
   tries=0
-  while kill -0 $! 2>/dev/null && [ "$tries" -lt 300 ]; do
+  while kill -0 $! 2>/dev/null && [ "$tries" -lt 1500 ]; do
     tries=$((tries + 1))
     pause
   done
@@ -150,7 +150,7 @@ watch() {
   tries=0
   until [ -f "$HERE/watchdog.ready" ]; do
     tries=$((tries + 1))
-    [ "$tries" -le 100 ] || { echo 'the watchdog did not start' >&2; exit 4; }
+    [ "$tries" -le 500 ] || { echo 'the watchdog did not start' >&2; exit 4; }
     pause
   done
 }
