@@ -1,5 +1,5 @@
 #!/bin/sh
-# The comparison with restic, borg and qemu-img, as Markdown tables; arguments go to bench/repository.ts.
+# The comparison with restic, borg, qemu-img and virtnbdbackup, as Markdown tables; arguments go to bench/repository.ts.
 set -eu
 cd "$(dirname "$0")/.."
 sh scripts/setup.sh bench
