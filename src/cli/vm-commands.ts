@@ -76,7 +76,7 @@ function addRestoreCommands(vm: Command, running: Running): void {
     .option('--start', 'with --as: start it')
     .option('--replace', 'put the disks of the VM back; it must be off')
     .option('--in-place', 'with --replace: write the images that are there, where they differ')
-    .addHelpText('after', RESTORE_HELP)
+    .addHelpText('after', RESTORE_HELP + QEMU_HELP)
     .action(
       commandAction<VmRestoreOptions>(
         running,
@@ -89,6 +89,7 @@ function addRestoreCommands(vm: Command, running: Running): void {
   onPoints(vm.command('boot').description('start a VM from a point at once, then copy its disks'))
     .requiredOption('--as <new-name>', 'the name of the VM that is started')
     .option('--trial', 'copy nothing; Ctrl-C ends the VM and removes it')
+    .addHelpText('after', QEMU_HELP)
     .action(
       commandAction<VmBootOptions>(
         running,
@@ -96,7 +97,8 @@ function addRestoreCommands(vm: Command, running: Running): void {
           await (await import('./vm/boot.ts')).boot(context, name, options);
         },
         {
-          whenCancelled: 'the VM was powered off; its overlays are kept, and need the point served',
+          whenCancelled:
+            'a VM that had started was powered off; its overlays are kept, and need the point served',
         },
       ),
     );
@@ -104,6 +106,10 @@ function addRestoreCommands(vm: Command, running: Running): void {
 
 const RESTORE_HELP = `
 Without --as and --replace only images are written.`;
+
+const QEMU_HELP = `
+With qmp: the new VM listens at the sockets that --connect names, if none does yet, else at
+sockets of its own in the folder; NAME.start.sh there starts it by hand.`;
 
 function onPoints(command: Command): Command {
   return onVms(command)

@@ -248,3 +248,48 @@ test('a socket elsewhere than the images leads to its VM all the same', async (t
   assert.deepEqual(await readdir(place.folder), ['vm']);
   assert.deepEqual(await readdir(directory), []);
 });
+
+test('an overlay takes in what it still reads; cancelled before, it does not', async (t) => {
+  const place = await Place.make(t);
+  const base = await place.image('base', 'raw');
+  await writeFile(base.path, randomBytes(1 << 20));
+  const names = ['virtio0', 'n', 't'];
+  const overlays = names.map((name): NewVmDisk => {
+    return { name, path: join(place.folder, `${name}.over`), format: 'qcow2' };
+  });
+  for (const { path } of overlays) {
+    const backing = ['-b', base.path, '-F', 'raw', path];
+    await promisify(execFile)('qemu-img', ['create', '-q', '-f', 'qcow2', ...backing]);
+  }
+  const line = `${MACHINE} -drive file=/old/v,if=virtio \
+-blockdev driver=qcow2,node-name=n,file.driver=file,file.filename=/old/n -device virtio-blk-pci,drive=n,id=n \
+-object throttle-group,id=g -blockdev driver=throttle,node-name=f,throttle-group=g,file.driver=qcow2,file.file.driver=file,file.file.filename=/old/t -device virtio-blk-pci,drive=f,id=t`;
+  const { creation } = await place.connect();
+  await creation.define(place.request(definitionOf(line, names.map(oldDisk)), { disks: overlays }));
+  await creation.start('new');
+  const signal = AbortSignal.abort();
+  await assert.rejects(creation.moveToImage('new', 'n', { signal }), { code: 'Cancelled' });
+  await assert.rejects(creation.moveToImage('new', 'x', {}), { code: 'DiskNotFound' });
+  for (const name of names) {
+    await creation.moveToImage('new', name, {});
+    await creation.moveToImage('new', name, {});
+  }
+  await creation.powerOff('new');
+  for (const { path } of overlays) {
+    const { stdout } = await promisify(execFile)('qemu-img', ['info', '--output=json', path]);
+    assert.equal((JSON.parse(stdout) as Record<string, unknown>)['backing-filename'], undefined);
+    await promisify(execFile)('qemu-img', ['compare', '-F', 'raw', path, base.path]);
+  }
+});
+
+test('where the host gives no KVM, and QEMU wants it, what to do is said', async (t) => {
+  const place = await Place.make(t);
+  const program = join(place.folder, 'qemu-without-kvm');
+  const words = 'Could not access KVM kernel module: Permission denied';
+  await writeFile(program, `#!/bin/sh\necho "${words}" >&2\nexit 1\n`, { mode: 0o755 });
+  const { creation } = await place.connect();
+  const definition = { ...definitionOf(''), commandLine: [program, '-accel', 'kvm'] };
+  await creation.define(place.request(definition));
+  const says = /Could not access KVM.*asks for KVM, which this host does not give/;
+  await assert.rejects(creation.start('new'), { code: 'HypervisorFailed', message: says });
+});
