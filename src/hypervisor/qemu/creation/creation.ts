@@ -252,7 +252,8 @@ function refuseLong(paths: readonly (string | undefined)[]): void {
 const TPM_FILE = /^tpm-00\./;
 
 function tpmOf(request: DefineRequest, socketPath: string): NonNullable<DefinedVm['tpm']> {
-  const folder = placeIn(request.directory, request.name)('tpm');
+  const place = placeIn(request.directory, request.name);
+  const [folder, pidPath] = [place('tpm'), place('swtpm.pid')];
   const state = request.definition.files.filter(({ role }) => role === 'tpm-state');
   if (state.length === 0) {
     request.warn?.('the point has no state of its TPM: the new one is empty');
@@ -261,6 +262,7 @@ function tpmOf(request: DefineRequest, socketPath: string): NonNullable<DefinedV
   return {
     folder,
     socketPath,
+    pidPath,
     args: [
       'socket',
       ...(isOld ? [] : ['--tpm2']),
@@ -268,6 +270,8 @@ function tpmOf(request: DefineRequest, socketPath: string): NonNullable<DefinedV
       `dir=${folder}`,
       '--ctrl',
       `type=unixio,path=${socketPath}`,
+      '--pid',
+      `file=${pidPath}`,
       '--daemon',
       '--terminate',
     ],

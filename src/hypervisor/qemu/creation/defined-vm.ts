@@ -27,6 +27,7 @@ export type DefinedVm = {
   readonly tpm?: {
     readonly folder: string;
     readonly socketPath: string;
+    readonly pidPath: string;
     readonly args: readonly string[];
   };
 };
@@ -117,6 +118,7 @@ export async function removeDefined(
   if (isRunning) return;
   const own = [...files, qmpPath, ...(agentPath === undefined ? [] : [agentPath])];
   for (const file of own) await rm(file, { force: true });
+  if (tpm !== undefined) await rm(tpm.pidPath, { force: true });
   if (tpm !== undefined) await rm(tpm.folder, { recursive: true, force: true });
 }
 

@@ -12,18 +12,15 @@ const QUIT_TIMEOUT_MS = 10_000;
 const PATIENCE_MS = 30_000;
 
 /** @throws {HoldfastError} `HypervisorFailed` with QEMU's own words; `ToolMissing`. */
-export async function startQemu({
-  vm,
-  commandLine,
-  workingDirectory,
-  tpm,
-}: DefinedVm): Promise<void> {
+export async function startQemu(defined: DefinedVm): Promise<void> {
+  const { vm, commandLine, workingDirectory, tpm } = defined;
   const [command = '', ...args] = commandLine;
   if (tpm !== undefined) await startTpm(vm.name, tpm.args);
   const cwd =
     workingDirectory !== undefined && existsSync(workingDirectory) ? workingDirectory : '/';
   const result = await runTool({ command, args, cwd });
   if (!('complaint' in result)) return;
+  await endTpm(defined);
   const complaint = result.complaint
     .split('\n')
     .filter((line) => line !== '')
@@ -108,6 +105,7 @@ export async function endQemu(
     process.kill(pid, 'SIGKILL');
     isKilled = true;
   }
+  await endTpm(defined);
 }
 
 async function askToQuit(
@@ -130,12 +128,27 @@ async function askToQuit(
   }
 }
 
-/** Undefined: no process, or the number is another's by now. */
 async function ownPid({ pidPath }: DefinedVm): Promise<number | undefined> {
+  return await pidIn(pidPath, pidPath);
+}
+
+/** swtpm ends with its connection; not if there never was one. */
+async function endTpm({ tpm }: DefinedVm): Promise<void> {
+  if (tpm === undefined) return;
+  const pid = await pidIn(tpm.pidPath, `file=${tpm.pidPath}`);
   try {
-    const pid = Number((await readFile(pidPath, 'utf8')).trim());
+    if (pid !== undefined) process.kill(pid, 'SIGTERM');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // It has just ended.
+  }
+}
+
+/** Undefined: no process, or the number is another's by now, which has not this argument. */
+async function pidIn(path: string, argument: string): Promise<number | undefined> {
+  try {
+    const pid = Number((await readFile(path, 'utf8')).trim());
     const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
-    return words.includes(pidPath) ? pid : undefined;
+    return words.includes(argument) ? pid : undefined;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ESRCH') return undefined;
