@@ -1,7 +1,7 @@
 /** The commands that are compared: Holdfast and virtnbdbackup on a VM that runs. */
-import { execFileSync } from 'node:child_process';
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { holdfast, holdfastBytes, holdfastVm } from '../measuring/holdfast.ts';
 import { runCommand, type Command } from '../measuring/run-command.ts';
 import { folderBytes, freshFolder, type Workplace } from '../measuring/workplace.ts';
@@ -80,10 +80,20 @@ export function virtnbdbackupOn(place: Workplace, guest: LiveGuest): Contender {
 }
 
 /** A restore that wrote nothing would be the fastest; what is restored is compared in the tests. */
-export function mustHaveRestored(folder: string, dataMib: number): void {
+export async function mustHaveRestored(folder: string, dataMib: number): Promise<void> {
   const images = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .map((name) => join(folder, name))
     .filter((path) => statSync(path).size > (dataMib * MEBIBYTE) / 2);
   if (images.length !== 1) throw new Error(`not one image in ${folder}: ${images.join(', ')}`);
-  execFileSync('qemu-img', ['check', '-q', '-f', 'qcow2', images[0]!]);
+  const check: Command = { args: ['qemu-img', 'check', '-q', '-f', 'qcow2', images[0]!] };
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await runCommand(check);
+      return;
+    } catch (error) {
+      // virtnbdrestore ends before the qemu-nbd that it started.
+      if (tries === 50 || !String(error).includes('lock')) throw error;
+      await sleep(200);
+    }
+  }
 }

@@ -32,7 +32,7 @@ export type TurnOptions = {
   /** Next backups of a guest that writes. */
   readonly writings: number;
   /** Looks at what was restored. */
-  readonly check: (folder: string) => void;
+  readonly check: (folder: string) => Promise<void>;
 };
 
 export async function takeTurn(contender: Contender, options: TurnOptions): Promise<Turn> {
@@ -50,7 +50,7 @@ export async function takeTurn(contender: Contender, options: TurnOptions): Prom
   const folder = freshFolder(place, 'restored');
   const restore = await timed(contender.restore(folder));
   say(`restore ${restore.seconds.toFixed(2)} s`);
-  options.check(folder);
+  await options.check(folder);
   freshFolder(place, 'restored');
 
   const nextWriting: Writing[] = [];

@@ -69,7 +69,7 @@ async function rounds(place: Workplace, { contenders, turns, loads }: Rounds): P
         place,
         seed: 100 * round + turns.size,
         writings: place.scale.liveWritings,
-        check: (folder) => mustHaveRestored(folder, place.scale.liveDataMib),
+        check: async (folder) => await mustHaveRestored(folder, place.scale.liveDataMib),
       });
       turns.set(contender.name, [...(turns.get(contender.name) ?? []), turn]);
     }
