@@ -30,13 +30,15 @@ const PATH = `${process.env['PATH']}:/usr/sbin:/sbin`;
 const MAX_LOOKS = 6000;
 const LOOK_MS = 50;
 
+/** In `/data`, so that a shutdown cannot unmount it under the writer, who would go on in the folder below. */
 const WRITER = `#!/bin/sh
+cd /data || exit
 (
-n=$(tail -n 1 /data/records 2>/dev/null | cut -d' ' -f1)
+n=$(tail -n 1 records 2>/dev/null | cut -d' ' -f1)
 : "\${n:=0}"
 while :; do n=$((n+1))
 body="$n $(dd if=/dev/urandom bs=100 count=1 2>/dev/null | od -An -tx1 | tr -d ' \\n')"
-echo "$body $(printf %s "$body" | sha256sum | cut -d' ' -f1)" | dd of=/data/records oflag=append conv=notrunc,fsync 2>/dev/null || exit
+echo "$body $(printf %s "$body" | sha256sum | cut -d' ' -f1)" | dd of=records oflag=append conv=notrunc,fsync 2>/dev/null || exit
 for disk in b c d; do [ -b /dev/vd$disk ] || continue
 echo $n | dd of=/dev/vd$disk bs=512 conv=fsync,notrunc,sync 2>/dev/null
 done
