@@ -16,19 +16,19 @@ const IMAGE: QemuImageInfo = {
 const SNAPSHOT = { id: '1', name: 's', 'date-sec': 7, 'date-nsec': 5 };
 
 function difference(now: QemuImageInfo, then: QemuImageInfo = IMAGE): string | undefined {
-  return fingerprintDifference(imageFingerprint(then), imageFingerprint(now));
+  return fingerprintDifference(imageFingerprint(then, '7 1'), imageFingerprint(now, '7 1'));
 }
 
 test('the same image has the same fingerprint, whatever path it was opened with and however much it holds', () => {
   const opened = { ...IMAGE, filename: '/a/b.qcow2', 'full-backing-filename': '/a/base.qcow2' };
   const running = { ...IMAGE, filename: 'json:{}', 'actual-size': 5, 'dirty-flag': true };
-  assert.equal(imageFingerprint(opened), imageFingerprint(running));
+  assert.equal(imageFingerprint(opened, '7 1'), imageFingerprint(running, '7 1'));
   assert.equal(difference(running), undefined);
 });
 
 test('a fingerprint does not depend on the order of keys', () => {
   const turned = Object.fromEntries(Object.entries(IMAGE).toReversed()) as QemuImageInfo;
-  assert.equal(imageFingerprint(turned), imageFingerprint(IMAGE));
+  assert.equal(imageFingerprint(turned, '7 1'), imageFingerprint(IMAGE, '7 1'));
 });
 
 test('what makes another image of it is told in words', () => {
@@ -45,8 +45,16 @@ test('what makes another image of it is told in words', () => {
 });
 
 test('a fingerprint that is missing or not ours differs', () => {
-  const now = imageFingerprint(IMAGE);
+  const now = imageFingerprint(IMAGE, '7 1');
   assert.match(fingerprintDifference(undefined, now)!, /not known/);
   assert.match(fingerprintDifference('null', now)!, /another one/);
   assert.match(fingerprintDifference('x', now)!, /another one/);
+});
+
+test('images that are alike in all but which they are differ', () => {
+  const other = fingerprintDifference(
+    imageFingerprint(IMAGE, '7 1'),
+    imageFingerprint(IMAGE, '8 1'),
+  );
+  assert.match(other!, /changed places with another/);
 });

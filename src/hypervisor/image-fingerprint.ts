@@ -3,8 +3,8 @@
  * `ImageInfo`, which `qemu-img info` gives of an image that is off and `query-named-block-nodes` of one in a
  * running VM: the same image has the same fingerprint either way.
  *
- * Only what is written in the images counts (backing files by the name in the header, not by the path that
- * they were opened with): a host may open the same image by another path.
+ * Backing files count by the name in the header, not by the path that they were opened with: a host may open
+ * the same image by another path. The image itself counts by its identity (image-identity.ts).
  */
 
 /** The part of QEMU's `ImageInfo` that counts; `qemu-img info` gives it without `backing-image`, see below. */
@@ -24,6 +24,7 @@ export type QemuImageInfo = {
 };
 
 type Facts = {
+  readonly image: string;
   readonly format: string;
   readonly sizeBytes: number;
   /** Names and formats along the chain, nearest first. */
@@ -32,8 +33,12 @@ type Facts = {
   readonly snapshots: readonly (readonly [id: string, name: string, time: string])[];
 };
 
-/** Facts as compact JSON: equal for equal images, and a difference can be said in words. */
-export function imageFingerprint(info: QemuImageInfo): string {
+/**
+ * Facts as compact JSON: equal for the same image, and a difference can be said in words.
+ *
+ * @param identity which image it is, as `imageIdentity` says.
+ */
+export function imageFingerprint(info: QemuImageInfo, identity: string): string {
   const backing: [string, string][] = [];
   let image: QemuImageInfo | undefined = info;
   while (image !== undefined) {
@@ -48,7 +53,13 @@ export function imageFingerprint(info: QemuImageInfo): string {
     ({ id, name, 'date-sec': seconds, 'date-nsec': nanoseconds }) =>
       [id, name, `${seconds}.${String(nanoseconds).padStart(9, '0')}`] as const,
   );
-  const facts: Facts = { format: info.format, sizeBytes: info['virtual-size'], backing, snapshots };
+  const facts: Facts = {
+    image: identity,
+    format: info.format,
+    sizeBytes: info['virtual-size'],
+    backing,
+    snapshots,
+  };
   return JSON.stringify(facts);
 }
 
@@ -71,6 +82,9 @@ export function fingerprintDifference(then: string | undefined, now: string): st
   }
   if (JSON.stringify(before.backing) !== JSON.stringify(after.backing)) {
     return 'the image has other backing files than before';
+  }
+  if (before.image !== after.image) {
+    return 'the disk has another image than before: it was replaced, moved, or changed places with another';
   }
   return 'the internal snapshots of the image changed, and it may have been reverted to one';
 }

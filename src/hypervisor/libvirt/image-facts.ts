@@ -2,6 +2,7 @@
 import { HoldfastError } from '#base';
 import { runTool } from '#disk';
 import { imageFingerprint, type QemuImageInfo } from '../image-fingerprint.ts';
+import { imageIdentity } from '../image-identity.ts';
 
 export type ImageFacts = {
   readonly fingerprint: string;
@@ -30,7 +31,8 @@ export async function readImageFacts(
 ): Promise<ImageFacts> {
   if (image.format === 'raw') {
     const info = { format: 'raw', 'virtual-size': image.sizeBytes };
-    return { fingerprint: imageFingerprint(info), bitmaps: [], untracked: noBitmaps('raw') };
+    const fingerprint = imageFingerprint(info, await imageIdentity(image.location));
+    return { fingerprint, bitmaps: [], untracked: noBitmaps('raw') };
   }
   const result = await runTool({
     command: 'qemu-img',
@@ -52,7 +54,7 @@ export async function readImageFacts(
   );
   const specific = chain[0]!['format-specific']?.data;
   return {
-    fingerprint: imageFingerprint(nested!),
+    fingerprint: imageFingerprint(nested!, await imageIdentity(image.location)),
     bitmaps: (specific?.bitmaps ?? []).map(({ name }) => name),
     untracked:
       image.format !== 'qcow2'

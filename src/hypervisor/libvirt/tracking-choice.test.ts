@@ -7,8 +7,8 @@ import { chooseTracking } from './tracking-choice.ts';
 
 const REPOSITORY = '0123456789abcdef0123456789abcdef';
 const [OLD, NEW] = ['100000000000001', '100000000000002'];
-const fingerprint = imageFingerprint({ format: 'qcow2', 'virtual-size': 1024 });
-const resized = imageFingerprint({ format: 'qcow2', 'virtual-size': 512 });
+const fingerprint = imageFingerprint({ format: 'qcow2', 'virtual-size': 1024 }, '7 1');
+const resized = imageFingerprint({ format: 'qcow2', 'virtual-size': 512 }, '7 1');
 const DISK = { name: 'vda', fingerprint, untracked: undefined };
 
 function checkpoint(point: string, disks = ['vda'], valid = disks): [string, Checkpoint] {

@@ -7,8 +7,8 @@ import { imageFingerprint } from '../image-fingerprint.ts';
 import { planOfflineBitmaps, type OfflineBitmapPlan } from './bitmap-plan.ts';
 
 const repositoryId = 'ab'.repeat(16);
-const fingerprint = imageFingerprint({ format: 'qcow2', 'virtual-size': 4096 });
-const other = imageFingerprint({ format: 'qcow2', 'virtual-size': 8192 });
+const fingerprint = imageFingerprint({ format: 'qcow2', 'virtual-size': 4096 }, '7 1');
+const other = imageFingerprint({ format: 'qcow2', 'virtual-size': 8192 }, '7 1');
 const [ONE, TWO, THREE] = ['100000000000001', '100000000000002', '100000000000003'] as const;
 const name = (point: string): string => formatBitmapName({ repositoryId, point });
 const bitmap = (point: string, ...flags: string[]): QemuBitmap => ({

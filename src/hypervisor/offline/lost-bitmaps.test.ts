@@ -61,13 +61,13 @@ test('a resized image is compared', async (t) => {
   assert.deepEqual((await backups.take(t)).dirty, []);
 });
 
-test('an image that replaced another has no bitmap, or one that is right for it', async (t) => {
+test('an image that replaced another is compared, whatever bitmaps it has', async (t) => {
   const { path, backups } = await imageWithPoint(t);
   await writeAsVm(path, 'write 1M 16k');
   await run('cp', '--sparse=always', path, `${path}.copy`);
   await writeAsVm(path, 'write 2M 16k');
   await run('mv', `${path}.copy`, path);
-  assert.deepEqual((await backups.take(t)).dirty, [[1 * MIB, 16 * KIB]]);
+  assert.match(await reasonOf(t, backups), /another image than before/);
   await createImage(path, 16 * MIB);
   assert.match(await reasonOf(t, backups), /no bitmap/);
 });

@@ -7,6 +7,7 @@ import { inspectImage, type InspectedImage, type QemuBitmap } from '#disk';
 import { formatBitmapName } from '../bitmap-name.ts';
 import type { PreparedDisk, PrepareRequest } from '../hypervisor.ts';
 import { imageFingerprint, type QemuImageInfo } from '../image-fingerprint.ts';
+import { imageIdentity } from '../image-identity.ts';
 import type { VmDisk } from '../vm.ts';
 import { planOfflineBitmaps, type OfflineBitmapPlan } from './bitmap-plan.ts';
 import { mergeBitmaps, removeBitmap } from './image-bitmaps.ts';
@@ -45,7 +46,7 @@ export async function prepareOfflineDisk(
 ): Promise<OfflineDisk> {
   const image = await inspect(disk, options);
   const { repositoryId, point, bases } = request.tracking;
-  const fingerprint = imageFingerprint(nested(image));
+  const fingerprint = imageFingerprint(nested(image), await imageIdentity(disk.location));
   const known = bases.get(disk.name) ?? [];
   const obstacle = await obstacleTo(image, request.tracking.blockSize);
   const plan = planOfflineBitmaps(

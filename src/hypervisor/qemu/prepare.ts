@@ -3,6 +3,7 @@ import { HoldfastError, throwIfCancelled, type Clock } from '#base';
 import { formatBitmapName } from '../bitmap-name.ts';
 import type { PreparedBackup, PrepareRequest, Snapshot } from '../hypervisor.ts';
 import { imageFingerprint } from '../image-fingerprint.ts';
+import { imageIdentity } from '../image-identity.ts';
 import type { QmpClient } from '../qmp/qmp-client.ts';
 import type { Vm } from '../vm.ts';
 import type { Backup, BackupDisk, Mechanism } from './backup.ts';
@@ -84,7 +85,7 @@ async function readyDisk(
   const { disk } = ready;
   const { tracking: wanted, warn } = ready.request;
   const { name, sizeBytes, imageNode: node, bitmaps } = disk;
-  const fingerprint = imageFingerprint(disk.node.image);
+  const fingerprint = imageFingerprint(disk.node.image, await imageIdentity(disk.location));
   const probe = await probeBitmap(qmp, { node, granularity: wanted.blockSize });
   const bases = wanted.bases.get(name) ?? [];
   const state = { node, bitmaps, fingerprint, persists: 'persistent' in probe && probe.persistent };
