@@ -47,7 +47,7 @@ export interface VmCreation {
   /**
    * Of a VM that is off: its disks of these names are from now on these images. The old images stay.
    *
-   * @throws {HoldfastError} `VmNotShutDown`; `VmNotFound`, `DiskNotFound`, `HypervisorFailed`.
+   * @throws {HoldfastError} `VmNotShutDown`, also with saved memory; `VmNotFound`, `DiskNotFound`, `HypervisorFailed`.
    */
   replaceDisks(name: string, disks: readonly NewVmDisk[]): Promise<void>;
   /**

@@ -27,6 +27,8 @@ export type Vm = {
   readonly name: string;
   readonly uuid?: string;
   readonly state: PowerState;
+  /** Off, but its memory is saved: the next start goes on from it. */
+  readonly hasSavedMemory?: boolean;
   /** Of all images that hold the VM's data; CD-ROMs and floppies are none. */
   readonly disks: readonly VmDisk[];
   readonly firmware: 'bios' | 'uefi';
