@@ -110,6 +110,13 @@ await test('disks are replaced while the VM is off, and the old images stay', as
     creation.replaceDisks(guest.name, [{ ...other[0]!, name: 'vdz' }]),
     'DiskNotFound',
   );
+  await virsh('start', guest.name);
+  await virsh('managedsave', guest.name);
+  const saved = await guest.hypervisor.find(guest.name);
+  assert.deepEqual([saved.state, saved.hasSavedMemory], ['off', true]);
+  await isRefused(creation.replaceDisks(guest.name, other), 'VmNotShutDown');
+  await virsh('managedsave-remove', guest.name);
+  assert.equal((await guest.hypervisor.find(guest.name)).hasSavedMemory, undefined);
   await creation.replaceDisks(guest.name, other);
   assert.equal((await guest.hypervisor.find(guest.name)).disks[0]!.location, path);
   await creation.start(guest.name);

@@ -120,7 +120,12 @@ export async function defineXml(folder: string, xml: string): Promise<void> {
 
 /** Whatever state it is in, or nothing. */
 export async function removeDomain(name: string): Promise<void> {
-  const metadata = ['--checkpoints-metadata', '--snapshots-metadata', '--keep-nvram'];
+  const metadata = [
+    '--managed-save',
+    '--checkpoints-metadata',
+    '--snapshots-metadata',
+    '--keep-nvram',
+  ];
   await virsh('destroy', name).catch(() => ''); // It may be off or gone.
   await virsh('undefine', name, ...metadata).catch(() => '');
   assert.ok(!(await virsh('list', '--all', '--name')).split('\n').includes(name));

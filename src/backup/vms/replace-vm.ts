@@ -86,7 +86,14 @@ function imagesOf(
 }
 
 /** @throws {HoldfastError} `VmNotShutDown`. */
-function refuseRunning({ name, state }: Vm): void {
+function refuseRunning({ name, state, hasSavedMemory }: Vm): void {
+  if (state === 'off' && hasSavedMemory === true) {
+    throw new HoldfastError(
+      'VmNotShutDown',
+      `${name} is off with its memory saved, and would go on from it over other disks: start it and shut it down, or give the saved memory up: virsh managedsave-remove ${name}`,
+      { details: { vm: name } },
+    );
+  }
   if (state === 'off') return;
   throw new HoldfastError(
     'VmNotShutDown',

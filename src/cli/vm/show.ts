@@ -3,6 +3,7 @@ import type { Context } from '../context.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes } from '../output/units.ts';
 import type { ConnectOptions } from './options.ts';
+import { stateText } from './state-text.ts';
 import { withHypervisor } from './with-hypervisor.ts';
 
 export async function show(context: Context, name: string, options: ConnectOptions): Promise<void> {
@@ -21,7 +22,7 @@ export async function show(context: Context, name: string, options: ConnectOptio
   };
   context.terminal.result(shown, () => {
     const lines = [
-      `${vm.name}: ${vm.state}, ${firmware === 'uefi' ? 'UEFI' : 'BIOS'}`,
+      `${vm.name}: ${stateText(vm)}, ${firmware === 'uefi' ? 'UEFI' : 'BIOS'}`,
       agent
         ? 'A guest agent can be asked to quiesce it.'
         : 'There is no channel to a guest agent: points will be crash-consistent.',

@@ -6,7 +6,7 @@ import { HoldfastError, isHoldfastError, type Clock } from '#base';
 import type { DefineRequest, VmCreation } from '../vm-creation.ts';
 import { newDomainXml, withOtherDisks } from './definition-xml.ts';
 import { readDomain } from './domain-xml.ts';
-import { domainState, listDomains, lookUp } from './domain.ts';
+import { domainState, hasSavedMemory, listDomains, lookUp } from './domain.ts';
 import { moveToImage } from './move-to-image.ts';
 import { removeTpmState, writeTpmState } from './tpm-state.ts';
 import type { Virsh } from './virsh.ts';
@@ -37,13 +37,7 @@ export function libvirtCreation(parts: CreationParts): VmCreation {
     undefine: async (name) => await undefine(virsh, (await lookUp(virsh, name)).uuid),
     replaceDisks: async (name, disks) => {
       const { uuid } = await lookUp(virsh, name);
-      if ((await domainState(virsh, uuid)) !== 'off') {
-        throw new HoldfastError(
-          'VmNotShutDown',
-          `"${name}" runs: shut it down, then its disks can be replaced`,
-          { details: { vm: name } },
-        );
-      }
+      await refuseNotShutDown(virsh, { name, uuid });
       const xml = await virsh.run(['dumpxml', uuid, '--inactive', '--security-info']);
       await defineXml(virsh, withOtherDisks(xml, disks));
     },
@@ -107,6 +101,27 @@ async function refuseExisting(
   throw new HoldfastError('VmExists', `there is a VM ${what} already`, {
     details: { vm: there.name },
   });
+}
+
+async function refuseNotShutDown(
+  virsh: Virsh,
+  { name, uuid }: { readonly name: string; readonly uuid: string },
+): Promise<void> {
+  const details = { vm: name };
+  if ((await domainState(virsh, uuid)) !== 'off') {
+    throw new HoldfastError(
+      'VmNotShutDown',
+      `"${name}" runs: shut it down, then its disks can be replaced`,
+      { details },
+    );
+  }
+  if (await hasSavedMemory(virsh, uuid)) {
+    throw new HoldfastError(
+      'VmNotShutDown',
+      `"${name}" is off with its memory saved, and would go on from it over other disks: start it and shut it down, or give the saved memory up: virsh managedsave-remove ${name}`,
+      { details },
+    );
+  }
 }
 
 /** The XML may hold passwords: nobody else can read it on its way. */

@@ -61,6 +61,7 @@ async function readDomainState(virsh: Virsh, uuid: string, options: Options): Pr
     blockTable(virsh, uuid, options),
   ]);
   const facts = readDomain(xml);
+  const isSaved = state === 'off' && (await hasSavedMemory(virsh, uuid, options));
   const sizes =
     blocks === undefined
       ? await sizesOneByOne(virsh, { uuid, disks: facts.disks }, options)
@@ -74,7 +75,8 @@ async function readDomainState(virsh: Virsh, uuid: string, options: Options): Pr
     }),
   );
   const { name, firmware, networkCards, hasAgentChannel } = facts;
-  const vm = { name, uuid, state, disks, firmware, networkCards, hasAgentChannel };
+  const saved = isSaved ? { hasSavedMemory: true } : {};
+  const vm = { name, uuid, state, ...saved, disks, firmware, networkCards, hasAgentChannel };
   return { uuid, state, facts, vm };
 }
 
@@ -98,6 +100,15 @@ export async function domainState(
   options: Options = {},
 ): Promise<PowerState> {
   return powerState((await virsh.run(['domstate', uuid], options)).trim());
+}
+
+/** Of a domain that is off: whether its next start goes on from memory that `virsh managedsave` kept. */
+export async function hasSavedMemory(
+  virsh: Virsh,
+  uuid: string,
+  options: Options = {},
+): Promise<boolean> {
+  return /^Managed save:\s*yes\s*$/m.test(await virsh.run(['dominfo', uuid], options));
 }
 
 /** All domains; one that is undefined meanwhile is left out. */
