@@ -4,7 +4,7 @@
  * already is resumed.
  */
 import { HoldfastError, isHoldfastError, type Clock } from '#base';
-import { endBackup, runningBackup } from './jobs.ts';
+import { endBackup, resumeAfterIoError, runningBackup } from './jobs.ts';
 import { freeBytes, inMiB, scratchFull, type ScratchNeeds } from './scratch-space.ts';
 import type { Virsh } from './virsh.ts';
 
@@ -70,8 +70,7 @@ async function fullScratch(watched: Watched): Promise<Error | undefined> {
   const free = await freeBytes(scratchDir);
   if (free >= needs.reserveBytes) return undefined;
   await endBackup(watched, uuid);
-  const state = await virsh.run(['domstate', uuid, '--reason']);
-  if (/paused \(I\/O error\)/.test(state)) await virsh.run(['resume', uuid]);
+  await resumeAfterIoError(virsh, uuid);
   return scratchFull(
     scratchDir,
     `has only ${inMiB(free)} left, and the backup was ended before the guest of "${watched.vmName}" would have been paused`,

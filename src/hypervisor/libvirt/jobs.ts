@@ -48,8 +48,16 @@ export async function endBackup(
   );
 }
 
+/** After a backup job has ended: lets a guest run on that QEMU has paused, as on a full scratch file system. */
+export async function resumeAfterIoError(virsh: Virsh, uuid: string): Promise<boolean> {
+  const state = await virsh.run(['domstate', uuid, '--reason']);
+  if (!/paused \(I\/O error\)/.test(state)) return false;
+  await virsh.run(['resume', uuid]);
+  return true;
+}
+
 /**
- * Ends what a backup of ours left that died; another's is left alone.
+ * Ends what a backup of ours left that died, and resumes a guest that it stopped; another's is left alone.
  *
  * @throws {HoldfastError} `VmBusy`: naming the job that runs on the domain or on one of its disks.
  */
@@ -67,6 +75,11 @@ export async function claimDomain(
     await endBackup(parts, uuid);
     await removeDeadFolders([folder, ...backup.scratchPaths.map(scratchFolder)]);
     parts.warn(`ended the backup job of "${vm.name}" that a killed backup left`);
+    if (await resumeAfterIoError(virsh, uuid)) {
+      parts.warn(
+        `"${vm.name}" was paused by an I/O error, as when a backup's scratch file system is full: the backup job has ended, and the VM was resumed`,
+      );
+    }
   }
   const job = jobOf(await virsh.run(['domjobinfo', uuid]));
   if (job !== undefined) throw busy(vm.name, `a job (${job})`);
