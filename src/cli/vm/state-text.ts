@@ -1,6 +1,8 @@
 /** A VM's state, for people. */
-import type { Vm } from '#hypervisor';
 
-export function stateText({ state, hasSavedMemory }: Vm): string {
-  return hasSavedMemory === true ? `${state}, memory saved` : state;
+export function stateText(vm: {
+  readonly state: string;
+  readonly hasSavedMemory?: boolean;
+}): string {
+  return vm.hasSavedMemory === true ? `${vm.state}, memory saved` : vm.state;
 }
