@@ -18,6 +18,7 @@ import { createOverlay } from '#disk';
 import type { DefineRequest, Hypervisor, NewVmDisk } from '#hypervisor';
 import type { Repository } from '#repository';
 import { servePoint } from '../serving/serve-point.ts';
+import { refuseTaken } from './refuse-taken.ts';
 import type { NewVm } from './restore-vm.ts';
 import { definitionOf, newImages, selectedDisks, vmPoint } from './vm-point.ts';
 
@@ -57,7 +58,8 @@ type Server = Awaited<ReturnType<typeof servePoint>>;
 /**
  * Boots a VM from a point.
  *
- * @throws {HoldfastError} as `servePoint`, `VmCreation.define` and `start`. Then nothing is left behind.
+ * @throws {HoldfastError} `VmExists`; as `servePoint`, `createOverlay`, `VmCreation.define` and `start`. Then
+ *   nothing is left behind, and nothing that was there is touched.
  */
 export async function bootVm(request: VmBootRequest): Promise<BootedVm> {
   const { repository, point, directory, clock, newVm, signal } = request;
@@ -65,8 +67,10 @@ export async function bootVm(request: VmBootRequest): Promise<BootedVm> {
   const startedMs = clock.monotonicMs();
   const source = await vmPoint(repository, point);
   const chosen = selectedDisks(source, request.disks);
+  await refuseTaken(newVm);
   await mkdir(directory, { recursive: true });
   const servers: Server[] = [];
+  const made: NewVmDisk[] = [];
   const images = overlaysOf(
     newImages(source, chosen, { directory, vm: name, timeMs: clock.nowMs() }),
     directory,
@@ -76,18 +80,20 @@ export async function bootVm(request: VmBootRequest): Promise<BootedVm> {
   };
   const { warn } = request;
   try {
-    for (const { name: disk, path, backing } of images) {
+    for (const image of images) {
+      const { name: disk, path, backing } = image;
       const { socketPath } = backing!;
       servers.push(await servePoint({ repository, point, disk, socketPath, warn, threads: 1 }));
       await createOverlay({ path, uri: servers.at(-1)!.uri });
+      made.push(image);
     }
     throwIfCancelled(signal);
     const definition = definitionOf(source);
     const defined = { definition, name, identity, networks, disks: images, directory };
     await defineAndStart(hypervisor, defined);
   } catch (error) {
+    await removeImages(made);
     await close();
-    await removeImages(images);
     throw error;
   }
   return {

@@ -9,6 +9,7 @@
 import { mkdir } from 'node:fs/promises';
 import { HoldfastError } from '#base';
 import type { DefineRequest, Hypervisor, NewVmDisk } from '#hypervisor';
+import { refuseTaken } from './refuse-taken.ts';
 import { definitionOf, newImages, selectedDisks, vmPoint } from './vm-point.ts';
 import { writeImages, type ImageWriting, type WrittenImages } from './write-images.ts';
 
@@ -44,6 +45,7 @@ export async function restoreVm(request: VmRestoreRequest): Promise<VmRestoreRes
   const source = await vmPoint(repository, point);
   const chosen = selectedDisks(source, request.disks);
   const definition = definitionOf(source);
+  // Before hours of copying.
   if (newVm !== undefined) await refuseTaken(newVm);
   await mkdir(directory, { recursive: true });
   const vm = newVm?.name ?? definition.vm.name;
@@ -66,15 +68,6 @@ export async function restoreVm(request: VmRestoreRequest): Promise<VmRestoreRes
     throw stillThere(error, { name, images });
   }
   return { ...restored, vm: { name, isStarted: starts } };
-}
-
-/** Before hours of copying. @throws {HoldfastError} `VmExists`. */
-async function refuseTaken({ hypervisor, name }: NewVm): Promise<void> {
-  const taken = (await hypervisor.list()).some((vm) => vm.name === name);
-  if (!taken) return;
-  throw new HoldfastError('VmExists', `there is a VM ${name} already: choose another name`, {
-    details: { vm: name },
-  });
 }
 
 /** Partial success (rule R69): the images are whole, and worth keeping. */

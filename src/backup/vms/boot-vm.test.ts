@@ -1,0 +1,153 @@
+/** Instant boot of a real point with real overlays and servers; what the hypervisor does is scripted. */
+import assert from 'node:assert/strict';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { HoldfastError, type Clock } from '#base';
+import type { Hypervisor, Vm } from '#hypervisor';
+import { clock, makeLab, noise, run, writeImage, type Lab } from '../testing/lab.ts';
+import { bootVm, type BootedVm } from './boot-vm.ts';
+import { vmNoteToJson } from './vm-note.ts';
+
+const MIB = 1024 * 1024;
+const TIME_MS = Date.UTC(2026, 0, 2, 3, 4, 5);
+/** Names of images tell seconds only: here every boot is in the same one. */
+const stopped: Clock = { ...clock, monotonicMs: () => 0, nowMs: () => TIME_MS };
+const FIRST = 'web2-osdisk-20260102-030405.qcow2';
+const SECOND = 'web2-datadisk-0-20260102-030405.qcow2';
+
+type Creation = Hypervisor['creation'];
+type Call = keyof Creation;
+
+class ScriptedHost {
+  readonly calls: string[] = [];
+  readonly #fails: Call | undefined;
+  readonly #taken: readonly string[];
+
+  constructor({ fails, taken = [] }: { readonly fails?: Call; readonly taken?: string[] } = {}) {
+    this.#fails = fails;
+    this.#taken = taken;
+  }
+
+  get hypervisor(): Hypervisor {
+    const answer =
+      (call: Call) =>
+      async (subject: string | { readonly name: string }): Promise<void> => {
+        this.calls.push(`${call} ${typeof subject === 'string' ? subject : subject.name}`);
+        if (call === this.#fails) throw new HoldfastError('HypervisorFailed', `no ${call}`);
+      };
+    const creation: Creation = {
+      define: answer('define'),
+      start: answer('start'),
+      powerOff: answer('powerOff'),
+      undefine: answer('undefine'),
+      replaceDisks: answer('replaceDisks'),
+      moveToImage: answer('moveToImage'),
+    };
+    const list = async (): Promise<Vm[]> => this.#taken.map((name) => ({ ...VM, name }));
+    return { creation, list } as Partial<Hypervisor> as Hypervisor;
+  }
+}
+
+const VM: Vm = {
+  name: 'web',
+  state: 'off',
+  disks: ['vda', 'vdb'].map((name) => ({
+    name,
+    sizeBytes: MIB,
+    format: 'raw',
+    location: `/old/${name}`,
+  })),
+  firmware: 'bios',
+  networkCards: [],
+  hasAgentChannel: false,
+};
+
+type BootLab = Lab & {
+  readonly directory: string;
+  readonly files: () => Promise<readonly string[]>;
+  readonly boot: (host: ScriptedHost, use?: (booted: BootedVm) => Promise<void>) => Promise<void>;
+};
+
+async function bootLab(t: TestContext): Promise<BootLab> {
+  const lab = await makeLab(t);
+  const disks = VM.disks.map(({ name }) => ({ name, location: lab.path(`${name}.raw`) }));
+  for (const { name, location } of disks) {
+    await writeImage(location, MIB, [{ offset: 0, bytes: noise(name, 4096) }]);
+  }
+  const definition = { hypervisor: 'qemu', vm: VM, commandLine: ['qemu'], files: [] } as const;
+  const vm = (): unknown => vmNoteToJson({ definition, disks: [], excluded: [] });
+  const { pointId: point } = await lab.backUp({ disks, vm });
+  const directory = lab.path('vm');
+  await mkdir(directory);
+  return {
+    ...lab,
+    directory,
+    files: async () => (await readdir(directory)).toSorted(),
+    boot: async ({ hypervisor }, use) =>
+      await lab.read(async (repository) => {
+        const newVm = { name: 'web2', identity: 'new', networks: 'none', hypervisor } as const;
+        const warn = (message: string): void => void lab.warnings.push(message);
+        const booted = await bootVm({
+          repository,
+          point,
+          directory,
+          newVm,
+          clock: stopped,
+          warn,
+        });
+        try {
+          await use?.(booted);
+        } finally {
+          await booted.close();
+        }
+      }),
+  };
+}
+
+test('a VM is started on overlays that read from the point; a trial leaves nothing', async (t) => {
+  const lab = await bootLab(t);
+  const host = new ScriptedHost();
+  await lab.boot(host, async (booted) => {
+    assert.deepEqual(await lab.files(), ['vda.nbd', 'vdb.nbd', SECOND, FIRST]);
+    for (const { name, path } of booted.images)
+      await run('qemu-img', 'compare', path, lab.path(`${name}.raw`));
+    await booted.discard();
+  });
+  assert.deepEqual(host.calls, ['define web2', 'start web2', 'powerOff web2', 'undefine web2']);
+  assert.deepEqual(await lab.files(), []);
+});
+
+test('where the VM cannot be defined or started nothing is left', async (t) => {
+  const lab = await bootLab(t);
+  for (const fails of ['define', 'start'] as const) {
+    const host = new ScriptedHost({ fails });
+    await assert.rejects(lab.boot(host), { code: 'HypervisorFailed', message: `no ${fails}` });
+    assert.equal(host.calls.includes('undefine web2'), fails === 'start');
+    assert.deepEqual(await lab.files(), []);
+  }
+});
+
+test('an image of the same name is kept, and only what was made is removed', async (t) => {
+  const lab = await bootLab(t);
+  await writeFile(join(lab.directory, SECOND), 'precious');
+  const host = new ScriptedHost();
+  await assert.rejects(lab.boot(host), { code: 'OutputExists' });
+  assert.deepEqual(host.calls, []);
+  assert.deepEqual(await lab.files(), [SECOND]);
+  assert.equal(await readFile(join(lab.directory, SECOND), 'utf8'), 'precious');
+});
+
+test('a name that is taken is refused before anything is made; the VM that has it runs on', async (t) => {
+  const lab = await bootLab(t);
+  await lab.boot(new ScriptedHost(), async () => {
+    const before = await lab.files();
+    const again = new ScriptedHost({ taken: ['web2'] });
+    await assert.rejects(lab.boot(again), { code: 'VmExists' });
+    // Defined meanwhile: its sockets are in use, and stay.
+    await assert.rejects(lab.boot(new ScriptedHost()), { code: 'OutputExists' });
+    assert.deepEqual(again.calls, []);
+    assert.deepEqual(await lab.files(), before);
+    await run('qemu-img', 'compare', join(lab.directory, FIRST), lab.path('vda.raw'));
+  });
+});
