@@ -83,13 +83,16 @@ function addRestoreCommands(vm: Command, running: Running): void {
         async ({ context, location: name, options }) => {
           await (await import('./vm/restore.ts')).restore(context, name, options);
         },
-        { whenCancelled: 'new images were removed, images written in place are incomplete' },
+        {
+          whenCancelled:
+            'new images were removed; what was written in place may be incomplete, and the safety point has what was there',
+        },
       ),
     );
   onPoints(vm.command('boot').description('start a VM from a point at once, then copy its disks'))
     .requiredOption('--as <new-name>', 'the name of the VM that is started')
     .option('--trial', 'copy nothing; Ctrl-C ends the VM and removes it')
-    .addHelpText('after', QEMU_HELP)
+    .addHelpText('after', BOOT_HELP + QEMU_HELP)
     .action(
       commandAction<VmBootOptions>(
         running,
@@ -107,6 +110,11 @@ function addRestoreCommands(vm: Command, running: Running): void {
 const RESTORE_HELP = `
 Without --as and --replace only images are written.`;
 
+const BOOT_HELP = `
+If this command dies before the disks are copied, the VM pauses at the next read of the point. To
+go on, serve each disk again, holdfast repo serve REPO POINT --disk DISK --socket DIR/DISK.nbd, then
+resume the VM (virsh resume, cont over QMP; again if it pauses again), or start it if it is off.`;
+
 const QEMU_HELP = `
 With qmp: the new VM listens at the sockets that --connect names, if none does yet, else at
 sockets of its own in the folder; NAME.start.sh there starts it by hand.`;
@@ -115,7 +123,7 @@ function onPoints(command: Command): Command {
   return onVms(command)
     .argument('<name>', 'the VM as it is called in the repository')
     .requiredOption('--repo <repo>', 'the folder of the repository')
-    .option('--point <point>', POINT, 'latest')
+    .option('--point <point>', `${POINT} (default: "latest", but for --replace)`)
     .option('--dir <dir>', 'a folder for the images', folder)
     .option('--disk <disk>', 'only this disk, and the one that the VM boots from', collect)
     .option('--same-identity', 'keep UUID and MAC addresses, where the old VM is gone')

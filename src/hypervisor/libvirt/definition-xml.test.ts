@@ -106,6 +106,9 @@ test('an overlay names the served point that it reads from', async () => {
     /<source file="\/n\/o.qcow2"\/><backingStore type="network"><format type="raw"\/><source protocol="nbd" name="vda"><host transport="unix" socket="\/run\/s"\/><\/source><backingStore\/><\/backingStore><target dev="vda"/,
   );
   assert.ok(xml.includes('second.raw'), 'the other disk stays');
+  // Without its server the guest pauses, and gets no error.
+  assert.match(xml, /<driver name="qemu"[^>]* error_policy="stop" rerror_policy="stop"\/>/);
+  assert.equal(xml.match(/rerror_policy/g)?.length, 1);
   assert.throws(() => withOtherDisks(XML, [{ ...disk, name: 'vdz' }]), { code: 'DiskNotFound' });
 });
 

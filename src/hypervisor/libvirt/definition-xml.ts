@@ -169,6 +169,8 @@ function setImage(element: XmlElement, disk: NewVmDisk): void {
   driver.setAttribute('type', disk.format);
   appendElement(element, { name: 'source', attributes: { file: disk.path } }, target);
   if (disk.backing === undefined) return;
+  // A server that is gone must not be a disk's error to the guest: it pauses, and can be resumed.
+  for (const policy of ['error_policy', 'rerror_policy']) driver.setAttribute(policy, 'stop');
   const { socketPath, exportName } = disk.backing;
   const host = { name: 'host', attributes: { transport: 'unix', socket: socketPath } };
   const source = {

@@ -14,6 +14,10 @@ import { driveOf, flashNodes, readDrives, type Drive } from './drives.ts';
 const OF_ANY_IMAGE =
   /^(if|index|bus|unit|media|id|cache|cache\..*|aio|discard|detect-zeroes|rerror|werror|copy-on-read|readonly|read-only|throttling.*|iops.*|bps.*|group)$/;
 
+/** Devices that can stop the VM when their disk fails; others (NVMe, SD) only tell the guest. */
+const CAN_STOP = /^(virtio-blk|ide-hd|ide-drive|scsi-hd|scsi-disk|usb-storage)/;
+const BUS_CAN_STOP = ['ide', 'scsi', 'virtio'];
+
 type Context = {
   readonly program: string;
   readonly warn: (message: string) => void;
@@ -43,6 +47,7 @@ export function useDisks(
     }
     kept.add(drive);
     setImage(parsed, drive, image);
+    if (image.backing !== undefined) stopOnErrors(drive);
   }
   for (const drive of drives) {
     if (drive.use === 'disk' && !kept.has(drive)) removeDrive(drive, gone);
@@ -70,6 +75,7 @@ export function replaceImages(
       );
     }
     setImage(parsed, drive, image);
+    if (image.backing !== undefined) stopOnErrors(drive);
   }
   return unusedNodesRemoved(parsed);
 }
@@ -90,6 +96,19 @@ function setImage(parsed: readonly Argument[], { backend }: Drive, image: NewVmD
   for (const node of nodes.values()) writeNode(node);
 }
 
+/** A server that is gone must not be a disk's error to the guest: the VM pauses, and can be resumed. */
+function stopOnErrors({ backend, device }: Drive): void {
+  const stop = (settings: Settings): void => {
+    for (const key of ['rerror', 'werror']) settings.set(key, 'stop');
+  };
+  if (device !== undefined) {
+    if (CAN_STOP.test(settingsOf(device).get('driver') ?? '')) changeSettings(device, stop);
+  } else if ('drive' in backend) {
+    const bus = settingsOf(backend.drive).get('if');
+    if (bus === undefined || BUS_CAN_STOP.includes(bus)) changeSettings(backend.drive, stop);
+  }
+}
+
 function removeDrive({ backend, device }: Drive, gone: Set<Argument>): void {
   if ('drive' in backend) gone.add(backend.drive);
   else gone.add(backend.node.argument);
@@ -108,15 +127,16 @@ function ejectAbsent({ backend, device, file }: Drive, gone: Set<Argument>): voi
 }
 
 function virtioDisk(
-  { name, path, format }: NewVmDisk,
+  { name, path, format, backing }: NewVmDisk,
   { disk, place }: { readonly disk: VmDisk; readonly place: number },
 ): Argument[] {
   const node = `restored-${place}`;
   const file = { driver: 'file', filename: path };
   const serial = disk.serial === undefined ? '' : `,serial=${disk.serial.replaceAll(',', ',,')}`;
+  const onErrors = backing === undefined ? '' : ',rerror=stop,werror=stop';
   return [
     { flag: 'blockdev', value: JSON.stringify({ 'node-name': node, driver: format, file }) },
-    { flag: 'device', value: `virtio-blk-pci,drive=${node},id=${name}${serial}` },
+    { flag: 'device', value: `virtio-blk-pci,drive=${node},id=${name}${serial}${onErrors}` },
   ];
 }
 

@@ -123,6 +123,37 @@ test('a disk is another image, in every form that there is', () => {
   }
 });
 
+test('an overlay on a served point stops the VM where it cannot be read, in every form', () => {
+  const stop = 'rerror=stop,werror=stop';
+  const forms: readonly [string, string, string][] = [
+    [
+      '-drive file=/o,if=none,id=x,rerror=report -device virtio-blk-pci,drive=x,id=vd0',
+      'vd0',
+      `virtio-blk-pci,drive=x,id=vd0,${stop}`,
+    ],
+    ['-drive file=/o,if=virtio', 'virtio0', `format=qcow2,${stop}`],
+    ['-hda /o', 'ide0-hd0', `format=qcow2,${stop}`],
+    [
+      '-blockdev driver=qcow2,node-name=d,file.driver=file,file.filename=/o -device {"driver":"scsi-hd","drive":"d","id":"vd0"}',
+      'vd0',
+      '"rerror":"stop","werror":"stop"}',
+    ],
+    ['', 'hot', `virtio-blk-pci,drive=restored-0,id=hot,${stop}`],
+    [
+      '-drive file=/o,if=none,id=x -device nvme,drive=x,serial=s,id=vd0',
+      'vd0',
+      'nvme,drive=x,serial=s,id=vd0',
+    ],
+  ];
+  const backing = { socketPath: '/d/vd0.nbd', exportName: '' };
+  for (const [line, name, expected] of forms) {
+    const image = { name, path: '/new/a.qcow2', format: 'qcow2' as const };
+    const vm = { disks: [disk(name)] };
+    assert.ok(rest(made(line, { vm, disks: [{ ...image, backing }] })).endsWith(expected), line);
+    assert.ok(!rest(made(line, { vm, disks: [image] })).includes('stop'), line);
+  }
+});
+
 test('QEMU’s own names of drives are found by kind, place and machine', () => {
   const line =
     '-machine q35 -drive file=/o/a -drive file=/o/b,index=2 -drive file=/o/c,if=scsi -drive file=/o/d,if=virtio -drive file=/o/e,if=virtio';
