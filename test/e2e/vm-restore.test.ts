@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { copyFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { bootVm, connectHypervisor, findPoint, withRepository } from '#backup';
 import { realClock } from '#base';
@@ -126,7 +127,10 @@ test('a VM is restored beside the one that it is a copy of', async (t) => {
     const replace = ['--replace', '--dir', join(directory, 'again'), ...connection];
     const itself = ['web2', '--repo', source.repository, '--no-encryption'];
     await backUp(source, connection);
-    await fail(['vm', 'restore', ...itself, ...replace], { code: 1, says: /VmNotShutDown/ });
+    await fail(['vm', 'restore', ...itself, ...replace], { code: 2, says: /needs --point/ });
+    const [point] = await pointsOf(source, 'web2');
+    const named = ['vm', 'restore', ...itself, ...replace, '--point', point!];
+    await fail(named, { code: 1, says: /VmNotShutDown/ });
     const as = ['--as', 'web2', '--dir', directory, ...connection];
     await fail(['vm', 'restore', ...from(source, ...as)], { code: 1, says: /VmExists/ });
   });
@@ -347,6 +351,46 @@ test('a VM boots from a point and is moved to its own disks while it writes', as
     assert.deepEqual(await readdir(directory), []);
   });
 
+  await t.test(
+    'Holdfast killed, it pauses without an error, and goes on once served',
+    async (tt) => {
+      const orphan = await RestoredGuest.in(tt, source.folder, 'k');
+      const { directory, connection } = orphan;
+      const as = ['--as', 'k', '--trial', '--dir', directory, ...connection];
+      const child = start(['vm', 'boot', ...from(source, ...as)]);
+      child.stdin.end();
+      const killed = ended(child);
+      await orphan.answers();
+      child.kill('SIGKILL');
+      await killed;
+      await orphan.sh(
+        '(md5sum /dev/vdb >/tmp/sum 2>&1; echo $? >>/tmp/sum) >/dev/null </dev/null &',
+      );
+      await statusBecomes(orphan, 'io-error');
+      const point = (await pointsOf(source, 'web'))[0]!;
+      const servers = ['vd0', 'vd1'].map((disk) => {
+        const at = ['--disk', disk, '--socket', join(directory, `${disk}.nbd`)];
+        return start(['repo', 'serve', source.repository, point, '--no-encryption', ...at]);
+      });
+      const over = servers.map(async (server) => await ended(server));
+      // The first read after a lost connection only begins a new one.
+      let isRead = false;
+      while (!isRead) {
+        await orphan.qmp(async (qmp) => await qmp.execute('cont'));
+        await sleep(500);
+        const { running } = await orphan.qmp(async (qmp) => await qmp.execute('query-status'));
+        isRead = running && (await orphan.sh('wc -l </tmp/sum')).trim() === '2';
+      }
+      const { stdout } = await promisify(execFile)('md5sum', [join(source.folder, 'data.raw')]);
+      const sum = stdout.split(' ')[0]!;
+      assert.equal(await orphan.sh('cat /tmp/sum'), `${sum}  /dev/vdb\n0\n`);
+      assert.equal((await orphan.sh('dmesg | grep -ci "i/o error" || true')).trim(), '0');
+      await orphan.kill();
+      for (const server of servers) server.kill('SIGINT');
+      await Promise.all(over);
+    },
+  );
+
   await t.test('Ctrl-C while it is moved: it is off, and its overlays are kept', async (tt) => {
     const moved = await RestoredGuest.in(tt, source.folder, 'c');
     const { directory, connection } = moved;
@@ -360,6 +404,14 @@ test('a VM boots from a point and is moved to its own disks while it writes', as
     assert.equal(state, 'off');
   });
 });
+
+async function statusBecomes(guest: RestoredGuest, wanted: string): Promise<void> {
+  for (;;) {
+    const { status } = await guest.qmp(async (qmp) => await qmp.execute('query-status'));
+    if (status === wanted) return;
+    await sleep(100);
+  }
+}
 
 /** The restored guest has the records of the old one, and writes on after them. */
 async function startWritingOn(guest: RestoredGuest): Promise<void> {

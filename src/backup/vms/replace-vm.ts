@@ -24,6 +24,8 @@ export type VmReplaceRequest = Omit<VmBackupRequest, 'disks' | 'quiesces'> & {
 export type VmReplaceResult = WrittenImages & {
   /** Of what was there. */
   readonly safetyPoint: string;
+  /** Disks of the VM that were left as they were. */
+  readonly leftAlone: readonly string[];
   /** Images that the VM used and does not use any more. */
   readonly oldImages: readonly string[];
 };
@@ -48,15 +50,35 @@ export async function replaceVm(request: VmReplaceRequest): Promise<VmReplaceRes
   const images = imagesOf(request, { source, vm, chosen });
   const isInPlace = request.directory === undefined;
   if (request.directory !== undefined) await mkdir(request.directory, { recursive: true });
-  const restored = await writeImages(request, images, { overwrite: isInPlace });
-  if (!isInPlace) await hypervisor.creation.replaceDisks(vm.name, images);
+  let restored: WrittenImages;
+  try {
+    restored = await writeImages(request, images, { overwrite: isInPlace });
+    if (!isInPlace) await hypervisor.creation.replaceDisks(vm.name, images);
+  } catch (error) {
+    throw afterSafety(error, { point, safetyPoint: safety.pointId, isInPlace });
+  }
   return {
     ...restored,
     safetyPoint: safety.pointId,
+    leftAlone: vm.disks.map(({ name }) => name).filter((name) => !chosen.includes(name)),
     oldImages: isInPlace
       ? []
       : vm.disks.filter(({ name }) => chosen.includes(name)).map(({ location }) => location),
   };
+}
+
+/** Whoever tries again must not take the safety point, the newest now, for the one that he wanted. */
+function afterSafety(
+  error: unknown,
+  at: { readonly point: string; readonly safetyPoint: string; readonly isInPlace: boolean },
+): unknown {
+  if (!(error instanceof HoldfastError)) return error;
+  const state = at.isInPlace ? 'its disks are incomplete now' : 'its disks are as they were';
+  return new HoldfastError(
+    error.code,
+    `${error.message}; ${state}, point ${at.safetyPoint} has what was there; run again with --point ${at.point}`,
+    { cause: error, details: error.details },
+  );
 }
 
 async function safetyBackup(request: VmReplaceRequest): Promise<VmBackupResult> {

@@ -30,6 +30,8 @@ export type NewVm = Pick<DefineRequest, 'name' | 'identity' | 'networks'> & {
 };
 
 export type VmRestoreResult = WrittenImages & {
+  /** Disks that the VM had and the point has not. */
+  readonly lacking: readonly string[];
   /** Absent: only the disks were restored. */
   readonly vm?: { readonly name: string; readonly isStarted: boolean };
 };
@@ -50,7 +52,8 @@ export async function restoreVm(request: VmRestoreRequest): Promise<VmRestoreRes
   await mkdir(directory, { recursive: true });
   const vm = newVm?.name ?? definition.vm.name;
   const images = newImages(source, chosen, { directory, vm, timeMs: clock.nowMs() });
-  const restored = await writeImages(request, images, { overwrite: false });
+  const written = await writeImages(request, images, { overwrite: false });
+  const restored = { ...written, lacking: source.lacking };
   if (newVm === undefined) return restored;
   const { name, identity, networks, hypervisor, starts, warn } = newVm;
   try {

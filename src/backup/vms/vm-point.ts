@@ -11,8 +11,10 @@ export type VmPoint = {
   readonly point: string;
   readonly item: string;
   readonly note: VmNote;
-  /** In the order of the VM; the first is the one that it boots from. */
+  /** In the order of the VM. */
   readonly disks: readonly PointDisk[];
+  /** Names of disks that the VM had and the point has not. */
+  readonly lacking: readonly string[];
 };
 
 /** @throws {HoldfastError} `PointNotFound`; `DefinitionUnsupported` if its disks were backed up without a VM. */
@@ -30,7 +32,8 @@ export async function vmPoint(repository: Repository, point: string): Promise<Vm
   }
   const order = note.definition.vm.disks.map(({ name }) => name);
   const sorted = disks.toSorted((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
-  return { point, item: manifest.item, note, disks: sorted };
+  const lacking = order.filter((name) => !disks.some((disk) => disk.name === name));
+  return { point, item: manifest.item, note, disks: sorted, lacking };
 }
 
 export function definitionOf({ note }: VmPoint): VmDefinition {
@@ -43,9 +46,10 @@ export function definitionOf({ note }: VmPoint): VmDefinition {
  * @throws {HoldfastError} `DiskNotFound`.
  */
 export function selectedDisks(
-  { disks, point }: VmPoint,
+  { disks, point, note }: VmPoint,
   names: readonly string[] | undefined,
 ): readonly PointDisk[] {
+  const bootDisk = note.definition.vm.disks[0]?.name;
   if (names === undefined) return disks;
   const stranger = names.find((name) => !disks.some((disk) => disk.name === name));
   if (stranger !== undefined) {
@@ -56,19 +60,19 @@ export function selectedDisks(
       { details: { point, disk: stranger } },
     );
   }
-  return disks.filter(({ name }, at) => at === 0 || names.includes(name));
+  return disks.filter(({ name }) => name === bootDisk || names.includes(name));
 }
 
 /** Where the images of the disks go in `directory`. */
 export function newImages(
-  { disks, note }: VmPoint,
+  { note }: VmPoint,
   chosen: readonly PointDisk[],
   place: { readonly directory: string; readonly vm: string; readonly timeMs: number },
 ): NewVmDisk[] {
   return chosen.map(({ name }) => {
     const format =
       note.disks.find((noted) => noted.name === name)?.format === 'raw' ? 'raw' : 'qcow2';
-    const disk = disks.findIndex((other) => other.name === name);
+    const disk = note.definition.vm.disks.findIndex((other) => other.name === name);
     const file = restoredImageName({ vm: place.vm, disk, timeMs: place.timeMs });
     return { name, path: join(place.directory, `${file}.${format}`), format };
   });

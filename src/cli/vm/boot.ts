@@ -22,7 +22,7 @@ export async function boot(context: Context, name: string, options: VmBootOption
   const { warn } = context.terminal;
   await withHypervisor(context, options, async (hypervisor) => {
     await context.withRepository({ location, access: 'read' }, async (repository) => {
-      const point = await findPoint(repository, options.point, name);
+      const point = await findPoint(repository, options.point ?? 'latest', name);
       const booted = await bootVm({
         repository,
         point,

@@ -5,7 +5,8 @@ export type ConnectOptions = { readonly connect: string };
 /** Of commands that bring a VM of a recovery point back. */
 export type PointOptions = ConnectOptions & {
   readonly repo: string;
-  readonly point: string;
+  /** Absent: the latest. */
+  readonly point?: string;
   readonly dir?: string;
   readonly disk?: readonly string[];
   readonly sameIdentity?: boolean;

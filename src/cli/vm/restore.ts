@@ -36,12 +36,17 @@ export async function restore(
   else await restoreNew(context, name, options);
 }
 
-function refuseContradictions({ as, start, replace, inPlace }: VmRestoreOptions): void {
+function refuseContradictions({ as, start, replace, inPlace, point }: VmRestoreOptions): void {
   if (as !== undefined && replace === true) {
     throw new UsageError('--as and --replace contradict each other: give one of them');
   }
   if (start === true && as === undefined) throw new UsageError('--start needs --as NEW-NAME');
   if (inPlace === true && replace !== true) throw new UsageError('--in-place needs --replace');
+  if (replace === true && (point === undefined || point === 'latest')) {
+    throw new UsageError(
+      '--replace needs --point with the id of a point: the latest may be what an earlier --replace has saved',
+    );
+  }
 }
 
 async function restoreNew(
@@ -56,7 +61,7 @@ async function restoreNew(
     newVm: Parameters<typeof restoreVm>[0]['newVm'],
   ): Promise<VmRestoreResult> =>
     await context.withRepository({ location, access: 'read' }, async (repository) => {
-      const point = await findPoint(repository, options.point, name);
+      const point = await findPoint(repository, options.point ?? 'latest', name);
       return await restoreVm({
         ...common(context, options),
         repository,
@@ -80,6 +85,10 @@ async function restoreNew(
               warn: context.terminal.warn,
             }),
         );
+  if (result.lacking.length > 0) {
+    const what = result.lacking.join(', ');
+    context.terminal.warn(`the point has not all disks of the VM: ${what} was not backed up then`);
+  }
   context.terminal.result(result, () => describe(name, result));
 }
 
@@ -99,7 +108,7 @@ async function replace(context: Context, name: string, options: VmRestoreOptions
         { location, access: 'own' },
         async (repository) =>
           await inScratch('/var/tmp', async (scratchDir) => {
-            const point = await findPoint(repository, options.point, name);
+            const point = await findPoint(repository, options.point ?? 'latest', name);
             return await replaceVm({
               ...common(context, options),
               repository,
@@ -132,15 +141,17 @@ function common(
 function describe(name: string, { point, disks, seconds, vm }: VmRestoreResult): string {
   const made = vm === undefined ? '' : ` as ${vm.name}${vm.isStarted ? ', which was started' : ''}`;
   return (
-    `Restored ${name}${made}, from point ${point}, in ${formatDuration(seconds)}.\n\n` +
+    `Restored ${name}${made} from point ${point} in ${formatDuration(seconds)}.\n\n` +
     tableOf(disks)
   );
 }
 
 function describeReplaced(name: string, result: VmReplaceResult): string {
-  const { point, disks, seconds, safetyPoint, oldImages } = result;
+  const { point, disks, seconds, safetyPoint, oldImages, leftAlone } = result;
+  const names = disks.map((disk) => disk.name).join(', ');
+  const others = leftAlone.length === 0 ? '' : ` ${leftAlone.join(', ')} was left as it was.`;
   const lines = [
-    `The disks of ${name} are those of point ${point} again, after ${formatDuration(seconds)}.`,
+    `${names} of ${name} is that of point ${point} again, after ${formatDuration(seconds)}.${others}`,
     `What was there is recovery point ${safetyPoint}.`,
     '',
     tableOf(disks),
