@@ -1,46 +1,17 @@
-/** A VM of QEMU is brought back through `holdfast vm`, as a user does it: real guests from first to last. */
+/** A VM of QEMU is brought back through `holdfast vm restore`, as a user does it: real guests from first to last. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { randomBytes } from 'node:crypto';
-import { copyFile, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { test, type TestContext } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { bootVm, connectHypervisor, findPoint, withRepository } from '#backup';
-import { realClock } from '#base';
-import { ended, fail, json, start, succeed, withoutPasswords, type Run } from '../cli/holdfast.ts';
-import {
-  assertCleanFileSystem,
-  moreRecords,
-  recordsIn,
-  startWriting,
-  writtenSoFar,
-} from './records.ts';
+import { fail, json, succeed, withoutPasswords } from '../cli/holdfast.ts';
+import { assertCleanFileSystem, recordsIn } from './records.ts';
 import { RestoredGuest } from './restored-guest.ts';
-import { guestFolder, startGuest, tinyGuestFolder } from './tiny-guest.ts';
+import { backedUp, from, MAC, rawCopy, UUID, type Shown, type Source } from './vm-source.ts';
 
 withoutPasswords();
-
-const UUID = '9c1b6a50-5f4e-4b43-9a53-7c7d3a3f6b11';
-const MAC = '52:54:00:11:22:33';
-const DATA_MIB = 192;
-
-type Source = {
-  readonly folder: string;
-  readonly repository: string;
-  /** How many records there were before the backup. */
-  readonly records: number;
-};
-
-type Shown = {
-  readonly name: string;
-  readonly uuid?: string;
-  readonly state: string;
-  readonly disks: readonly { readonly name: string; readonly location: string }[];
-  readonly networkCards: readonly { readonly mac: string }[];
-};
 
 type Restored = {
   readonly safetyPoint?: string;
@@ -51,51 +22,6 @@ type Restored = {
     readonly written: number;
   }[];
 };
-
-/** A point of a guest that writes records, with a second disk; the guest runs on where that is asked for. */
-async function backedUp(t: TestContext, { runsOn }: { readonly runsOn: boolean }): Promise<Source> {
-  const folder = await guestFolder(t);
-  const repository = join(folder, 'repository');
-  const disks = [join(folder, 'disk.qcow2'), join(folder, 'data.raw')];
-  await copyFile(join(await tinyGuestFolder(), 'disk.qcow2'), disks[0]!);
-  const data = ['if=/dev/urandom', `of=${disks[1]}`, 'bs=1M', `count=${DATA_MIB}`, 'status=none'];
-  await promisify(execFile)('dd', data);
-  await succeed(['repo', 'init', repository, '--no-encryption']);
-  const card = ['virtio-net-pci', 'netdev=n0', `mac=${MAC}`, 'romfile='].join(',');
-  const net = ['-netdev', 'user,id=n0,hostfwd=tcp:127.0.0.1:0-:22', '-device', card];
-  const guest = await startGuest(t, { disks, args: ['-uuid', UUID, ...net] });
-  await startWriting(guest);
-  const records = await moreRecords(guest, 10);
-  const { vms } = await json<{ readonly vms: readonly Shown[] }>([
-    'vm',
-    'list',
-    '--connect',
-    `qmp:${guest.qmpPath}`,
-  ]);
-  const connection = `qmp:${guest.qmpPath},agent=${guest.agentPath}`;
-  const to = ['--repo', repository, '--item', 'web', '--no-encryption', '--connect', connection];
-  await succeed(['vm', 'backup', vms[0]!.name, ...to, '--json']);
-  if (!runsOn) await guest.kill();
-  return { folder, repository, records };
-}
-
-function from({ repository }: Source, ...more: readonly string[]): readonly string[] {
-  return ['web', '--repo', repository, '--no-encryption', ...more];
-}
-
-async function rawCopy(image: string): Promise<string> {
-  const raw = `${image}.check`;
-  await promisify(execFile)('qemu-img', ['convert', '-O', 'raw', image, raw]);
-  // The guest was switched off as it ran: its journal is replayed as at its next start.
-  await promisify(execFile)('/usr/sbin/e2fsck', ['-fp', raw]).catch((error: { code: number }) => {
-    assert.ok(error.code <= 1, 'only the journal is replayed');
-  });
-  return raw;
-}
-
-function imagesIn(folder: string, names: readonly string[]): string[] {
-  return names.filter((name) => /\.(qcow2|raw)$/.test(name)).map((name) => join(folder, name));
-}
 
 test('a VM is restored beside the one that it is a copy of', async (t) => {
   const source = await backedUp(t, { runsOn: true });
@@ -228,194 +154,4 @@ async function pointsOf({ repository }: Source, item: string): Promise<readonly 
     '--no-encryption',
   ]);
   return points.map(({ id }) => id);
-}
-
-/** Started, and told to stop as soon as it has said `until`. */
-async function interrupted(args: readonly string[], until: RegExp): Promise<Run> {
-  const child = start(args);
-  let said = '';
-  const listen = (text: Buffer): void => {
-    said += text.toString();
-    if (!until.test(said)) return;
-    child.stderr.off('data', listen);
-    child.kill('SIGINT');
-  };
-  child.stderr.on('data', listen);
-  child.stdin.end();
-  return await ended(child);
-}
-
-test('a VM boots from a point and is moved to its own disks while it writes', async (t) => {
-  const source = await backedUp(t, { runsOn: false });
-
-  await t.test('moved, it runs on without Holdfast, and lacks no record', async (tt) => {
-    const booted = await RestoredGuest.in(tt, source.folder, 'b');
-    const { directory, connection } = booted;
-    const child = start([
-      'vm',
-      'boot',
-      ...from(source),
-      '--as',
-      'b',
-      '--dir',
-      directory,
-      ...connection,
-      '--json',
-    ]);
-    child.stdin.end();
-    const over = ended(child);
-    await startWritingOn(booted);
-    const { code, stdout, stderr } = await over;
-    assert.equal(code, 0, stderr);
-    assert.ok((JSON.parse(stdout) as { seconds: number }).seconds > 0);
-    assert.ok(!(await booted.drivers()).includes('nbd'), 'nothing is read from the point any more');
-    const seen = await moreRecords(booted, 10);
-    await booted.shutDown();
-    const [system] = imagesIn(directory, await readdir(directory)).filter((path) =>
-      path.includes('osdisk'),
-    );
-    const info = await promisify(execFile)('qemu-img', ['info', '--output=json', system!]);
-    assert.equal(
-      (JSON.parse(info.stdout) as Record<string, unknown>)['backing-filename'],
-      undefined,
-    );
-    const raw = await rawCopy(system!);
-    assert.ok((await recordsIn(raw)) >= seen);
-  });
-
-  await t.test('moved while it writes, it lacks no record, though its power is cut', async (tt) => {
-    const booted = await RestoredGuest.in(tt, source.folder, 'm');
-    const clock = realClock();
-    const options = { clock, random: randomBytes };
-    const hypervisor = await connectHypervisor(booted.connection[1]!, options);
-    const caller = {
-      ...options,
-      version: 'test',
-      warn: () => {},
-      process: { host: 'test', pid: process.pid, command: 'test' },
-    };
-    const request = {
-      location: source.repository,
-      access: 'read' as const,
-      waitMs: 10_000,
-      caller,
-    };
-    const { path, seen } = await withRepository(request, async (repository) => {
-      const vm = await bootVm({
-        repository,
-        point: await findPoint(repository, 'latest', 'web'),
-        directory: booted.directory,
-        newVm: { name: 'm', identity: 'new', networks: 'none', hypervisor },
-        clock,
-        warn: (message) => assert.fail(message),
-      });
-      await startWritingOn(booted);
-      const before = await writtenSoFar(booted);
-      const told: number[] = [];
-      await vm.move(({ doneBytes }) => told.push(doneBytes));
-      await vm.close();
-      assert.ok(told.length > 0, 'its progress is told');
-      assert.ok((await writtenSoFar(booted)) > before, 'it wrote meanwhile');
-      assert.ok(!(await booted.drivers()).includes('nbd'));
-      const after = await moreRecords(booted, 5);
-      await vm.powerOff();
-      return { path: vm.images[0]!.path, seen: after };
-    });
-    await hypervisor.close();
-    assert.equal(await booted.isRunning, false);
-    assert.ok((await recordsIn(await rawCopy(path))) >= seen);
-  });
-
-  await t.test('a trial ends with Ctrl-C, and nothing of it is left', async (tt) => {
-    const trial = await RestoredGuest.in(tt, source.folder, 't');
-    const { directory, connection } = trial;
-    const args = [
-      'vm',
-      'boot',
-      ...from(source),
-      '--as',
-      'trial',
-      '--trial',
-      '--dir',
-      directory,
-      ...connection,
-    ];
-    const child = start(args);
-    child.stdin.end();
-    const over = ended(child);
-    await trial.answers();
-    child.kill('SIGINT');
-    const { code, stderr } = await over;
-    assert.ok(code === 0 || code === 130, stderr);
-    assert.equal(await trial.isRunning, false);
-    assert.deepEqual(await readdir(directory), []);
-  });
-
-  await t.test(
-    'Holdfast killed, it pauses without an error, and goes on once served',
-    async (tt) => {
-      const orphan = await RestoredGuest.in(tt, source.folder, 'k');
-      const { directory, connection } = orphan;
-      const as = ['--as', 'k', '--trial', '--dir', directory, ...connection];
-      const child = start(['vm', 'boot', ...from(source, ...as)]);
-      child.stdin.end();
-      const killed = ended(child);
-      await orphan.answers();
-      child.kill('SIGKILL');
-      await killed;
-      let isRead = false;
-      // Not waited for: the guest pauses in it.
-      const read = orphan.sh('md5sum /dev/vdb; echo $?').finally(() => (isRead = true));
-      await statusBecomes(orphan, 'io-error');
-      const point = (await pointsOf(source, 'web'))[0]!;
-      const servers = ['vd0', 'vd1'].map((disk) => {
-        const at = ['--disk', disk, '--socket', join(directory, `${disk}.nbd`)];
-        return start(['repo', 'serve', source.repository, point, '--no-encryption', ...at]);
-      });
-      const over = servers.map(async (server) => await ended(server));
-      // The first read after a lost connection only begins a new one: the guest may pause again.
-      while (!isRead) {
-        await orphan.qmp(async (qmp) => {
-          if (!(await qmp.execute('query-status')).running) await qmp.execute('cont');
-        });
-        await sleep(500);
-      }
-      const { stdout } = await promisify(execFile)('md5sum', [join(source.folder, 'data.raw')]);
-      const sum = stdout.split(' ')[0]!;
-      assert.equal(await read, `${sum}  /dev/vdb\n0\n`);
-      assert.equal((await orphan.sh('dmesg | grep -ci "i/o error" || true')).trim(), '0');
-      await orphan.kill();
-      for (const server of servers) server.kill('SIGINT');
-      await Promise.all(over);
-    },
-  );
-
-  await t.test('Ctrl-C while it is moved: it is off, and its overlays are kept', async (tt) => {
-    const moved = await RestoredGuest.in(tt, source.folder, 'c');
-    const { directory, connection } = moved;
-    const args = ['vm', 'boot', ...from(source), '--as', 'c', '--dir', directory, ...connection];
-    const { code, stderr } = await interrupted(args, /copied while it runs/);
-    assert.equal(code, 130, stderr);
-    assert.match(stderr, /powered off; its overlays are kept/);
-    assert.equal(await moved.isRunning, false);
-    assert.equal(imagesIn(directory, await readdir(directory)).length, 2);
-    const { state } = await json<Shown>(['vm', 'show', 'c', ...connection]);
-    assert.equal(state, 'off');
-  });
-});
-
-async function statusBecomes(guest: RestoredGuest, wanted: string): Promise<void> {
-  for (;;) {
-    const { status } = await guest.qmp(async (qmp) => await qmp.execute('query-status'));
-    if (status === wanted) return;
-    await sleep(100);
-  }
-}
-
-/** The restored guest has the records of the old one, and writes on after them. */
-async function startWritingOn(guest: RestoredGuest): Promise<void> {
-  await guest.answers();
-  const last = Number((await guest.sh('tail -n 1 /data/records | cut -d" " -f1')).trim());
-  await startWriting(guest, last);
-  await moreRecords(guest, 1);
 }

@@ -1,4 +1,5 @@
 /** `holdfast vm list`: the VMs of a hypervisor. */
+import { HoldfastError } from '#base';
 import type { Context } from '../context.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes, formatCount } from '../output/units.ts';
@@ -7,7 +8,12 @@ import { stateText } from './state-text.ts';
 import { withHypervisor } from './with-hypervisor.ts';
 
 export async function list(context: Context, options: ConnectOptions): Promise<void> {
-  const vms = await withHypervisor(context, options, async (hypervisor) => await hypervisor.list());
+  const vms = await withHypervisor(context, options, async (hypervisor) => {
+    const found = await hypervisor.list();
+    if (found.length > 0 || hypervisor.kind !== 'qemu') return found;
+    // A host may be without VMs; a socket is one VM's.
+    throw new HoldfastError('HypervisorUnavailable', `no QEMU listens at ${options.connect}`);
+  });
   const shown = vms.map(({ name, uuid, state, hasSavedMemory, disks }) => ({
     name,
     ...(uuid === undefined ? {} : { uuid }),

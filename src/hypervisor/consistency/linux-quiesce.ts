@@ -195,7 +195,7 @@ async function frozenOrNot<R>(run: QuiesceRun<R>, scripts: Scripts): Promise<Out
   const frozen = await freezeGuest(access);
   if (frozen.kind === 'frozen') {
     const held = await holdFrozen(access, frozen, run.atInstant);
-    const message = `${frozen.count} file systems were frozen`;
+    const message = `file systems frozen: ${frozen.count}`;
     log.end('Freeze', begunMs, { outcome: 'succeeded', message, endedMs: frozen.atMs });
     reportThaw(run, held.thaw, held.frozenMs);
     await cancelWatchdog(run, scripts.extension);

@@ -94,7 +94,7 @@ function reasonToDelete(
   // Of disks that are not asked about now, the bases are not known.
   if (checkpoint.disks.some((name) => disks.every((disk) => disk.name !== name))) return undefined;
   if (!wanted.has(checkpoint.name)) {
-    return 'its point was never committed, or has expired';
+    return 'its point was never committed, has expired, or is of another item';
   }
   if (checkpoint.validDisks.size > 0) return undefined;
   return 'its bitmaps are missing or broken: QEMU or the host was killed, or the images were replaced';

@@ -139,7 +139,7 @@ function reasonAgainst(
   if (known.some(({ busy }) => busy)) return 'the bitmap is in use by another program';
   if (known.length > 0) return 'the bitmap is disabled, and nothing counted since';
   if (own.length > 0)
-    return `the bitmap counts from point ${own[0]!.point}, which is not there any more`;
+    return `the bitmap counts from point ${own[0]!.point}, which has expired or is of another item`;
   return state.persists
     ? 'the image has no bitmap of this repository: QEMU or its host was killed before it was saved, or ' +
         'the image was replaced'
