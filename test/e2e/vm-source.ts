@@ -11,7 +11,7 @@ import { guestFolder, startGuest, tinyGuestFolder } from './tiny-guest.ts';
 
 export const UUID = '9c1b6a50-5f4e-4b43-9a53-7c7d3a3f6b11';
 export const MAC = '52:54:00:11:22:33';
-export const DATA_MIB = 192;
+const DATA_MIB = 192;
 
 export type Source = {
   readonly folder: string;
