@@ -87,7 +87,10 @@ test('what cannot be trusted is compared, with its reason', () => {
   assert.match(reason(plan([bitmap(A, { inconsistent: true })], [A])), /killed while the bitmap/);
   assert.match(reason(plan([bitmap(A, { busy: true })], [A])), /in use by another program/);
   assert.match(reason(plan([bitmap(A, off)], [A])), /disabled, and nothing counted since/);
-  assert.match(reason(plan([bitmap(B)], [A])), new RegExp(`counts from point ${B}, which has expired`));
+  assert.match(
+    reason(plan([bitmap(B)], [A])),
+    new RegExp(`counts from point ${B}, which has expired`),
+  );
   assert.match(reason(plan([], [A])), /killed before it was saved, or the image was replaced/);
   assert.match(reason(plan([], [A], { persists: false })), /only as long as QEMU/);
   const resized = FINGERPRINT.replace('"sizeBytes":1', '"sizeBytes":2');
