@@ -65,7 +65,7 @@ const PROMISES: Readonly<Record<string, readonly RegExp[]>> = {
     /a hint that misses data in a new place/,
   ],
   M19: [
-    /a first copy of it, increments of the others/,
+    /a disk added to a live VM/,
     /an added disk joins the next backup/,
     /the added disk, which has none, is copied whole/,
     /removed and comes back/,

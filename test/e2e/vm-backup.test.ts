@@ -153,7 +153,7 @@ test('M18 QEMU is killed: the bitmap is gone, and the next backup compares by it
   }
 });
 
-test('M19 an added disk joins the next backup: a first copy of it, increments of the others', async (t) => {
+test('M19 a disk added to a live VM joins the next backup: a first copy of it, increments of the others', async (t) => {
   const folder = await guestFolder(t);
   const [system, data] = [join(folder, 'disk.qcow2'), join(folder, 'data.qcow2')];
   await copyFile(join(await tinyGuestFolder(), 'disk.qcow2'), system);
