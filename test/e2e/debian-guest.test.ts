@@ -197,15 +197,12 @@ test('a Debian guest with a busy database, from its first backup to its return',
   await t.test('M5 without leave to go on the job fails with Azure’s code', async () => {
     for (const phase of ['Pre', 'Post'] as const) {
       const failing = { [`${phase.toLowerCase()}ScriptLocation`]: '/etc/azure/failing.sh' };
-      // oxlint-disable-next-line no-await-in-loop -- one guest
       await configureScripts(guest, { continueBackupOnFailure: false, ...failing });
-      // oxlint-disable-next-line no-await-in-loop -- one guest
       const { code, stdout, stderr } = await run(await debian.backupCommand());
       assert.equal(code, 1);
       const { error } = JSON.parse(stdout) as { error: { code: string; message: string } };
       assert.equal(error.code, `${phase}-ScriptExecutionFailed`);
       assert.match(stderr, /no money today/);
-      // oxlint-disable-next-line no-await-in-loop -- what the pre-script took is given back
       await guest.sh('[ ! -p /run/bank/release ] || /etc/azure/bank-post.sh');
     }
     const { points } = await json<{ points: unknown[] }>([

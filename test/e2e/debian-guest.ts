@@ -57,7 +57,6 @@ export async function filesOf(
   await mkdir(folder, { recursive: true });
   for (const path of paths) {
     const command = `dump ${path} ${join(folder, path.split('/').at(-1)!)}`;
-    // oxlint-disable-next-line no-await-in-loop -- one image
     await run('debugfs', ['-R', command, `${image}${FILE_SYSTEM}`]);
   }
 }

@@ -167,7 +167,6 @@ test('the backup extension of a real guest', async (t) => {
     ['a script of another owner', `chown 1 ${FOLDER}/vm-snapshot.sh`, /another owner/],
     ['its removal', `rm -r /var/lib/holdfast`, /^installed in/],
   ] as const) {
-    // oxlint-disable-next-line no-await-in-loop -- one guest
     await t.test(`repairs ${damage} in the next backup, and says so`, async () => {
       await guest.sh(script);
       assert.match((await ensured(guest))!, change);

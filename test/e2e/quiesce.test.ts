@@ -183,7 +183,6 @@ test('quiescing a real guest', async (t) => {
       'Post-ScriptExecutionFailed',
     ],
   ] as const) {
-    // oxlint-disable-next-line no-await-in-loop -- one guest
     await t.test(`${name}: file-system consistent, with Azure's code`, async () => {
       await configure(guest);
       await guest.sh(spoil);
@@ -333,7 +332,6 @@ test('Holdfast and the agent die while the guest is frozen', async (t) => {
   await guest.sh(`mount -t cgroup2 none /sys/fs/cgroup && mkdir ${group}`);
   const itsGroup = `echo 1 >${group}/cgroup.kill`;
   for (const [round, kill] of [agentOnly, itsGroup, itsGroup].entries()) {
-    // oxlint-disable-next-line no-await-in-loop -- one guest
     await t.test(
       `round ${round + 1}: the guest thaws by itself and writes on (${kill})`,
       async () => {
@@ -400,7 +398,6 @@ async function killedInTheInstant(guest: TinyGuest, watchdogSeconds: number): Pr
 
 async function untilAnswered(guest: TinyGuest, watchdogSeconds: number): Promise<Taken> {
   for (;;) {
-    // oxlint-disable-next-line no-await-in-loop -- until the agent is back
     const taken = await take(guest, { watchdogSeconds });
     if (!taken.steps.some(({ code }) => code === 'UserErrorGuestAgentStatusUnavailable'))
       return taken;

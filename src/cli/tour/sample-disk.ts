@@ -98,6 +98,7 @@ async function* regularFiles(folder: string): AsyncGenerator<string> {
   }
 }
 
+/** Undefined also for what is gone, or in a folder that is closed to us: there is enough elsewhere. */
 async function sizeIfReadable(path: string): Promise<number | undefined> {
   const stats = await stat(path).catch(() => undefined);
   const isForAll = stats !== undefined && (stats.mode & 0o004) !== 0;

@@ -17,7 +17,6 @@ export async function readGuestFile(
     const pieces: Buffer[] = [];
     let lengthBytes = 0;
     for (;;) {
-      // oxlint-disable-next-line no-await-in-loop -- in order
       const answer = (await call('guest-file-read', { handle, count: PIECE_BYTES })) as {
         'buf-b64'?: string;
         count: number;
@@ -47,7 +46,6 @@ export async function writeGuestFile(
   await withHandle(call, { path: file.path, mode: 'w' }, async (handle) => {
     for (let offset = 0; offset < content.length;) {
       const piece = content.subarray(offset, offset + PIECE_BYTES);
-      // oxlint-disable-next-line no-await-in-loop -- in order
       const answer = (await call('guest-file-write', {
         handle,
         'buf-b64': piece.toString('base64'),

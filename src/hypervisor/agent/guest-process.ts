@@ -57,13 +57,11 @@ export async function runInGuest(access: Access, command: GuestCommand): Promise
 
   let pollMs = FIRST_POLL_MS;
   for (;;) {
-    // oxlint-disable-next-line no-await-in-loop -- polling
     const exit = await statusOf(access.call, pid);
     if (exit !== undefined) return exit;
     const leftMs = deadlineMs - clock.monotonicMs();
     if (leftMs <= 0 || command.signal?.aborted === true) break;
-    // oxlint-disable-next-line no-await-in-loop -- polling
-    await clock.sleep(Math.min(pollMs, leftMs), command.signal).catch(() => undefined); // Seen above.
+    await clock.sleep(Math.min(pollMs, leftMs), command.signal).catch(() => {}); // Only ever cut short by the signal, which is looked at above.
     pollMs = Math.min(pollMs * LONGER, command.pollMs ?? LONGEST_POLL_MS);
   }
   const exit = await killed(access, pid);
@@ -106,10 +104,8 @@ async function statusOf(call: GuestCall, pid: number): Promise<GuestExit | undef
 async function killed(access: Access, pid: number): Promise<GuestExit> {
   await runInGuest(access, access.kill(pid));
   for (let poll = 0; poll < REAP_POLLS; poll += 1) {
-    // oxlint-disable-next-line no-await-in-loop -- polling
     const exit = await statusOf(access.call, pid);
     if (exit !== undefined) return { ...exit, exitCode: undefined, timedOut: true };
-    // oxlint-disable-next-line no-await-in-loop -- polling
     await access.clock.sleep(LONGEST_POLL_MS / 5);
   }
   // Something that it started holds its outputs: what it wrote stays with the agent.

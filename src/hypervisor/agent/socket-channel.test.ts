@@ -26,7 +26,6 @@ async function scripted(t: TestContext, script: Script) {
 
 /** Lets the socket's events happen until `condition` holds. */
 async function until(condition: () => boolean): Promise<void> {
-  // oxlint-disable-next-line no-await-in-loop -- waiting is the point
   while (!condition()) await new Promise((resolve) => setImmediate(resolve));
 }
 

@@ -101,7 +101,6 @@ class SocketChannel implements AgentChannel {
     const id = this.#options.random(6).readUIntBE(0, 6);
     connection.send(Buffer.concat([Buffer.of(DELIMITER), message('guest-sync-delimited', { id })]));
     for (;;) {
-      // oxlint-disable-next-line no-await-in-loop -- replies come one after the other
       const line = await connection.nextReply();
       const start = line.lastIndexOf(DELIMITER);
       if (start >= 0 && parse(line.subarray(start + 1))?.['return'] === id) return;

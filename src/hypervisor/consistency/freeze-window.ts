@@ -115,7 +115,6 @@ export async function thawGuest(access: FreezeAccess): Promise<Thaw> {
   let complaint: string | undefined;
   for (;;) {
     try {
-      // oxlint-disable-next-line no-await-in-loop -- until it is answered
       const count = await agent.thaw(THAW_ANSWER_MS);
       const atMs = clock.monotonicMs();
       return { kind: 'thawed', count, begunMs, atMs, hadSilence, complaint };
@@ -125,7 +124,6 @@ export async function thawGuest(access: FreezeAccess): Promise<Thaw> {
       if (error.code === 'AgentFailed') complaint = error.message;
       if (clock.monotonicMs() >= deadlineMs) return { kind: 'unconfirmed', begunMs, error };
     }
-    // oxlint-disable-next-line no-await-in-loop -- until it is answered
     await clock.sleep(THAW_AGAIN_MS);
   }
 }

@@ -47,7 +47,6 @@ async function driven<T>(clock: FakeClock, work: Promise<T>): Promise<T> {
   });
   ended.catch(() => undefined); // Given to the caller below.
   while (!isOver) {
-    // oxlint-disable-next-line no-await-in-loop -- one turn of the loop
     await new Promise((resolve) => setImmediate(resolve));
     clock.advance(10);
   }
@@ -65,7 +64,6 @@ const times = (count: number, answer: Answer): Answer[] =>
 test('a VM that is off, or paused, is not asked: crash-consistent, no warning', async (t) => {
   const { agent, take, warnings, options } = await bench(t, 'linux');
   for (const state of ['off', 'paused'] as const) {
-    // oxlint-disable-next-line no-await-in-loop -- one after the other
     const { result, quiesce } = await take(undefined, { vm: { ...options.vm, state } });
     assert.equal(result, 'it');
     assert.equal(quiesce.consistency, 'CrashConsistent');
@@ -78,7 +76,6 @@ test('no channel, or an agent that hangs: crash-consistent with the code of Azur
   const { agent, take, warnings } = await bench(t, 'linux');
   agent.hung = true;
   for (const more of [{ channel: undefined }, {}]) {
-    // oxlint-disable-next-line no-await-in-loop -- one after the other
     const { quiesce } = await take(undefined, more);
     assert.equal(quiesce.consistency, 'CrashConsistent');
     assert.equal(quiesce.steps[0]!.code, 'UserErrorGuestAgentStatusUnavailable');
@@ -263,7 +260,6 @@ test('Windows: writers or the VSS service in a bad state fail the job', async (t
     ["couldn't start VSS (error: 80070422)", 'ExtensionFailedVssServiceInBadState'],
   ] as const) {
     guest.next.set('guest-fsfreeze-freeze', [refusal(text)]);
-    // oxlint-disable-next-line no-await-in-loop -- one after the other
     await assert.rejects(take(), (error) => isHoldfastError(error, code) && error.retryable);
   }
 });

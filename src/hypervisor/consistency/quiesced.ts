@@ -98,9 +98,7 @@ async function thawLeftFrozen<R>(run: QuiesceRun<R>): Promise<void> {
   const begunMs = log.begin();
   if ((await agent.freezeStatus()) === 'thawed') return;
   while (clock.monotonicMs() - begunMs < watchdogMs) {
-    // oxlint-disable-next-line no-await-in-loop -- waiting for somebody else
     await clock.sleep(LOOK_AGAIN_MS, signal).catch(() => throwIfCancelled(signal));
-    // oxlint-disable-next-line no-await-in-loop -- waiting for somebody else
     if ((await agent.freezeStatus()) === 'thawed') return;
   }
   const watch = { agent, clock, watchdogMs: 0, watchdogBegunMs: begunMs, freezeTimeoutMs: 0 };

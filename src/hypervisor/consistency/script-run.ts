@@ -40,7 +40,6 @@ export async function runScript(
   const words = [script.location, ...script.params];
   let failure = '';
   for (let tryCount = 1; tryCount <= script.retryCount + 1; tryCount += 1) {
-    // oxlint-disable-next-line no-await-in-loop -- one try after the other
     const exit = await agent.exec({
       path: '/bin/sh',
       args: ['-c', IN_ITS_OWN_GROUP, 'sh', extension.scriptPath, 'script', ...words],

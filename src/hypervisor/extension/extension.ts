@@ -58,7 +58,6 @@ export async function ensureExtension(agent: GuestAgent, clock: Clock): Promise<
   const refusals: string[] = [];
   for (const folder of folders) {
     try {
-      // oxlint-disable-next-line no-await-in-loop -- the first that can be written
       await write({ agent, kind, clock }, folder);
       const where = refusals.length === 0 ? '' : ` (${refusals.join('; ')})`;
       return { extension: installed(kind, folder), change: `${change} in ${folder}${where}` };
@@ -91,9 +90,7 @@ export async function uninstallExtension(agent: GuestAgent): Promise<readonly st
   const kind = await kindOf(agent);
   const removed: string[] = [];
   for (const folder of kind.folders) {
-    // oxlint-disable-next-line no-await-in-loop -- two folders at most
     if ((await inspect(agent, kind, folder)) === undefined) continue;
-    // oxlint-disable-next-line no-await-in-loop -- two folders at most
     await kind.remove(agent, folder);
     removed.push(folder);
   }
@@ -132,7 +129,6 @@ async function findInstalled(
   kind: ExtensionKind,
 ): Promise<{ folder: string; fault: string | undefined } | undefined> {
   for (const folder of kind.folders) {
-    // oxlint-disable-next-line no-await-in-loop -- the first that is there
     const state = await inspect(agent, kind, folder);
     if (state !== undefined) return { folder, fault: state.fault };
   }

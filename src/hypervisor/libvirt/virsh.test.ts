@@ -16,9 +16,7 @@ test('a command gives its output, and its complaint as an error', async () => {
 test('what a command says is its own, whatever it carries and whatever was said before', async () => {
   const odd = `it's {"a": "b\\n"}; $(id) | # ${'ü'.repeat(20_000)}`;
   for (const text of [odd, '', ' ', 'B1holdfast', 'two\nlines', 'tab\there']) {
-    // oxlint-disable-next-line no-await-in-loop -- one process for all
     assert.equal((await virsh.run(['echo', text])).trimEnd(), text.trimEnd());
-    // oxlint-disable-next-line no-await-in-loop -- one process for all
     await assert.rejects(virsh.run(['dominfo', text || 'x']), /failed to get domain|no domain/i);
   }
   const names = Array.from({ length: 8 }, (_, at) => `name-${at}`);
