@@ -3,13 +3,9 @@
  * that may go wrong with VM, libvirt or Holdfast in between.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdir, mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { isHoldfastError } from '#base';
-import type { PreparedBackup, Snapshot, TrackingBase } from '#hypervisor';
 import {
   defineXml,
   domainXml,
@@ -20,143 +16,20 @@ import {
   systemDisk,
   tool,
   virsh,
-  type LibvirtGuest,
 } from './libvirt-guest.ts';
-
-const REPOSITORY = '0123456789abcdef0123456789abcdef';
-const WRITER =
-  'while :; do dd if=/dev/urandom of=$d bs=64k count=1 conv=notrunc seek=$((n * 37 % 480)); n=$((n + 1)); done';
-
-/** What the caller of the contract keeps: the points so far, by disk, newest first. */
-class Points {
-  readonly bases = new Map<string, TrackingBase[]>();
-  readonly warnings: string[] = [];
-  #next = 100_000_000_000_000;
-
-  async prepare(
-    { hypervisor, name }: LibvirtGuest,
-    scratchDir: string,
-    disks?: readonly string[],
-  ): Promise<PreparedBackup & { readonly point: string }> {
-    const point = String((this.#next += 1));
-    const prepared = await hypervisor.prepare({
-      vm: name,
-      ...(disks === undefined ? {} : { disks }),
-      tracking: { repositoryId: REPOSITORY, point, bases: this.bases, blockSize: 16_384 },
-      scratchDir,
-      warn: (message) => this.warnings.push(message),
-    });
-    return { ...prepared, point };
-  }
-
-  commit({ point, disks }: PreparedBackup & { readonly point: string }): void {
-    for (const { name, fingerprint } of disks) {
-      this.bases.set(name, [{ point, fingerprint }, ...(this.bases.get(name) ?? [])]);
-    }
-  }
-}
-
-async function copies(
-  snapshot: Snapshot,
-  folder: string,
-  label: string,
-): Promise<Map<string, string>> {
-  await mkdir(folder, { recursive: true });
-  const paths = new Map<string, string>();
-  for (const { name, location, sizeBytes, format } of snapshot.disks) {
-    const path = join(folder, `${label}-${name}.raw`);
-    if (location.startsWith('nbd')) await tool('nbdcopy', location, path);
-    else await tool('qemu-img', 'convert', '-f', format ?? 'raw', '-O', 'raw', location, path);
-    const file = await open(path, 'r');
-    assert.equal((await file.stat()).size, sizeBytes);
-    await file.close();
-    paths.set(name, path);
-  }
-  return paths;
-}
-
-/** Writes the dirty extents of `now` over `before`: what an increment does. */
-async function applyDirty(
-  snapshot: Snapshot,
-  before: Map<string, string>,
-  now: Map<string, string>,
-) {
-  for (const { name, dirty } of snapshot.disks) {
-    if (dirty === undefined) continue;
-    const from = await open(now.get(name)!, 'r');
-    const to = await open(before.get(name)!, 'r+');
-    for (const { offset, length } of dirty) {
-      const bytes = Buffer.alloc(length);
-      await from.read(bytes, 0, length, offset);
-      await to.write(bytes, 0, length, offset);
-    }
-    await Promise.all([from.close(), to.close()]);
-  }
-}
-
-function trackingOf(prepared: PreparedBackup): Record<string, string> {
-  return Object.fromEntries(
-    prepared.disks.map(({ name, tracking }) => [
-      name,
-      tracking.kind === 'compare' ? tracking.reason : tracking.kind,
-    ]),
-  );
-}
-
-async function checkpoints(guest: { readonly name: string }): Promise<string[]> {
-  const output = await virsh('checkpoint-list', guest.name, '--name');
-  return output.split('\n').filter((line) => line !== '');
-}
-
-function nameOf(point: string): string {
-  return `holdfast-${REPOSITORY}-${point}`;
-}
-
-async function isRefused(refused: Promise<unknown>, code: string, message: RegExp): Promise<void> {
-  await assert.rejects(refused, (error) => {
-    assert.ok(isHoldfastError(error), String(error));
-    assert.equal(error.code, code, error.message);
-    assert.match(error.message, message);
-    return true;
-  });
-}
-
-async function startWriters(guest: LibvirtGuest, devices: readonly string[]): Promise<void> {
-  for (const device of devices) {
-    await guest.sh(`d=/dev/${device}; n=0; (${WRITER}) >/dev/null 2>&1 </dev/null &`);
-  }
-}
-
-/** A full backup, committed. */
-async function takeFull(points: Points, guest: LibvirtGuest): Promise<string> {
-  const prepared = await points.prepare(guest, join(guest.folder, 's'));
-  const snapshot = await prepared.snapshot();
-  await snapshot.release('committed');
-  points.commit(prepared);
-  return prepared.point;
-}
-
-/** As it is left by a process that was killed while it read its snapshot. */
-async function killedBackup(points: Points, guest: LibvirtGuest, scratch: string): Promise<void> {
-  const child = spawn(
-    process.execPath,
-    [
-      '--disable-warning=ExperimentalWarning',
-      join(import.meta.dirname, 'libvirt-backup-child.ts'),
-      guest.name,
-      scratch,
-      REPOSITORY,
-      '100000000000900',
-      JSON.stringify(Object.fromEntries(points.bases)),
-    ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
-  const ended = once(child, 'close');
-  const [said] = (await once(child.stdout, 'data')) as [Buffer];
-  assert.equal(said.toString(), 'taken\n');
-  child.kill('SIGKILL');
-  await ended;
-}
+import {
+  applyDirty,
+  checkpoints,
+  copies,
+  isRefused,
+  killedBackup,
+  nameOf,
+  Points,
+  REPOSITORY,
+  startWriters,
+  takeFull,
+  trackingOf,
+} from './libvirt-points.ts';
 
 await test('four disks under a writing guest: a full, then increments equal to the full image, byte for byte', async (t) => {
   const folder = await libvirtFolder(t);

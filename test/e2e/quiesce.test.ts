@@ -1,64 +1,12 @@
-/** Quiescing a real guest: freeze, scripts, watchdogs, and what happens when somebody dies in between. */
+/** Quiescing a real guest: freeze, scripts, watchdogs, and whatever fails of them. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { connect } from 'node:net';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { test } from 'node:test';
-import { isHoldfastError, realClock } from '#base';
-import { GuestAgent } from '../../src/hypervisor/agent/guest-agent.ts';
-import { openSocketChannel } from '../../src/hypervisor/agent/socket-channel.ts';
-import { quiesced } from '../../src/hypervisor/consistency/quiesced.ts';
-import type { QuiesceOptions } from '../../src/hypervisor/consistency/quiesce-run.ts';
-import type { QuiesceResult, QuiesceStep } from '../../src/hypervisor/quiesce.ts';
+import { isHoldfastError } from '#base';
+import type { QuiesceStep } from '../../src/hypervisor/quiesce.ts';
+import { clock, isThawed, take } from './quiesced-guest.ts';
 import { startGuest, type TinyGuest } from './tiny-guest.ts';
 
 const CONFIGURATION = '/etc/azure/VMSnapshotScriptPluginConfig.json';
-const clock = realClock();
-const DISK = { name: 'vd0', sizeBytes: 1 << 28, format: 'qcow2', location: '/x' } as const;
-
-type Taken = QuiesceResult & { readonly warnings: string[]; readonly discarded: string[] };
-type Settings = Partial<Omit<QuiesceOptions<string>, 'vm'>> & {
-  readonly diskCount?: number;
-  readonly atInstant?: (agent: GuestAgent) => Promise<void>;
-};
-
-/** One quiesced instant through a channel of its own; steps and discards also of those that fail. */
-async function take(
-  guest: TinyGuest,
-  settings: Settings = {},
-  seen: { steps: QuiesceStep[]; discarded: string[] } = { steps: [], discarded: [] },
-): Promise<Taken> {
-  const channel = openSocketChannel({ path: guest.agentPath, clock, random: randomBytes });
-  const { diskCount = 1, atInstant = async () => undefined, ...options } = settings;
-  const warnings: string[] = [];
-  try {
-    const { quiesce } = await quiesced<string>(
-      {
-        vm: {
-          name: 'tiny',
-          state: 'running',
-          disks: Array.from({ length: diskCount }, () => DISK),
-        },
-        channel,
-        clock,
-        warn: (message) => warnings.push(message),
-        onStep: (step) => seen.steps.push(step),
-        discard: async (result) => void seen.discarded.push(result),
-        ...options,
-      },
-      async () => {
-        await atInstant(new GuestAgent(channel, clock));
-        return 'the snapshot';
-      },
-    );
-    return { ...quiesce, warnings, discarded: seen.discarded };
-  } finally {
-    await channel.close();
-  }
-}
 
 function stepOf(steps: readonly QuiesceStep[], name: string): QuiesceStep {
   const step = steps.findLast((candidate) => candidate.name === name);
@@ -92,12 +40,6 @@ async function configure(
 
 async function order(guest: TinyGuest): Promise<string[]> {
   return (await guest.sh('cat /run/order 2>/dev/null; true')).trim().split('\n');
-}
-
-async function isThawed(guest: TinyGuest): Promise<void> {
-  await guest.sh('echo x >/data/probe && sync && rm /data/probe');
-  const left = await guest.sh('ps | grep "[w]atchdog"; ls /var/lib/holdfast/VMSnapshotLinux');
-  assert.deepEqual(left.trim().split('\n'), ['state.json', 'vm-snapshot.sh']);
 }
 
 test('quiescing a real guest', async (t) => {
@@ -322,84 +264,3 @@ test('quiescing a real guest', async (t) => {
     assert.equal((await guest.sh('echo back')).trim(), 'back');
   });
 });
-
-test('Holdfast and the agent die while the guest is frozen', async (t) => {
-  const guest = await startGuest(t);
-  const watchdogSeconds = 10;
-  const agentOnly = 'kill -9 $(pidof qemu-ga)';
-  // As systemd ends a service whose main process died: everything in its control group.
-  const group = '/sys/fs/cgroup/agent.service';
-  await guest.sh(`mount -t cgroup2 none /sys/fs/cgroup && mkdir ${group}`);
-  const itsGroup = `echo 1 >${group}/cgroup.kill`;
-  for (const [round, kill] of [agentOnly, itsGroup, itsGroup].entries()) {
-    await t.test(
-      `round ${round + 1}: the guest thaws by itself and writes on (${kill})`,
-      async () => {
-        await guest.sh('rm -f /data/w.* /run/kill-agent /run/wrote');
-        // Kills the agent when told on the console; starts it again when the guest has written on without it.
-        await guest.sh(`cat >/run/killer <<'EOS'
-until [ -e /run/kill-agent ]; do usleep 50000; done
-${kill}
-sleep 1
-before=$(cat /data/w.b)
-tries=0
-until [ "$(cat /data/w.b)" -gt "$((before + 1))" ] || [ $tries -gt 300 ]; do sleep 1; tries=$((tries + 1)); done
-[ $tries -gt 300 ] || pidof qemu-ga || echo "$before" >/run/wrote
-rm -f /run/qemu-ga.pid
-qemu-ga -d -m virtio-serial -p /dev/virtio-ports/org.qemu.guest_agent.0 -t /run -F/etc/qemu/fsfreeze-hook -f /run/qemu-ga.pid -l /run/qemu-ga.log
-EOS
-setsid sh /run/killer </dev/null >/dev/null 2>&1 &
-setsid tg-writer 1000000 /data </dev/null >/dev/null 2>&1 &
-until [ -s /data/w.b ]; do usleep 50000; done
-echo $(pidof qemu-ga) >${group}/cgroup.procs`);
-        await killedInTheInstant(guest, watchdogSeconds);
-        await typed(guest, 'touch /run/kill-agent');
-
-        // Waits for the restarted agent, finds what the dead backup left, and backs up in order.
-        const taken = await untilAnswered(guest, watchdogSeconds);
-        assert.equal(taken.consistency, 'FileSystemConsistent');
-        const said = taken.steps.map(({ message }) => message).join();
-        assert.match(said, /left frozen by a backup that died/);
-        assert.match(await guest.sh('cat /run/wrote'), /^\d+$/m);
-        await guest.sh('kill $(pidof tg-writer)');
-        await isThawed(guest);
-      },
-    );
-  }
-});
-
-/** One line to the root shell on the guest's console: the way that needs no agent. */
-async function typed(guest: TinyGuest, line: string): Promise<void> {
-  const socket = connect(join(guest.runDir, 'console.sock'));
-  await once(socket, 'connect');
-  socket.resume();
-  socket.end(`\n${line}\n`);
-  await once(socket, 'close');
-}
-
-/** Runs Holdfast in a process of its own and kills it when the guest is frozen. */
-async function killedInTheInstant(guest: TinyGuest, watchdogSeconds: number): Promise<void> {
-  const child = spawn(
-    process.execPath,
-    [
-      '--disable-warning=ExperimentalWarning',
-      join(import.meta.dirname, 'quiesce-child.ts'),
-      guest.agentPath,
-      String(watchdogSeconds),
-    ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
-  const exited = once(child, 'exit');
-  const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
-  assert.equal(line, 'FROZEN');
-  child.kill('SIGKILL');
-  await exited;
-}
-
-async function untilAnswered(guest: TinyGuest, watchdogSeconds: number): Promise<Taken> {
-  for (;;) {
-    const taken = await take(guest, { watchdogSeconds });
-    if (!taken.steps.some(({ code }) => code === 'UserErrorGuestAgentStatusUnavailable'))
-      return taken;
-  }
-}

@@ -12,21 +12,9 @@ import { realClock } from '#base';
 import { ended, json, start, withoutPasswords, type Run } from '../cli/holdfast.ts';
 import { moreRecords, recordsIn, startWriting, writtenSoFar } from './records.ts';
 import { RestoredGuest } from './restored-guest.ts';
-import { backedUp, from, imagesIn, rawCopy, type Shown, type Source } from './vm-source.ts';
+import { backedUp, from, imagesIn, pointsOf, rawCopy, type Shown } from './vm-source.ts';
 
 withoutPasswords();
-
-async function pointsOf({ repository }: Source, item: string): Promise<readonly string[]> {
-  const { points } = await json<{ readonly points: readonly { readonly id: string }[] }>([
-    'repo',
-    'points',
-    repository,
-    '--item',
-    item,
-    '--no-encryption',
-  ]);
-  return points.map(({ id }) => id);
-}
 
 /** Started, and told to stop as soon as it has said `until`. */
 async function interrupted(args: readonly string[], until: RegExp): Promise<Run> {

@@ -9,7 +9,16 @@ import { promisify } from 'node:util';
 import { fail, json, succeed, withoutPasswords } from '../cli/holdfast.ts';
 import { assertCleanFileSystem, recordsIn } from './records.ts';
 import { RestoredGuest } from './restored-guest.ts';
-import { backedUp, from, MAC, rawCopy, UUID, type Shown, type Source } from './vm-source.ts';
+import {
+  backedUp,
+  from,
+  MAC,
+  pointsOf,
+  rawCopy,
+  UUID,
+  type Shown,
+  type Source,
+} from './vm-source.ts';
 
 withoutPasswords();
 
@@ -142,16 +151,4 @@ async function backUp(source: Source, connection: readonly string[]): Promise<vo
     '--no-encryption',
     ...connection,
   ]);
-}
-
-async function pointsOf({ repository }: Source, item: string): Promise<readonly string[]> {
-  const { points } = await json<{ readonly points: readonly { readonly id: string }[] }>([
-    'repo',
-    'points',
-    repository,
-    '--item',
-    item,
-    '--no-encryption',
-  ]);
-  return points.map(({ id }) => id);
 }

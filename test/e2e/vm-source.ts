@@ -75,3 +75,16 @@ export async function rawCopy(image: string): Promise<string> {
 export function imagesIn(folder: string, names: readonly string[]): string[] {
   return names.filter((name) => /\.(qcow2|raw)$/.test(name)).map((name) => join(folder, name));
 }
+
+/** Ids of the item's points, as `repo points` lists them. */
+export async function pointsOf({ repository }: Source, item: string): Promise<readonly string[]> {
+  const { points } = await json<{ readonly points: readonly { readonly id: string }[] }>([
+    'repo',
+    'points',
+    repository,
+    '--item',
+    item,
+    '--no-encryption',
+  ]);
+  return points.map(({ id }) => id);
+}
