@@ -48,7 +48,10 @@ function damageIndex(lab: Lab): void {
 async function assertOwnerMends(lab: BackedUp): Promise<void> {
   lab.warnings.length = 0;
   await lab.own(async (repository) => {
-    assert.equal(repository.rebuilt, 'a reader has met damage in it');
+    assert.deepEqual(repository.rebuilt, {
+      kind: 'damaged',
+      reason: 'a reader has met damage in it',
+    });
     await Promise.resolve();
   });
   assert.equal(lab.warnings.length, 1);

@@ -135,11 +135,11 @@ function tellOfRebuild(repository: Repository, { caller, access }: RepositoryReq
   const { rebuilt } = repository;
   if (rebuilt === undefined) return;
   if (access === 'read') {
-    if (rebuilt.includes('older state')) caller.warn(rebuilt);
+    if (rebuilt.kind === 'older state') caller.warn(rebuilt.reason);
     return;
   }
-  if (repository.rebuilt === 'there was none' && repository.state.points.size === 0) return;
-  caller.warn(`the index was rebuilt from the repository: ${repository.rebuilt}`);
+  if (rebuilt.kind === 'absent' && repository.state.points.size === 0) return;
+  caller.warn(`the index was rebuilt from the repository: ${rebuilt.reason}`);
 }
 
 /** An error of `use` counts more than one of closing. */

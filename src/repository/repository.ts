@@ -25,6 +25,7 @@ import {
   type IndexAccess,
   openIndex,
   type OpenedIndex,
+  type Rebuilt,
   REBUILT_ON_REQUEST,
   rebuildIndex,
   refuseOlderState,
@@ -72,7 +73,7 @@ export async function rebuildRepositoryIndex(
 export class Repository {
   readonly parts: RepositoryParts;
   /** Why the index was rebuilt at opening; undefined: it was not. */
-  readonly rebuilt: string | undefined;
+  readonly rebuilt: Rebuilt | undefined;
   readonly #lock: OwnerLock | undefined;
   /** Ours, as owner. */
   readonly #epoch: number;

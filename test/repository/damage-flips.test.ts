@@ -140,7 +140,7 @@ async function flipIndex(world: World, { name, at }: Place): Promise<string> {
   const repository = await world.open();
   try {
     if (repository.rebuilt !== undefined) {
-      assert.ok(repository.rebuilt.includes(name), repository.rebuilt);
+      assert.ok(repository.rebuilt.reason.includes(name), repository.rebuilt.reason);
       const verified = await verifyRepository(repository, {});
       assert.equal(verified.damage[0]?.object, 'index');
       await repository.close();

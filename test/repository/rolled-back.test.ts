@@ -61,7 +61,7 @@ test('a reader of a log that was cut off restores what is left, and says what is
   const { world, first } = await cutWorld();
   try {
     const repository = await world.open({ access: 'read' });
-    assert.match(repository.rebuilt ?? '', /older state, and what came after it is lost/);
+    assert.equal(repository.rebuilt?.kind, 'older state');
     assert.deepEqual([...repository.state.points.keys()], [first]);
     await repository.close();
   } finally {

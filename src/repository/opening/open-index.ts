@@ -17,18 +17,23 @@ import type { Effect } from '../history/fold.ts';
 import { History, type HistoryAccess } from '../history/history.ts';
 import type { RepositoryState } from '../history/state.ts';
 
-const REBUILT_AS_ABSENT = 'there was none';
-const REBUILT_TO_COMPLETE = 'pages that it lacked are back';
-export const REBUILT_ON_REQUEST = 'it was asked for';
-const HARMLESS: ReadonlySet<string> = new Set([
-  REBUILT_AS_ABSENT,
-  REBUILT_TO_COMPLETE,
-  REBUILT_ON_REQUEST,
-]);
+/** Why an index was rebuilt; `reason` is for people. */
+export type Rebuilt = {
+  /** `damaged`: it could not be used; `older state`: it has seen more than the log has. */
+  readonly kind: 'absent' | 'incomplete' | 'on request' | 'damaged' | 'older state';
+  readonly reason: string;
+};
+
+const REBUILT_AS_ABSENT: Rebuilt = { kind: 'absent', reason: 'there was none' };
+const REBUILT_TO_COMPLETE: Rebuilt = {
+  kind: 'incomplete',
+  reason: 'pages that it lacked are back',
+};
+export const REBUILT_ON_REQUEST: Rebuilt = { kind: 'on request', reason: 'it was asked for' };
 
 /** Whether an index was rebuilt because something was wrong with it. */
-export function wasIndexDamaged(rebuilt: string | undefined): boolean {
-  return rebuilt !== undefined && !HARMLESS.has(rebuilt);
+export function wasIndexDamaged(rebuilt: Rebuilt | undefined): boolean {
+  return rebuilt?.kind === 'damaged' || rebuilt?.kind === 'older state';
 }
 
 /** In the index's folder: a reader has met damage in it. */
@@ -46,14 +51,14 @@ export type OpenedIndex = {
   readonly history: History;
   readonly keeper: IndexKeeper;
   /** Why the index was rebuilt; undefined: it was not. */
-  readonly rebuilt: string | undefined;
+  readonly rebuilt: Rebuilt | undefined;
 };
 
 /** Opens the index in `dir`, or rebuilds it there. Both follow the log from then on. */
 export async function openIndex(dir: string, access: IndexAccess): Promise<OpenedIndex> {
   try {
     const opened = await openExisting(dir, access);
-    if (typeof opened === 'string') {
+    if (!('keeper' in opened)) {
       return { ...(await rebuildIndex(dir, access)), rebuilt: opened };
     }
     if (!mayBeCompleted(opened)) return { ...opened, rebuilt: undefined };
@@ -61,7 +66,8 @@ export async function openIndex(dir: string, access: IndexAccess): Promise<Opene
     return { ...(await rebuildIndex(dir, access)), rebuilt: REBUILT_TO_COMPLETE };
   } catch (error) {
     if (!isHoldfastError(error, 'IndexDamaged')) throw error;
-    const reason = error.details['reason'] === 'absent' ? REBUILT_AS_ABSENT : error.message;
+    const reason =
+      error.details['reason'] === 'absent' ? REBUILT_AS_ABSENT : damaged(error.message);
     return { ...(await rebuildIndex(dir, access)), rebuilt: reason };
   }
 }
@@ -69,20 +75,22 @@ export async function openIndex(dir: string, access: IndexAccess): Promise<Opene
 type Opened = { readonly history: History; readonly keeper: IndexKeeper };
 
 /** @returns why it cannot be used, if it can be read but is not of this log. */
-async function openExisting(dir: string, access: IndexAccess): Promise<Opened | string> {
+async function openExisting(dir: string, access: IndexAccess): Promise<Opened | Rebuilt> {
   // Before anything else: opening removes what the manifest does not name.
   const isSuspect = await isThere(join(dir, SUSPECT));
   const position = await positionOf(dir);
-  if (position.number < 0) return 'it was never finished';
+  if (position.number < 0) return damaged('it was never finished');
   const history = await History.open(access, { upTo: position.number });
   await history.catchUp({ upTo: position.number });
   const { state } = history;
   if (state.number < position.number) {
     if (access.refusesOlderState) throw rolledBack(state.number, position.number);
-    return `${shortLog(state.number, position.number)}, and what came after it is lost`;
+    const reason = `${shortLog(state.number, position.number)}, and what came after it is lost`;
+    return { kind: 'older state', reason };
   }
-  if (isSuspect) return 'a reader has met damage in it';
-  if (state.hash !== position.hash) return 'it belongs to another history of the repository';
+  if (isSuspect) return damaged('a reader has met damage in it');
+  if (state.hash !== position.hash)
+    return damaged('it belongs to another history of the repository');
   const keeper = await IndexKeeper.open(dir, keeperOptions(access, history));
   try {
     history.listen((entry, effects) => keeper.apply(entry, effects, { isStrict: true }));
@@ -94,6 +102,10 @@ async function openExisting(dir: string, access: IndexAccess): Promise<Opened | 
   }
   follow(history, keeper);
   return { history, keeper };
+}
+
+function damaged(reason: string): Rebuilt {
+  return { kind: 'damaged', reason };
 }
 
 function shortLog(end: number, seen: number): string {

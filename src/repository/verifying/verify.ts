@@ -267,7 +267,7 @@ function indexReason(
     readonly indexDamage: string | undefined;
   },
 ): string {
-  if (repository.rebuilt !== undefined) return `it was rebuilt: ${repository.rebuilt}`;
+  if (repository.rebuilt !== undefined) return `it was rebuilt: ${repository.rebuilt.reason}`;
   const differs = `it differs from the repository, first at ${metadata.firstDifference ?? '?'}`;
   return `${metadata.indexDamage ?? differs}: run rebuild-index`;
 }
