@@ -11,6 +11,7 @@
  * Tracking: a bitmap's name says which repository and point it starts from (`bitmap-name.ts`). It is a hint
  * about where to look, never the truth; what cannot be trusted is not offered, with the reason.
  */
+import type { ProgressListener } from '#base';
 import type { Extent } from '#disk';
 import type { AgentChannel } from './agent/agent-channel.ts';
 import type { Vm, VmDefinition } from './vm.ts';
@@ -126,7 +127,17 @@ export type SnapshotDisk = {
 };
 
 export type Snapshot = {
-  readonly disks: readonly SnapshotDisk[];
+  /**
+   * The disks as they were at the instant, in the order of `PreparedBackup.disks`; asked when no guest is frozen
+   * any more. Where the hypervisor has to copy them first, waits for that and tells its progress. Asked again,
+   * the answer is the same.
+   *
+   * @throws {HoldfastError} what `lost` rejects with; `HypervisorFailed`; `Cancelled`.
+   */
+  disks(waiting?: {
+    readonly signal?: AbortSignal | undefined;
+    readonly onProgress?: ProgressListener | undefined;
+  }): Promise<readonly SnapshotDisk[]>;
   /**
    * Ends the snapshot. `committed`: old bitmaps are dropped, the new ones go on. `failed`: the new ones are
    * merged back into the old ones. Nothing of ours is left in the hypervisor but the bitmaps.

@@ -92,7 +92,7 @@ export class BackupHistory {
     const snapshot = await prepared.snapshot();
     const taken = new Map<string, TakenDisk>();
     try {
-      for (const disk of snapshot.disks) {
+      for (const disk of await snapshot.disks()) {
         const plan = prepared.disks.find(({ name }) => name === disk.name);
         assert.ok(plan !== undefined);
         const content = await readDisk(disk);

@@ -71,7 +71,7 @@ await test('four disks under a writing guest: a full, then increments equal to t
       const same = (await readFile(before.get(name)!)).equals(await readFile(now.get(name)!));
       assert.ok(same, `${name} of the ${round} point`);
     }
-    const dirty = snapshot.disks.find(({ name }) => name === 'vdb')!.dirty!;
+    const dirty = (await snapshot.disks()).find(({ name }) => name === 'vdb')!.dirty!;
     assert.ok(dirty.length > 0, 'the guest wrote');
     await snapshot.release('committed');
     points.commit(increment);
@@ -98,7 +98,7 @@ await test('a failed backup leaves the old point to count from; another product 
   assert.deepEqual(prepared.disks[0]!.tracking, { kind: 'bitmap', base });
   const snapshot = await prepared.snapshot();
   assert.deepEqual(
-    snapshot.disks[0]!.dirty?.map(({ offset }) => offset / 65_536),
+    (await snapshot.disks())[0]!.dirty?.map(({ offset }) => offset / 65_536),
     [3, 7],
   );
   await snapshot.release('committed');
@@ -154,7 +154,7 @@ await test('a VM defined anew, backed up while off, and resized: what counts is 
   const adopted = await points.prepare(guest, join(folder, 's'));
   assert.deepEqual(adopted.disks[1]!.tracking, { kind: 'bitmap', base });
   const snapshot = await adopted.snapshot();
-  assert.deepEqual(snapshot.disks[1]!.dirty, [{ offset: 5 * 65_536, length: 65_536 }]);
+  assert.deepEqual((await snapshot.disks())[1]!.dirty, [{ offset: 5 * 65_536, length: 65_536 }]);
   await snapshot.release('committed');
   points.commit(adopted);
 
@@ -169,7 +169,7 @@ await test('a VM defined anew, backed up while off, and resized: what counts is 
   const online = await points.prepare(guest, join(folder, 's'));
   assert.deepEqual(online.disks[1]!.tracking, { kind: 'bitmap', base: off.point });
   const last = await online.snapshot();
-  assert.deepEqual(last.disks[1]!.dirty, [{ offset: 9 * 65_536, length: 65_536 }]);
+  assert.deepEqual((await last.disks())[1]!.dirty, [{ offset: 9 * 65_536, length: 65_536 }]);
   await last.release('committed');
   points.commit(online);
   assert.deepEqual(await checkpoints(guest), [nameOf(online.point)]);
@@ -204,7 +204,7 @@ await test('a killed Holdfast: its job is ended, its checkpoint goes, and the in
   assert.match(points.warnings.join('\n'), /ended the backup job/);
   assert.deepEqual(prepared.disks[1]!.tracking, { kind: 'bitmap', base });
   const snapshot = await prepared.snapshot();
-  assert.deepEqual(snapshot.disks[1]!.dirty, [{ offset: 2 * 65_536, length: 65_536 }]);
+  assert.deepEqual((await snapshot.disks())[1]!.dirty, [{ offset: 2 * 65_536, length: 65_536 }]);
   await snapshot.release('committed');
   assert.deepEqual(await readdir(scratch), []);
 });

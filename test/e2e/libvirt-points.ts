@@ -48,7 +48,7 @@ export async function copies(
 ): Promise<Map<string, string>> {
   await mkdir(folder, { recursive: true });
   const paths = new Map<string, string>();
-  for (const { name, location, sizeBytes, format } of snapshot.disks) {
+  for (const { name, location, sizeBytes, format } of await snapshot.disks()) {
     const path = join(folder, `${label}-${name}.raw`);
     if (location.startsWith('nbd')) await tool('nbdcopy', location, path);
     else await tool('qemu-img', 'convert', '-f', format ?? 'raw', '-O', 'raw', location, path);
@@ -66,7 +66,7 @@ export async function applyDirty(
   before: Map<string, string>,
   now: Map<string, string>,
 ) {
-  for (const { name, dirty } of snapshot.disks) {
+  for (const { name, dirty } of await snapshot.disks()) {
     if (dirty === undefined) continue;
     const from = await open(now.get(name)!, 'r');
     const to = await open(before.get(name)!, 'r+');

@@ -68,8 +68,8 @@ for (const mechanism of ['filter', 'job'] as const) {
       const taken = await history.take({
         outcome,
         during: async (snapshot) => {
-          const again = await Promise.all(snapshot.disks.map(readDisk));
-          const { disks } = snapshot;
+          const disks = await snapshot.disks();
+          const again = await Promise.all(disks.map(readDisk));
           shown = new Map(disks.map(({ name }, at) => [name, again[at]!]));
         },
       });

@@ -19,6 +19,7 @@ import {
   type QuiesceResult,
   type QuiesceStep,
   type Snapshot,
+  type SnapshotDisk,
   type Vm,
 } from '#hypervisor';
 import { newPointId, type Repository } from '#repository';
@@ -188,14 +189,15 @@ async function transfer(
           run.prepared.disks.map(({ name }) => name),
         ),
       });
-    result = await whileThere(snapshot, request.signal, async (signal) =>
-      backUpDisks({
-        ...diskRequest(run, snapshot),
+    result = await whileThere(snapshot, request.signal, async (signal) => {
+      const disks = await snapshot.disks({ signal, onProgress: request.onProgress });
+      return await backUpDisks({
+        ...diskRequest(run, disks),
         signal,
         consistency: quiesce.consistency,
         vm: noted,
-      }),
-    );
+      });
+    });
   } catch (error) {
     await snapshot.release('failed').catch((failure: unknown) => {
       request.warn(`the snapshot could not be ended: ${String(failure)}`);
@@ -224,11 +226,11 @@ async function transfer(
 
 function diskRequest(
   { request, item, point, known, prepared }: Run,
-  snapshot: Snapshot,
+  taken: readonly SnapshotDisk[],
 ): Omit<Parameters<typeof backUpDisks>[0], 'signal'> {
   const { repository, clock, onProgress, threads, warn } = request;
   const bases = new Map<string, string>();
-  const disks = snapshot.disks.map(({ name, location, format, dirty }) => {
+  const disks = taken.map(({ name, location, format, dirty }) => {
     const { tracking } = prepared.disks.find((disk) => disk.name === name)!;
     const isTrusted = tracking.kind === 'bitmap' && !known.suspects.has(name);
     if (isTrusted) bases.set(name, tracking.base);

@@ -188,7 +188,7 @@ test('a backing file outside of the folder is read with the disk if vm.json name
   await createImage(join(folder, 'web', 'top.qcow2'), { backing: '../template.qcow2' });
   const prepared = await hypervisor.prepare(request('web'));
   const snapshot = await prepared.snapshot();
-  const { location, format } = snapshot.disks[0]!;
+  const { location, format } = (await snapshot.disks())[0]!;
   const named = format === undefined ? {} : { format };
   const source = await prepareSource({ location, clock, ...named });
   const reader = await openSource(source.spec, { clock });

@@ -170,7 +170,7 @@ async function begun(backup: Backup): Promise<Snapshot> {
   const watch = watchBackup({ ...parts, uuid, vmName: vm.name, socketPath, scratchDir, needs });
   let released: Promise<void> | undefined;
   return {
-    disks,
+    disks: async () => await Promise.resolve(disks),
     lost: watch.lost,
     release: async (outcome) => {
       released ??= watch.stop().then(async () => await release(backup, outcome));

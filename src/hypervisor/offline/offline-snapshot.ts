@@ -96,7 +96,7 @@ function snapshot(disks: readonly SnapshotDisk[], taken: Taken): Snapshot {
   });
   lost.catch(() => {}); // Whoever waits for it is told; nobody may.
   return {
-    disks,
+    disks: async () => await Promise.resolve(disks),
     lost,
     release: (outcome) => {
       released ??= release(taken, outcome);

@@ -57,7 +57,7 @@ test('a snapshot is read by its path, and keeps every writer out until its relea
   const { path, backups } = await imageWithPoint(t);
   const prepared = await backups.prepare();
   const snapshot = await prepared.snapshot();
-  const [disk] = snapshot.disks;
+  const [disk] = await snapshot.disks();
   assert.deepEqual([disk!.location, disk!.format], [path, 'qcow2']);
   await assert.rejects(run('qemu-io', '-f', 'qcow2', '-c', 'write 0 1k', path), /"write" lock/);
   const source = await prepareSource({ location: path, format: 'qcow2', clock });
@@ -121,7 +121,7 @@ test('what was begun and never ended is merged back by the next backup', async (
   assert.match(backups.warnings.join(), /a backup was killed/);
   const snapshot = await prepared.snapshot();
   assert.deepEqual(
-    snapshot.disks[0]!.dirty!.map(({ offset }) => offset / MIB),
+    (await snapshot.disks())[0]!.dirty!.map(({ offset }) => offset / MIB),
     [1, 2, 3],
   );
   await snapshot.release('committed');
@@ -185,7 +185,8 @@ test('a backing file outside the folder is refused, or shown by us where it is a
   for (const rules of [{ allowedFiles: [backing] }, { allowOutside: true }]) {
     const prepared = await new Backups(path, rules).prepare();
     const snapshot = await prepared.snapshot();
-    const source = await prepareSource({ location: snapshot.disks[0]!.location, clock });
+    const [{ location } = assert.fail()] = await snapshot.disks();
+    const source = await prepareSource({ location, clock });
     const reader = await openSource(source.spec, { clock });
     const start = Buffer.alloc(4096);
     await reader.read(0, start);

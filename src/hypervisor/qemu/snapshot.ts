@@ -93,7 +93,7 @@ function snapshotOf({ backup, mechanism, clients, disks }: Taken): Snapshot {
     }
   };
   return {
-    disks,
+    disks: async () => await Promise.resolve(disks),
     lost: watch.lost,
     release: async (outcome) => {
       released ??= release(outcome);

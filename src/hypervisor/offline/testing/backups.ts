@@ -67,7 +67,7 @@ export class Backups {
     const disk = prepared.disks[0]!;
     const snapshot = await prepared.snapshot();
     t.after(async () => await snapshot.release('failed'));
-    const { dirty } = snapshot.disks[0]!;
+    const { dirty } = (await snapshot.disks())[0]!;
     await snapshot.release(outcome);
     if (outcome === 'committed') this.commit(disk);
     else this.#count += 1;
