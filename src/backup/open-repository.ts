@@ -2,16 +2,8 @@
  * From what a user named (a folder, later a bucket) to an open repository, and back: the store, the
  * local place beside it, the keys. Whoever opens here gets both closed in the right order.
  */
-import { readdir } from 'node:fs/promises';
-import { HoldfastError, isHoldfastError } from '#base';
-import {
-  initRepository,
-  placeInFolder,
-  rebuildRepositoryIndex,
-  Repository,
-  type NewSlotAccess,
-  type OpenOptions,
-} from '#repository';
+import { isHoldfastError } from '#base';
+import { placeInFolder, rebuildRepositoryIndex, Repository, type OpenOptions } from '#repository';
 import { type ObjectStore, openStore } from '#storage';
 
 /** What the program lends to every operation: time, randomness, who it is, where warnings go. */
@@ -22,17 +14,6 @@ export type RepositoryRequest = Pick<OpenOptions, 'password' | 'access' | 'waitM
   readonly location: string;
   readonly caller: Caller;
 };
-
-export type NewRepository = {
-  readonly id: string;
-  /** Absolute. */
-  readonly location: string;
-  readonly blockSize: number;
-  readonly isEncrypted: boolean;
-};
-
-/** What a fresh file system has in its root. */
-const NOT_CONTENT: ReadonlySet<string> = new Set(['lost+found']);
 
 /**
  * Opens the repository, lends it to `use`, and closes it and its store whatever happens. A folder that
@@ -57,32 +38,6 @@ export async function withRepository<Result>(
     request.caller.warn(`the index is damaged and is made anew: ${error.message}`);
     const repository = await Repository.open({ ...options, rebuildsIndex: true });
     return await closingAfter(repository, use);
-  } finally {
-    await store.close();
-  }
-}
-
-/**
- * Makes a repository in a folder that is empty or not there yet.
- *
- * @throws {HoldfastError} `RepositoryExists` if there is one or the folder holds anything else;
- *   `StoreUnsupported`, `StoreReadOnly`, `StoreFull`; `PasswordMissing`.
- */
-export async function createRepository(options: {
-  readonly location: string;
-  readonly blockSize: number;
-  readonly access: NewSlotAccess;
-  /** Of the first key slot. */
-  readonly label: string;
-  readonly caller: Caller;
-}): Promise<NewRepository> {
-  const { location, blockSize, access, label, caller } = options;
-  const { clock, random } = caller;
-  await refuseContent(location);
-  const store = await openStore(location, { create: true });
-  try {
-    const { id } = await initRepository({ store, blockSize, access, label, clock, random });
-    return { id, location: store.location, blockSize, isEncrypted: access.kdf !== 'none' };
   } finally {
     await store.close();
   }
@@ -156,23 +111,4 @@ async function closingAfter<Result>(
   }
   await repository.close();
   return result;
-}
-
-async function refuseContent(location: string): Promise<void> {
-  let names: string[];
-  try {
-    names = await readdir(location.startsWith('file://') ? new URL(location) : location);
-  } catch {
-    return; // Not a folder, not there, not readable: `openStore` says so.
-  }
-  const content = names.filter((name) => !NOT_CONTENT.has(name));
-  if (content.length === 0) return;
-  const what = content.includes('repository.json')
-    ? 'there is a repository'
-    : `there are files already (${content.slice(0, 3).join(', ')}${content.length > 3 ? ', …' : ''})`;
-  throw new HoldfastError(
-    'RepositoryExists',
-    `${what} in ${location}: choose an empty or a new folder`,
-    { details: { location } },
-  );
 }

@@ -29,7 +29,6 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   PasswordMissing: 'pass --password-file FILE or set HOLDFAST_PASSWORD',
   PointNotFound: 'list the points with holdfast repo points',
   RepositoryHeld: 'wait for it to end, or pass --wait SECONDS to wait longer',
-  StoreFull: 'make room (expire and compact need little), then run again',
 };
 
 const PREFIX: Partial<Record<ErrorCode, string>> = { PasswordWrong: 'wrong password: ' };
@@ -61,8 +60,17 @@ function failure(code: Failure['code'], text: string, exitCode: Failure['exitCod
   return { code, message, line: `${message} [${code}]`, exitCode };
 }
 
+/** Where there is no room, by `purpose` in the details; without: for a repository that is there. */
+const ROOM: Readonly<Record<string, string>> = {
+  'new repository': 'make room there or choose another place, then run again',
+  scratch: 'make room there or name another folder with --scratch, then run again',
+};
+
 function adviceFor(error: HoldfastError): string | undefined {
-  const { needs } = error.details;
+  const { needs, purpose = '' } = error.details;
+  if (error.code === 'StoreFull') {
+    return ROOM[purpose] ?? 'make room (expire and compact need little), then run again';
+  }
   if (error.code === 'DiskFormatUnsupported' && needs !== undefined) {
     return `pass --allow-file ${needs}`;
   }

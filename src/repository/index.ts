@@ -3,7 +3,7 @@
  * blocks and points; no disks, no VMs. The format is docs/format.md, the room's map ARCHITECTURE.md.
  */
 export { rebuildRepositoryIndex, Repository } from './repository.ts';
-export { initRepository } from './opening/init.ts';
+export { completeInit, initRepository } from './opening/init.ts';
 export { placeInFolder, type OpenOptions } from './opening/open-options.ts';
 export { BackupSession, newPointId, type DiskResult } from './writing/backup-session.ts';
 export {

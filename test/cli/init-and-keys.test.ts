@@ -1,8 +1,9 @@
 /** Making repositories, and the ways into them. */
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
+import { fillUpTo, inTinyFileSystem } from '../repository/tiny-file-system.ts';
 import { fail, json, PASSWORD, run, succeed, temporaryFolder } from './holdfast.ts';
 
 const folder = temporaryFolder();
@@ -93,6 +94,75 @@ describe('init', () => {
       says: /files already \(notes\.txt\).*empty/,
     });
     assert.deepEqual(readdirSync(at('full')), ['notes.txt']);
+  });
+
+  test('a full file system is said, and the folder that was made is gone again', async () => {
+    await inTinyFileSystem('64k', async (root) => {
+      fillUpTo(root, 0);
+      await fail(['repo', 'init', join(root, 'repo'), '--no-encryption'], {
+        code: 1,
+        says: /no room for a repository in .*make room there or choose another place/,
+      });
+      assert.ok(!existsSync(join(root, 'repo')));
+    });
+  });
+
+  describe('after an init that was interrupted', () => {
+    const begun = async (name: string, ...options: readonly string[]): Promise<string> => {
+      const { repositoryId } = await json<{ readonly repositoryId: string }>([
+        'repo',
+        'init',
+        at(name),
+        ...options,
+      ]);
+      rmSync(at(`${name}/repository.json`));
+      return repositoryId;
+    };
+
+    test('one that left nothing but tries of the store starts again', async () => {
+      mkdirSync(at('tried/.unfinished'), { recursive: true });
+      mkdirSync(at('tried/keys'));
+      const slot = `keys+${'0'.repeat(32)}~${'1'.repeat(16)}`;
+      writeFileSync(at(`tried/.unfinished/${slot}`), '{');
+      writeFileSync(at(`tried/probe-${'2'.repeat(16)}`), 'holdfast probe: first');
+      await succeed(['repo', 'init', at('tried')]);
+      await succeed(['repo', 'verify', at('tried')]);
+    });
+
+    test('a repository that lacks its last file is completed, with the password of then', async () => {
+      const id = await begun('begun');
+      await fail(
+        ['repo', 'init', at('begun')],
+        { code: 1, says: /interrupted "init" has left a repository.*choose an empty/ },
+        { password: 'another password' },
+      );
+      const size = ['--block-size', '64KiB'];
+      await fail(['repo', 'init', at('begun'), ...size], { code: 1, says: /blocks have 16384/ });
+      assert.ok(!existsSync(at('begun/repository.json')));
+      const { stdout, stderr } = await succeed(['repo', 'init', at('begun'), '--json']);
+      assert.equal((JSON.parse(stdout) as { repositoryId: string }).repositoryId, id);
+      assert.match(stderr, /it was completed/);
+      await succeed(['repo', 'verify', at('begun')]);
+    });
+
+    test('one without encryption is not completed with a password, nor the other way round', async () => {
+      await begun('open', '--no-encryption');
+      await fail(['repo', 'init', at('open')], { code: 1, says: /does not open/ });
+      await begun('closed');
+      const args = ['repo', 'init', at('closed'), '--no-encryption'];
+      await fail(args, { code: 1, says: /does not open/ }, { password: null });
+    });
+
+    test('what may be more than that is refused and left as it was', async () => {
+      await begun('slot');
+      rmSync(at('slot/log'), { recursive: true });
+      const slots = readdirSync(at('slot/keys'));
+      await fail(['repo', 'init', at('slot')], { code: 1, says: /key slot without a repository/ });
+      assert.deepEqual(readdirSync(at('slot/keys')), slots);
+      await begun('used');
+      writeFileSync(at(`used/log/${'1'.padStart(20, '0')}`), 'somebody has worked with it');
+      await fail(['repo', 'init', at('used')], { code: 1, says: /files already/ });
+    });
   });
 
   test('a repository is not made twice', async () => {

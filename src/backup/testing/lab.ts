@@ -9,7 +9,8 @@ import type { TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { realClock } from '#base';
 import type { Repository } from '#repository';
-import { createRepository, withRepository, type Caller } from '../open-repository.ts';
+import { createRepository } from '../new-repository.ts';
+import { withRepository, type Caller } from '../open-repository.ts';
 import {
   restoreDisks,
   type RestoreRequest,

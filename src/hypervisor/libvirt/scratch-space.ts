@@ -42,11 +42,9 @@ export async function checkScratchSpace(folder: string, needs: ScratchNeeds): Pr
 }
 
 export function scratchFull(folder: string, what: string): HoldfastError {
-  return new HoldfastError(
-    'StoreFull',
-    `the scratch folder "${folder}" ${what}: free space there, or use another`,
-    { details: { path: folder } },
-  );
+  return new HoldfastError('StoreFull', `the scratch folder "${folder}" ${what}`, {
+    details: { path: folder, purpose: 'scratch' },
+  });
 }
 
 export function inMiB(bytes: number): string {

@@ -56,7 +56,7 @@ export async function makeScratchFolder(
       'StoreFull',
       `"${scratchDir}" has no room for scratch images: ${freeBytes} bytes`,
       {
-        details: { path: scratchDir, freeBytes },
+        details: { path: scratchDir, freeBytes, purpose: 'scratch' },
       },
     );
   }

@@ -2,7 +2,13 @@
 import { HoldfastError, type Clock } from '#base';
 import type { ObjectStore } from '#storage';
 import { assertBlockSize } from '../keys/block-size.ts';
-import { addKeySlot, type KeySlotSummary, type NewSlotAccess } from '../keys/key-slots.ts';
+import { identityFromSlots } from '../keys/identity-from-slots.ts';
+import {
+  addKeySlot,
+  openKeyring,
+  type KeySlotSummary,
+  type NewSlotAccess,
+} from '../keys/key-slots.ts';
 import { Keyring } from '../keys/keyring.ts';
 import type { RandomBytes } from '../keys/random-bytes.ts';
 import { REPOSITORY_FILE, writeRepositoryFile } from '../keys/repository-file.ts';
@@ -24,7 +30,7 @@ export type InitOptions = {
  */
 export async function initRepository(
   options: InitOptions,
-): Promise<{ readonly id: string; readonly slot: KeySlotSummary }> {
+): Promise<{ readonly id: string; readonly blockSize: number; readonly slot: KeySlotSummary }> {
   const { store, blockSize, clock, random } = options;
   assertBlockSize(blockSize);
   if ((await store.size(REPOSITORY_FILE)) !== undefined) throw exists(store);
@@ -40,7 +46,31 @@ export async function initRepository(
   }
   await deleteOtherSlots(store, slot.slot);
   await writeRepositoryFile(store, keyring);
-  return { id, slot };
+  return { id, blockSize, slot };
+}
+
+/**
+ * Ends an `initRepository` that died before it wrote `repository.json`. Nothing is written before a slot opens.
+ *
+ * @throws {HoldfastError} `RepositoryNotFound` if the slots do not say which repository it is; `ArgumentInvalid`
+ *   if it has another block size; `PasswordWrong`, `PasswordMissing`, `KeySlotInvalid`.
+ */
+export async function completeInit(options: {
+  readonly store: ObjectStore;
+  readonly blockSize: number;
+  readonly password: string | undefined;
+}): Promise<{ readonly id: string; readonly blockSize: number }> {
+  const { store, blockSize, password } = options;
+  const repository = await identityFromSlots(store);
+  if (repository === undefined) {
+    throw new HoldfastError('RepositoryNotFound', 'its key slots do not agree on what it is');
+  }
+  if (repository.blockSize !== blockSize) {
+    throw new HoldfastError('ArgumentInvalid', `its blocks have ${repository.blockSize} bytes`);
+  }
+  const { keyring } = await openKeyring({ store, repository, password });
+  await writeRepositoryFile(store, keyring);
+  return { id: keyring.repositoryId.toString('hex'), blockSize };
 }
 
 /** An `initRepository` that died before its log entry left a slot of a repository that never was. */
