@@ -1,4 +1,4 @@
-/** The commands that are compared: Holdfast and virtnbdbackup on a VM that runs. */
+/** The commands that are compared: Holdfast and virtnbdbackup, plain and compressing, on a VM that runs. */
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -44,11 +44,17 @@ export function holdfastOn(place: Workplace, guest: LiveGuest): Contender {
   };
 }
 
-export function virtnbdbackupOn(place: Workplace, guest: LiveGuest): Contender {
+/** Plain it copies what it reads; Holdfast always compresses, encrypts and checks. */
+export function virtnbdbackupOn(
+  place: Workplace,
+  guest: LiveGuest,
+  { compresses }: { readonly compresses: boolean },
+): Contender {
   const target = join(place.folder, 'virtnbdbackup');
   const quiet = ['--noprogress'];
+  const compress = compresses ? ['--compress'] : [];
   return {
-    name: 'virtnbdbackup',
+    name: compresses ? 'virtnbdbackup --compress' : 'virtnbdbackup',
     guest,
     prepare: async () => {
       freshFolder(place, 'virtnbdbackup');
@@ -58,7 +64,18 @@ export function virtnbdbackupOn(place: Workplace, guest: LiveGuest): Contender {
       const kind = level === 'first' ? 'full' : 'inc';
       const scratch = ['-S', place.folder];
       return {
-        args: ['virtnbdbackup', '-d', guest.name, '-l', kind, '-o', target, ...scratch, ...quiet],
+        args: [
+          'virtnbdbackup',
+          '-d',
+          guest.name,
+          '-l',
+          kind,
+          '-o',
+          target,
+          ...scratch,
+          ...compress,
+          ...quiet,
+        ],
       };
     },
     // Its log would go to the home folder.

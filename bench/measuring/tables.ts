@@ -9,6 +9,12 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
+/** The value that `percent` of all do not exceed (nearest rank). */
+export function percentile(values: readonly number[], percent: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)]!;
+}
+
 /** What `runCells` shows. */
 export const RUN_COLUMNS = ['seconds (range)', 'CPU s', 'others’ cores', 'private MiB'] as const;
 
@@ -39,7 +45,16 @@ export function mebibytes(bytes: number): string {
 
 /** A ratio and whether it meets its target. */
 export function ratio(value: number, target: { readonly most: number }): string {
-  return `${value.toFixed(3)}× (target ≤ ${target.most}×: ${value <= target.most ? 'met' : 'missed'})`;
+  return `${value.toFixed(3)}× (${verdict(value, { most: target.most, unit: '×' })})`;
+}
+
+/** A time in ms and whether it meets its target. */
+export function milliseconds(value: number, target: { readonly most: number }): string {
+  return `${value.toFixed(0)} ms (${verdict(value, { most: target.most, unit: ' ms' })})`;
+}
+
+function verdict(value: number, target: { readonly most: number; readonly unit: string }): string {
+  return `target ≤ ${target.most}${target.unit}: ${value <= target.most ? 'met' : 'missed'}`;
 }
 
 export function printTable(

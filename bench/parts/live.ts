@@ -1,5 +1,5 @@
 /**
- * Backups of a VM that runs: Holdfast by libvirt and by QMP, virtnbdbackup, in turn on the same guest; the
+ * Backups of a VM that runs: Holdfast by libvirt and by QMP, virtnbdbackup plain and compressing, in turn on the same guest; the
  * commands whole, what is stored, how long the guest stands still and how much slower it writes meanwhile.
  */
 import { execFileSync } from 'node:child_process';
@@ -10,6 +10,8 @@ import {
   median,
   mebibytes,
   medianSeconds,
+  milliseconds,
+  percentile,
   printNote,
   printTable,
   ratio,
@@ -38,7 +40,11 @@ export async function live(place: Workplace): Promise<void> {
   const loads: number[] = [];
   const turns = new Map<string, Turn[]>();
   await onGuest(await startUnderLibvirt(image), async (guest) => {
-    const contenders = [holdfastOn(place, guest), virtnbdbackupOn(place, guest)];
+    const contenders = [
+      holdfastOn(place, guest),
+      virtnbdbackupOn(place, guest, { compresses: false }),
+      virtnbdbackupOn(place, guest, { compresses: true }),
+    ];
     await rounds(place, { contenders, turns, loads });
   });
   await onGuest(await startUnderQemu(other), async (guest) => {
@@ -122,13 +128,14 @@ function printGuest(all: readonly (readonly [string, readonly Turn[]])[]): void 
       'next backup',
       'longest time without one, ms: no backup',
       'next backup (range)',
-      'frozen by its own account, ms',
+      'frozen by its own account, ms: median',
+      '95th percentile',
     ],
     all.map(([name, list]) => {
       const next = list.flatMap(({ nextWriting }) => nextWriting);
       const first = list.map(({ firstWriting }) => firstWriting);
       const gaps = next.map(({ gapMs }) => gapMs);
-      const frozen = next.flatMap(({ frozenMs }) => (frozenMs === undefined ? [] : [frozenMs]));
+      const frozen = frozenTimes(list);
       return [
         name,
         share(first),
@@ -136,9 +143,17 @@ function printGuest(all: readonly (readonly [string, readonly Turn[]])[]): void 
         median(next.map(({ idleGapMs }) => idleGapMs)).toFixed(0),
         `${median(gaps).toFixed(0)} (${Math.min(...gaps).toFixed(0)}–${Math.max(...gaps).toFixed(0)}, ${gaps.length} runs)`,
         frozen.length === 0 ? '–' : median(frozen).toFixed(0),
+        frozen.length === 0 ? '–' : percentile(frozen, 95).toFixed(0),
       ];
     }),
   );
+}
+
+/** Of all backups of a guest that wrote, first ones too. */
+function frozenTimes(list: readonly Turn[]): number[] {
+  return list
+    .flatMap(({ firstWriting, nextWriting }) => [firstWriting, ...nextWriting])
+    .flatMap(({ frozenMs }) => (frozenMs === undefined ? [] : [frozenMs]));
 }
 
 function share(writings: readonly Writing[]): string {
@@ -151,20 +166,42 @@ function printTargets(turns: Turns): void {
   const seconds = (name: string, which: 'first' | 'next' | 'restore'): number =>
     medianSeconds(turns.get(name)!.map((turn) => turn[which]));
   const ofFirst = (name: string): number => seconds(name, 'next') / seconds(name, 'first');
-  const [own, peer] = ['holdfast, libvirt', 'virtnbdbackup'];
+  const own = 'holdfast, libvirt';
+  const peers = ['virtnbdbackup', 'virtnbdbackup --compress'];
   const against = (which: 'first' | 'next' | 'restore'): string =>
-    `${(seconds(own, which) / seconds(peer, which)).toFixed(2)}×`;
+    peers.map((peer) => `${(seconds(own, which) / seconds(peer, which)).toFixed(2)}×`).join(', ');
+  const frozen = (name: string, most: number): string =>
+    milliseconds(percentile(frozenTimes(turns.get(name)!), 95), { most });
   printTable(
     'Against the targets',
     ['what', 'result'],
     [
       ['next backup by QMP, of the first', ratio(ofFirst('holdfast, QMP'), { most: 0.1 })],
       ['next backup by libvirt, of the first', ratio(ofFirst(own), { most: 0.2 })],
-      ['first backup by libvirt, of virtnbdbackup’s', against('first')],
-      ['next backup by libvirt, of virtnbdbackup’s', against('next')],
-      ['restore, of virtnbdbackup’s', against('restore')],
+      ['first backup by libvirt, of virtnbdbackup’s plain, compressing', against('first')],
+      ['next backup by libvirt, of virtnbdbackup’s plain, compressing', against('next')],
+      ['restore, of virtnbdbackup’s plain, compressing', against('restore')],
+      ['frozen by QMP, 95th percentile', frozen('holdfast, QMP', 200)],
+      ['frozen by libvirt, 95th percentile', frozen(own, 350)],
+      [
+        'longest time without a durable write, next backup by libvirt, of virtnbdbackup’s',
+        gapAgainst(turns, { own, peer: peers[0]! }),
+      ],
     ],
   );
+}
+
+/** Run by run: the n-th next backup of a round beside the other tool's n-th of that round. */
+function gapAgainst(
+  turns: Turns,
+  { own, peer }: { readonly own: string; readonly peer: string },
+): string {
+  const gaps = (name: string): number[] =>
+    turns.get(name)!.flatMap(({ nextWriting }) => nextWriting.map(({ gapMs }) => gapMs));
+  const theirs = gaps(peer);
+  const ratios = gaps(own).map((gap, at) => gap / theirs[at]!);
+  const longer = ratios.filter((value) => value > 1).length;
+  return `median of pairs ${ratio(median(ratios), { most: 1 })}, longer in ${longer} of ${ratios.length}`;
 }
 
 function versions(): string {
