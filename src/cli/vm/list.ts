@@ -12,7 +12,10 @@ export async function list(context: Context, options: ConnectOptions): Promise<v
     const found = await hypervisor.list();
     if (found.length > 0 || hypervisor.kind !== 'qemu') return found;
     // A host may be without VMs; a socket is one VM's.
-    throw new HoldfastError('HypervisorUnavailable', `no QEMU listens at ${options.connect}`);
+    throw new HoldfastError(
+      'HypervisorUnavailable',
+      `no QEMU listens at ${options.connect}: start the VM with -qmp unix:PATH,server=on,wait=off, correct the path, or name the folder of its images (images:/folder)`,
+    );
   });
   const shown = vms.map(({ name, uuid, state, hasSavedMemory, disks }) => ({
     name,

@@ -43,6 +43,28 @@ test('the complaints of virsh have the codes of what they mean', () => {
   }
 });
 
+test('a daemon that is not reached, or does not want us, is said with what to do and its own words', () => {
+  const context = { uri: 'qemu:///system', command: 'uri' };
+  const absent = virshError(
+    "error: failed to connect to the hypervisor\nerror: Failed to connect socket to '/run/libvirt/libvirt-sock': No such file or directory",
+    context,
+  );
+  assert.match(
+    absent.message,
+    /^libvirt does not answer at qemu:\/\/\/system \(socket \/run\/libvirt\/libvirt-sock\): start .*virtqemud.*; libvirt says: failed to connect/,
+  );
+  for (const complaint of [
+    "error: Failed to connect socket to '/run/libvirt/libvirt-sock': Permission denied",
+    "error: authentication unavailable: no polkit agent available to authenticate action 'org.libvirt.unix.manage'",
+    'error: internal error: Unable to get system bus connection: Could not connect: No such file or directory',
+  ]) {
+    const error = virshError(complaint, context);
+    assert.equal(error.code, 'HypervisorUnavailable');
+    assert.match(error.message, /^this user may not use libvirt at .* group "libvirt"/);
+    assert.doesNotMatch(error.message, /AppArmor/);
+  }
+});
+
 test('a path that QEMU may not use says where to look', () => {
   const complaint = 'error: internal error: Failed to bind socket to /srv/x: Permission denied';
   const error = virshError(complaint, { uri: 'qemu:///system', command: 'backup-begin' });

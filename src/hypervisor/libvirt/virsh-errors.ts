@@ -23,9 +23,13 @@ const RULES: readonly Rule[] = [
   {
     code: 'HypervisorUnavailable',
     pattern:
-      /failed to connect to the hypervisor|Failed to connect socket|client socket is closed|End of file while reading data|Cannot recv data|cannot connect to|connection closed|no connection driver available|authentication (failed|unavailable)|Connection reset/i,
+      /failed to connect to the hypervisor|Failed to connect socket|client socket is closed|End of file while reading data|Cannot recv data|cannot connect to|connection closed|no connection driver available|authentication (failed|unavailable)|system bus connection|Connection reset/i,
   },
 ];
+
+/** Among what is said where no connection came about: there is a daemon, and it is not for us. */
+const REFUSED =
+  /Permission denied|authentication (failed|unavailable)|access denied|polkit|system bus connection/i;
 
 /** What to do about it, where libvirt's words do not say. */
 const HINTS: readonly (readonly [RegExp, string])[] = [
@@ -41,11 +45,31 @@ export function virshError(
 ): HoldfastError {
   const text = plain(complaint);
   const code = RULES.find(({ pattern }) => pattern.test(complaint))?.code ?? 'HypervisorFailed';
+  if (code === 'HypervisorUnavailable') return unreachable(text, context);
   const hint = HINTS.find(([pattern]) => pattern.test(text))?.[1];
   const message = `libvirt at ${context.uri}: ${text || `"${context.command}" failed`}`;
   return new HoldfastError(code, hint === undefined ? message : `${message} (${hint})`, {
     details: { command: context.command, complaint: text },
   });
+}
+
+/** What is wrong with the daemon or with us, what to do, and libvirt's words. */
+function unreachable(
+  text: string,
+  { uri, command }: { readonly uri: string; readonly command: string },
+): HoldfastError {
+  const [, socket] = /Failed to connect socket to '([^']*)'/.exec(text) ?? [];
+  const at = socket === undefined ? uri : `${uri} (socket ${socket})`;
+  return new HoldfastError('HypervisorUnavailable', `${meaning(text, at)}; libvirt says: ${text}`, {
+    details: { command, complaint: text, ...(socket === undefined ? {} : { socket }) },
+  });
+}
+
+function meaning(text: string, at: string): string {
+  if (REFUSED.test(text)) {
+    return `this user may not use libvirt at ${at}: add it to the group "libvirt" and log in again, run Holdfast as root, or --connect qemu:///session for VMs of its own`;
+  }
+  return `libvirt does not answer at ${at}: start its daemon, libvirtd or virtqemud (systemctl start libvirtd)`;
 }
 
 /** `error: a\nerror: b` on one line. */

@@ -78,7 +78,7 @@ async function none(): Promise<undefined> {
 function nothingListens(qmpPath: string): HoldfastError {
   return new HoldfastError(
     'HypervisorUnavailable',
-    `no QEMU listens at "${qmpPath}", and no VM is defined there: start the VM, or name the folder of its images (images:/folder)`,
+    `no QEMU listens at "${qmpPath}", and no VM is defined there: start the VM with -qmp unix:PATH,server=on,wait=off, correct the path, or name the folder of its images (images:/folder)`,
     { details: { path: qmpPath } },
   );
 }

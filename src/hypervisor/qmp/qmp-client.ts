@@ -10,6 +10,7 @@
  */
 import { createConnection, type Socket } from 'node:net';
 import { HoldfastError, type Clock } from '#base';
+import { unreachable } from './qmp-unreachable.ts';
 import type { QmpArguments, QmpCommand, QmpReturn } from './qmp-commands.ts';
 
 export type QmpEvent = { readonly event: string; readonly data: Readonly<Record<string, unknown>> };
@@ -75,7 +76,14 @@ export class QmpClient {
   static async connect(options: QmpOptions): Promise<QmpClient> {
     const client = new QmpClient(options, createConnection({ path: options.path }));
     try {
-      await client.#await(GREETING, 'a greeting (does another program use this socket?)');
+      await client.#await(GREETING, 'a greeting');
+    } catch (error) {
+      await client.close();
+      const { cause } = error as HoldfastError;
+      const waitedMs = client.#limitOf(GREETING);
+      throw unreachable({ path: options.path, cause, isGone: client.isGone, waitedMs });
+    }
+    try {
       await client.execute('qmp_capabilities');
       return client;
     } catch (error) {
@@ -128,13 +136,16 @@ export class QmpClient {
     const timer = new AbortController();
     this.#waiting.set(id, { command, resolve, reject, timer });
     if (this.#end !== undefined) this.#failWaiting(this.#end);
-    const timeoutMs =
-      id === GREETING ? Math.min(GREETING_TIMEOUT_MS, this.#timeoutMs) : this.#timeoutMs;
+    const timeoutMs = this.#limitOf(id);
     void this.#clock.sleep(timeoutMs, timer.signal).then(
       () => this.#finish(this.#unavailable(`no answer within ${timeoutMs} ms: ${command}`)),
       () => {}, // Answered, or the client ended: the rejection is our own abort.
     );
     return promise;
+  }
+
+  #limitOf(id: number): number {
+    return id === GREETING ? Math.min(GREETING_TIMEOUT_MS, this.#timeoutMs) : this.#timeoutMs;
   }
 
   #take(text: string): void {
