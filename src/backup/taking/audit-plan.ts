@@ -1,6 +1,12 @@
 /**
  * Draws what of a hint is checked: of the allocated blocks that it calls unchanged 1 000 at random or
- * one in a thousand, whichever is more (all, if there are fewer), and every change of allocation.
+ * one in a thousand, whichever is more (all, if there are fewer), every change of allocation, and always
+ * the last that was not zero:
+ *
+ * Invariant: no shrink passes the audit if it took anything that the hint calls unchanged. A disk that is
+ * shrunk and grown back is zero from some place to its end, and dirty bitmaps forget that part. Let a clean
+ * block have lost bytes. Then the last clean block that was not zero is this one, or lies after it, wholly in
+ * that part: nobody wrote it since, or it were not clean, so it is zero now. Either way it differs.
  */
 import { subtractExtents, totalBytes, type Extent } from '#disk';
 import { unitCountOf, unitIdRanges, type BaseUnits, type DiskPlan } from './disk-plan.ts';
@@ -15,14 +21,27 @@ const ZERO_ID = Buffer.alloc(ID_BYTES);
 
 export type Random = (size: number) => Buffer;
 
+/** What an audit starts from. */
+export type AuditBase = {
+  readonly baseUnits: BaseUnits;
+  /** The last block in `cleanExtents` that is not zero in the point before; undefined: there is none. */
+  readonly lastBlock: number | undefined;
+  readonly random: Random;
+};
+
+/** What of the disk the hint calls unchanged, in whole blocks. */
+export function cleanExtents({ blockSize, sizeBytes, dirty = [] }: DiskPlan): readonly Extent[] {
+  const whole = { offset: 0, length: Math.ceil(sizeBytes / blockSize) * blockSize };
+  return subtractExtents({ from: [whole], removed: dirty });
+}
+
 /** The units that must be looked at, ascending, in batches. The plan has a hint. */
 export async function* auditBatches(
   plan: DiskPlan & { readonly dirty: readonly Extent[] },
-  baseUnits: BaseUnits,
-  random: Random,
+  base: AuditBase,
 ): AsyncGenerator<AuditBatch> {
   let units: AuditJob[] = [];
-  for await (const job of auditJobs(plan, baseUnits, random)) {
+  for await (const job of auditJobs(plan, base)) {
     units.push(job);
     if (units.length < BATCH_UNITS) continue;
     yield { disk: plan.disk, units };
@@ -33,16 +52,18 @@ export async function* auditBatches(
 
 async function* auditJobs(
   plan: DiskPlan & { readonly dirty: readonly Extent[] },
-  baseUnits: BaseUnits,
-  random: Random,
+  { baseUnits, lastBlock, random }: AuditBase,
 ): AsyncGenerator<AuditJob> {
-  const { blockSize, sizeBytes, data, dirty } = plan;
+  const { blockSize, data, dirty } = plan;
   const cleanData = subtractExtents({ from: data, removed: dirty });
-  const whole = { offset: 0, length: Math.ceil(sizeBytes / blockSize) * blockSize };
-  const known = subtractExtents({ from: [whole], removed: dirty });
+  const holes = subtractExtents({ from: cleanExtents(plan), removed: data });
   const clean = new UnitRuns(cleanData, blockSize);
-  const cleanHoles = new UnitRuns(subtractExtents({ from: known, removed: data }), blockSize);
-  const samples = new Samples(drawSamples({ extents: cleanData, blockSize, random }));
+  const cleanHoles = new UnitRuns(holes, blockSize);
+  const last =
+    lastBlock === undefined ? [] : [{ offset: lastBlock * blockSize, length: blockSize }];
+  const others = subtractExtents({ from: cleanData, removed: last });
+  const drawn = drawSamples({ extents: others, blockSize, random });
+  const samples = new Samples(lastBlock === undefined ? drawn : withBlock(drawn, lastBlock));
   for await (const { from, ids } of unitIdRanges(unitCountOf(plan), baseUnits)) {
     for (let at = 0; at < ids.length; at += ID_BYTES) {
       const unit = from + at / ID_BYTES;
@@ -82,6 +103,11 @@ export function drawSamples(from: {
       extent += 1;
     }
   });
+}
+
+/** The samples, still ascending, with one block more. */
+function withBlock(samples: Float64Array, block: number): Float64Array {
+  return Float64Array.from([...samples, block]).sort();
 }
 
 function distinctBelow(limit: number, count: number, random: Random): Float64Array {

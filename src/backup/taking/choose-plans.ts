@@ -2,12 +2,13 @@
 import type { Extent } from '#disk';
 import { normaliseExtents } from '#disk';
 import { throwIfCancelled } from '#base';
+import type { BackupSession } from '#repository';
 import type { BackupRun, HintFailure } from './backup-run.ts';
 import type { BackupSource } from './backup-source.ts';
-import { auditBatches } from './audit-plan.ts';
+import { auditBatches, cleanExtents } from './audit-plan.ts';
 import type { BaseUnits, DiskPlan } from './disk-plan.ts';
 import { JobQueue } from './job-queue.ts';
-import { UNIT_BLOCKS, type HintMiss } from './unit-job.ts';
+import { UNIT_BLOCKS, type AuditBatch, type HintMiss } from './unit-job.ts';
 
 type HintedPlan = DiskPlan & { readonly dirty: readonly Extent[] };
 
@@ -80,20 +81,21 @@ function resizedExtents(
  * all threads avoid it from then on, so that pages beside them are stored anew.
  */
 export function baseUnitsOf(run: BackupRun, disk: number): BaseUnits {
-  const { session, crew, sources, request } = run;
-  const { repository } = request;
+  const { session, sources } = run;
   const { name } = sources[disk]!;
   return async (range) => {
     const before = session.base(name);
     const ids = await session.baseUnits(name, range);
-    if (before !== undefined && session.base(name) === undefined) {
-      await repository.logDamage();
-      for (const [pack, frames] of repository.state.damage) {
-        crew.avoid(Array.from(frames, (frame) => ({ pack, frame })));
-      }
-    }
+    if (before !== undefined && session.base(name) === undefined) await avoidDamage(run);
     return ids;
   };
+}
+
+async function avoidDamage({ crew, request: { repository } }: BackupRun): Promise<void> {
+  await repository.logDamage();
+  for (const [pack, frames] of repository.state.damage) {
+    crew.avoid(Array.from(frames, (frame) => ({ pack, frame })));
+  }
 }
 
 /** Audits the hints of all plans. @returns by disk, where a hint cannot be believed. */
@@ -105,9 +107,18 @@ async function auditHints(
   const missed = new Map<number, HintMiss>();
   if (plans.length === 0) return missed;
   const { random } = request.repository.parts;
-  const queue = new JobQueue(
-    plans.map((plan) => auditBatches(plan, baseUnitsOf(run, plan.disk), random)),
-  );
+  const batches: AsyncGenerator<AuditBatch>[] = [];
+  for (const plan of plans) {
+    const { disk, blockSize } = plan;
+    const last = await lastCleanBlock(run, plan);
+    if (last === undefined || last.isReadable) {
+      const baseUnits = baseUnitsOf(run, disk);
+      batches.push(auditBatches(plan, { baseUnits, lastBlock: last?.block, random }));
+    } else {
+      missed.set(disk, { offset: last.block * blockSize, isChanged: false });
+    }
+  }
+  const queue = new JobQueue(batches);
   await crew.audit({
     next: async () => {
       throwIfCancelled(request.signal);
@@ -122,6 +133,22 @@ async function auditHints(
     },
   });
   return missed;
+}
+
+/** The last block of the point before that is not zero and that the hint calls unchanged. */
+async function lastCleanBlock(
+  run: BackupRun,
+  plan: HintedPlan,
+): ReturnType<BackupSession['lastBaseBlock']> {
+  const { session, sources } = run;
+  const { blockSize } = plan;
+  const within = cleanExtents(plan).map(({ offset, length }) => ({
+    fromBlock: offset / blockSize,
+    toBlock: (offset + length) / blockSize,
+  }));
+  const last = await session.lastBaseBlock(sources[plan.disk]!.name, within);
+  if (last?.isReadable === false) await avoidDamage(run);
+  return last;
 }
 
 function isHinted(plan: DiskPlan): plan is HintedPlan {

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { alignExtents, normaliseExtents, totalBytes, type Extent } from '#disk';
-import { auditBatches, drawSamples } from './audit-plan.ts';
+import { auditBatches, cleanExtents, drawSamples } from './audit-plan.ts';
 import { plannedBytes, unitBatches, type DiskPlan } from './disk-plan.ts';
 import {
   countBlocks,
@@ -121,7 +121,8 @@ test('an audit looks at every clean block of units that could tell, and samples 
       const plan = planOf({ ...disk, dirty: disk.dirty ?? [] });
       const hinted = { ...plan, dirty: plan.dirty! };
       const jobs = new Map<number, AuditJob>();
-      for await (const { units } of auditBatches(hinted, baseUnits(disk.base), random)) {
+      const base = { baseUnits: baseUnits(disk.base), lastBlock: undefined, random };
+      for await (const { units } of auditBatches(hinted, base)) {
         for (const job of units) jobs.set(job.unit, job);
       }
       for (const { clean, samples } of jobs.values()) {
@@ -138,6 +139,37 @@ test('an audit looks at every clean block of units that could tell, and samples 
     }),
     { numRuns: 40 },
   );
+});
+
+test('an audit always looks at the last block that was not zero, once, drawn or not', async () => {
+  const whole = [{ offset: 0, length: 3 * UNIT_BYTES }];
+  const plan = { disk: 0, blockSize: BLOCK, sizeBytes: 3 * UNIT_BYTES, data: whole };
+  const units = baseUnits([true, true, true]);
+  for (const [dirty, lastBlock] of [
+    [[], 3 * UNIT_BLOCKS - 1],
+    [[], UNIT_BLOCKS],
+    // All that is clean is drawn, the last block as well.
+    [[{ offset: 4 * BLOCK, length: 3 * UNIT_BYTES - 4 * BLOCK }], 3],
+  ] as const) {
+    const seen: number[] = [];
+    const hinted = { ...plan, dirty };
+    for await (const batch of auditBatches(hinted, { baseUnits: units, lastBlock, random })) {
+      for (const { unit, samples } of batch.units) {
+        for (const sample of samples) seen.push(unit * UNIT_BLOCKS + sample);
+      }
+    }
+    assert.equal(seen.filter((block) => block === lastBlock).length, 1);
+    assert.deepEqual(
+      seen,
+      seen.toSorted((a, b) => a - b),
+    );
+  }
+  assert.deepEqual(cleanExtents({ ...plan, dirty: whole }), []);
+  const odd = { ...plan, sizeBytes: 2 * BLOCK + 1, dirty: [{ offset: BLOCK, length: BLOCK }] };
+  assert.deepEqual(cleanExtents(odd), [
+    { offset: 0, length: BLOCK },
+    { offset: 2 * BLOCK, length: BLOCK },
+  ]);
 });
 
 test('samples are distinct, ascending, in the extents, and as many as they must be', () => {

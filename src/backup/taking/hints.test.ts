@@ -116,6 +116,48 @@ for (const [what, change] of [
   });
 }
 
+/** Where the last block of data in the disk of `hintLab` begins; its leaf has no other. */
+const LAST_DATA = 47 * MIB;
+
+for (const [what, hint, end] of [
+  ['', [], LAST_DATA],
+  [' between written blocks', [{ offset: LAST_DATA, length: 1 }], LAST_DATA - 4096],
+  [' in the middle of a block', [], LAST_DATA + 2048],
+] as const) {
+  test(`a disk that lost its end${what} and got it back as allocated zeros is found out`, async (t) => {
+    const lab = await hintLab(t);
+    await patch(lab, { offset: end, bytes: Buffer.alloc(LAST_DATA + 4096 - end) });
+    const { pointId, disks } = await lab.backUpWith(hint);
+    assert.match(disks[0]!.hintFailure!.reason, /it misses changes/);
+    assert.equal(disks[0]!.hintFailure!.isWrong, true);
+    await assertSame(await lab.contentOf(pointId), lab.image);
+  });
+}
+
+test('a disk that was shrunk and is larger than before now has what it lost found out', async (t) => {
+  const lab = await hintLab(t);
+  await patchImage(lab.image, { sizeBytes: LAST_DATA });
+  await patchImage(lab.image, { sizeBytes: SIZE + 5000 });
+  await patch(lab, { offset: LAST_DATA, bytes: Buffer.alloc(SIZE + 5000 - LAST_DATA) });
+  const { pointId } = await lab.backUpWith([]);
+  assert.match(lab.warnings.join(), /the hint for vda .*: it misses changes/);
+  await assertSame(await lab.contentOf(pointId), lab.image);
+});
+
+test('a hint that names the whole disk, and one on a disk of zeros, leave nothing to look at', async (t) => {
+  const lab = await hintLab(t);
+  await patch(lab, { offset: LAST_DATA, bytes: Buffer.alloc(4096) });
+  const whole = await lab.backUpWith([{ offset: 0, length: SIZE }]);
+  assert.equal(whole.disks[0]!.changed, 4096);
+  const location = lab.path('zeros.raw');
+  await writeImage(location, SIZE, [{ offset: 3 * MIB, bytes: Buffer.alloc(MIB) }]);
+  const zeros = { item: 'zeros', disks: [{ name: 'vda', location, hint: [] }] };
+  await lab.backUp({ ...zeros, disks: [{ name: 'vda', location }] });
+  const { pointId } = await lab.backUp(zeros);
+  assert.deepEqual(lab.warnings, []);
+  await assertSame(await lab.contentOf(pointId), location);
+});
+
 test('a disk that was resized is compared where its end moved, whatever the hint says', async (t) => {
   const lab = await hintLab(t);
   for (const sizeBytes of [SIZE + 5000, 41 * MIB + 3, 100 * MIB]) {

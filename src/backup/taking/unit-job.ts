@@ -41,7 +41,7 @@ export type AuditJob = {
   readonly clean: BlockRuns;
   /** Blocks that are not allocated and that the hint calls unchanged. */
   readonly cleanHoles: BlockRuns;
-  /** Blocks drawn at random among `clean`. */
+  /** Blocks drawn at random among `clean`; and of the disk's last unit that was not zero, its last such block. */
   readonly samples: Uint16Array<ArrayBuffer>;
   /** Drawn at random, 32 bits, for what the thread draws by itself. */
   readonly seed: number;

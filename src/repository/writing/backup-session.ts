@@ -12,8 +12,10 @@
  */
 import { HoldfastError, isHoldfastError } from '#base';
 import type { LoggedDisk, LoggedPack } from '../log/log-entry.ts';
+import { lastBlockWithin, type LastBlock } from '../map/last-block.ts';
 import { forEachBlock, levelOneIds, pagesBelow } from '../map/map-walk.ts';
 import { rewriteMap, truncateMap } from '../map/map-builder.ts';
+import type { BlockRange } from '../map/page.ts';
 import type { PageSource } from '../map/placement.ts';
 import type { SealedPack } from '../pack/pack-writer.ts';
 import type { KnownPoint } from '../history/state.ts';
@@ -162,6 +164,14 @@ export class BackupSession {
       this.#lostBases.add(disk);
       return Buffer.alloc((range.to - range.from) * 16);
     }
+  }
+
+  /** The base's last block in `within` that is not zero; undefined: none, or no base. As `lastBlockWithin`. */
+  async lastBaseBlock(disk: string, within: readonly BlockRange[]): Promise<LastBlock | undefined> {
+    const base = this.base(disk);
+    if (base === undefined) return undefined;
+    const root = Buffer.from(base.disk.root, 'hex');
+    return await lastBlockWithin({ pages: this.#parts.keeper.reader, root, within });
   }
 
   /**
