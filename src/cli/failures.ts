@@ -7,6 +7,7 @@ import { HoldfastError, type ErrorCode } from '#base';
 import { plainly } from './output/plain-reason.ts';
 import { oneLine } from './output/one-line.ts';
 import { Interruption } from './surroundings.ts';
+import { FailedAfterSteps } from './vm/failed-after-steps.ts';
 import { UsageError } from './usage-error.ts';
 
 export type Failure = {
@@ -38,6 +39,7 @@ export function failureOf(
   error: unknown,
   interruption: Interruption = new Interruption('SIGINT'),
 ): Failure {
+  if (error instanceof FailedAfterSteps) return failureOf(error.cause, interruption);
   if (error instanceof UsageError) return usageFailure(error.message);
   if (!(error instanceof HoldfastError)) {
     const message = error instanceof Error ? error.message : String(error);

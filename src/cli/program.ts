@@ -7,6 +7,7 @@ import { addKeyCommands } from './key-commands.ts';
 import { addRepoCommands } from './repo-commands.ts';
 import { addRestoreCommands } from './restore-commands.ts';
 import { failureOf, usageFailure, type Failure } from './failures.ts';
+import { describeSteps, stepsOf } from './vm/failed-after-steps.ts';
 import { addVmCommands } from './vm-commands.ts';
 import { Interruption, type Surroundings } from './surroundings.ts';
 
@@ -100,7 +101,13 @@ function sayFailure(
     failure = failureOf(error, interruptionOf(surroundings));
   }
   const { code, message, line } = failure;
-  if (isJson) stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
+  const steps = stepsOf(error);
+  if (isJson) {
+    const document = { error: { code, message, ...(steps.length === 0 ? {} : { steps }) } };
+    stdout.write(`${JSON.stringify(document)}\n`);
+  } else if (steps.length > 0) {
+    stderr.write(`${describeSteps(steps)}\n`);
+  }
   stderr.write(`holdfast: ${line}\n`);
   if (error instanceof CommanderError) return failure.exitCode;
   if (environment.showsStacks && error instanceof Error) stderr.write(`${stackOf(error)}\n`);

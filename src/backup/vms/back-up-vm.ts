@@ -44,7 +44,10 @@ export type VmBackupRequest = {
   readonly clock: Clock;
   readonly signal?: AbortSignal;
   readonly onProgress?: ProgressListener;
+  /** Told of every step in the guest that failed, once, as it ends. */
   readonly warn: (message: string) => void;
+  /** Told of each step in the guest as it ends: all that is known of them where the backup then fails. */
+  readonly onStep?: (step: QuiesceStep) => void;
   readonly threads?: number;
 };
 
@@ -125,10 +128,10 @@ async function takeSnapshot({
   vm,
   prepared,
 }: Run): Promise<{ readonly result: Snapshot; readonly quiesce: QuiesceResult }> {
-  const { hypervisor, clock, signal, warn } = request;
+  const { hypervisor, clock, signal, warn, onStep } = request;
   throwIfCancelled(signal);
   request.onProgress?.({ phase: `taking a snapshot of ${vm.name}`, doneBytes: 0 });
-  if (!request.quiesces) return await unquiesced(prepared);
+  if (!request.quiesces) return await unquiesced(prepared, onStep);
   const channel = await hypervisor.agent(vm.name);
   try {
     return await quiesced(
@@ -138,6 +141,7 @@ async function takeSnapshot({
         clock,
         signal,
         warn,
+        ...(onStep === undefined ? {} : { onStep }),
         discard: async (snapshot: Snapshot) => await snapshot.release('failed'),
       },
       async () => await prepared.snapshot(),
@@ -149,6 +153,7 @@ async function takeSnapshot({
 
 async function unquiesced(
   prepared: PreparedBackup,
+  onStep: VmBackupRequest['onStep'],
 ): Promise<{ readonly result: Snapshot; readonly quiesce: QuiesceResult }> {
   const step: QuiesceStep = {
     name: 'Contact guest agent',
@@ -156,6 +161,7 @@ async function unquiesced(
     message: 'the guest was not to be asked: the point is crash-consistent',
     durationMs: 0,
   };
+  onStep?.(step);
   const result = await prepared.snapshot();
   return {
     result,

@@ -7,6 +7,7 @@ import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes, formatDuration, formatSpeed } from '../output/units.ts';
 import { UsageError } from '../usage-error.ts';
 import type { ConnectOptions } from './options.ts';
+import { FailedAfterSteps, type Steps } from './failed-after-steps.ts';
 import { inScratch } from './in-scratch.ts';
 import { withHypervisor } from './with-hypervisor.ts';
 
@@ -18,6 +19,8 @@ export type VmBackupOptions = ConnectOptions & {
   readonly quiesce: boolean;
   readonly scratch: string;
 };
+
+type QuiesceStep = Steps[number];
 
 export async function backup(
   context: Context,
@@ -32,7 +35,9 @@ export async function backup(
   const { clock } = context.surroundings;
   const { onProgress, warn } = context.terminal;
   warmUpBackup();
-  const result = await withHypervisor(context, options, async (hypervisor) => {
+  const steps: QuiesceStep[] = [];
+  const onStep = (step: QuiesceStep): void => void steps.push(step);
+  const work = withHypervisor(context, options, async (hypervisor) => {
     const disks = await chosenDisks(hypervisor, name, options);
     return await context.withRepository({ location, access: 'own' }, async (repository) =>
       inScratch(scratch, async (scratchDir) =>
@@ -47,10 +52,14 @@ export async function backup(
           clock,
           signal: context.signal,
           warn,
+          onStep,
           ...(onProgress === undefined ? {} : { onProgress }),
         }),
       ),
     );
+  });
+  const result = await work.catch((error: unknown) => {
+    throw steps.length === 0 ? error : new FailedAfterSteps(error, steps);
   });
   context.terminal.result(result, () => describe(item ?? name, result));
 }
@@ -104,16 +113,10 @@ function describe(item: string, result: VmBackupResult): string {
   const reasons = disks.flatMap(({ name, reason }) =>
     reason === undefined ? [] : [`${name} was compared as a whole: ${reason}`],
   );
-  const failed = result.steps
-    .filter(({ outcome }) => outcome === 'failed')
-    .map(
-      ({ name, code, message }) => `${name}: ${message}${code === undefined ? '' : ` [${code}]`}`,
-    );
   return [
     `Recovery point ${pointId} of ${item}, ${CONSISTENCY[consistency]}${frozen}, taken in ` +
       `${formatDuration(seconds)}${speed}.\n\n${table}`,
     ...reasons,
-    ...failed,
   ].join('\n');
 }
 

@@ -57,7 +57,12 @@ export async function crashConsistent<R>(atInstant: () => Promise<R>): Promise<O
 /** Runs `work`; what the agent does not answer or refuses becomes a failed step, and `undefined`. */
 export async function attempt<R, T>(
   run: QuiesceRun<R>,
-  step: { readonly name: string; readonly refusedCode: string },
+  step: {
+    readonly name: string;
+    readonly refusedCode: string;
+    /** What to do about an agent that does not answer. */
+    readonly silentAdvice?: string;
+  },
   work: () => Promise<T>,
 ): Promise<{ readonly value: T } | undefined> {
   const begunMs = run.log.begin();
@@ -65,7 +70,9 @@ export async function attempt<R, T>(
     return { value: await work() };
   } catch (error) {
     if (isHoldfastError(error, 'AgentUnavailable')) {
-      run.log.failed(step.name, begunMs, { code: AGENT_SILENT, message: error.message });
+      const advice = step.silentAdvice === undefined ? '' : `; ${step.silentAdvice}`;
+      const message = `${error.message}${advice}`;
+      run.log.failed(step.name, begunMs, { code: AGENT_SILENT, message });
     } else if (isHoldfastError(error, 'AgentFailed')) {
       run.log.failed(step.name, begunMs, { code: step.refusedCode, message: error.message });
     } else {

@@ -31,6 +31,11 @@ import { quiesceWindows } from './windows-quiesce.ts';
 const WATCHDOG_SECONDS = 30;
 const LOOK_AGAIN_MS = 1000;
 
+const CRASH = 'the point is crash-consistent ("holdfast vm show" tells when the agent answers)';
+const NO_CHANNEL =
+  'no channel to its guest agent is known; give the VM the virtio serial port org.qemu.guest_agent.0, and with qmp: name its socket (agent=PATH)';
+const ADVICE = `install qemu-guest-agent in the guest and see that it runs there; ${CRASH}`;
+
 /**
  * Runs `atInstant` once, in a guest as quiet as it can be made.
  *
@@ -64,7 +69,7 @@ async function take<R>(
     return await crashConsistent(atInstant);
   }
   if (channel === undefined) {
-    const message = 'VM Agent unable to communicate: the VM has no agent channel';
+    const message = `VM Agent unable to communicate: ${NO_CHANNEL}; ${CRASH}`;
     log.failed('Contact guest agent', log.begin(), { code: AGENT_SILENT, message });
     return await crashConsistent(atInstant);
   }
@@ -77,7 +82,7 @@ async function take<R>(
   };
   const contact = await attempt(
     run,
-    { name: 'Contact guest agent', refusedCode: AGENT_SILENT },
+    { name: 'Contact guest agent', refusedCode: AGENT_SILENT, silentAdvice: ADVICE },
     async () => {
       await run.agent.ping();
       await thawLeftFrozen(run);
