@@ -21,6 +21,7 @@ export {
   planExpiry,
   pointSizes,
   repositoryStatistics,
+  tryLock,
   type CompactResult,
   type ExpiryResult,
   type PointSizes,
@@ -31,6 +32,7 @@ export { connectHypervisor, type Hypervisor } from '#hypervisor';
 export { backUpVm, type VmBackupResult } from './vms/back-up-vm.ts';
 export { restoreVm, type VmRestoreResult } from './vms/restore-vm.ts';
 export { replaceVm, type VmReplaceResult } from './vms/replace-vm.ts';
+export { inScratch } from './vms/scratch-folder.ts';
 export { vmExtension } from './vms/vm-extension.ts';
 export { bootVm, type BootedVm } from './vms/boot-vm.ts';
 export { backUpDisks } from './taking/back-up-disks.ts';

@@ -1,6 +1,6 @@
 /** `holdfast vm backup`: takes a recovery point of a VM. */
 import { HoldfastError } from '#base';
-import { backUpVm, warmUpBackup, type Hypervisor, type VmBackupResult } from '#backup';
+import { backUpVm, inScratch, warmUpBackup, type Hypervisor, type VmBackupResult } from '#backup';
 import { parseItemName } from '../arguments/item-name.ts';
 import type { Context } from '../context.ts';
 import { formatTable, left, right } from '../output/table.ts';
@@ -8,7 +8,6 @@ import { formatBytes, formatDuration, formatSpeed } from '../output/units.ts';
 import { UsageError } from '../usage-error.ts';
 import type { ConnectOptions } from './options.ts';
 import { FailedAfterSteps, type Steps } from './failed-after-steps.ts';
-import { inScratch } from './in-scratch.ts';
 import { withHypervisor } from './with-hypervisor.ts';
 
 export type VmBackupOptions = ConnectOptions & {

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import {
   findPoint,
+  inScratch,
   replaceVm,
   restoreVm,
   warmUpRestore,
@@ -14,7 +15,6 @@ import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes, formatDuration } from '../output/units.ts';
 import { UsageError } from '../usage-error.ts';
 import type { PointOptions } from './options.ts';
-import { inScratch } from './in-scratch.ts';
 import { neededFolder, newVmArguments } from './new-vm-arguments.ts';
 import { withHypervisor } from './with-hypervisor.ts';
 

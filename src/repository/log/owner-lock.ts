@@ -50,13 +50,14 @@ const MAX_COMMAND_LENGTH = 200;
 const heldConnections = new Set<DatabaseSync>();
 
 /**
- * Takes the lock if it is free. `file` is on a local file system; its folder is made.
+ * Takes the lock if it is free. `file` is on a local file system; its folder is made. Without `holder` nothing is
+ * said of who holds it.
  *
  * @returns undefined if another process, or another part of this one, holds it.
  * @throws {HoldfastError} `StoreReadOnly` if the file cannot be written; `StoreUnsupported` where the file
  *   system does not lock.
  */
-export function tryLock(file: string, holder: LockHolder): OwnerLock | undefined {
+export function tryLock(file: string, holder?: LockHolder): OwnerLock | undefined {
   const connection = openForLocking(file);
   try {
     connection.exec('BEGIN EXCLUSIVE');
@@ -70,7 +71,7 @@ export function tryLock(file: string, holder: LockHolder): OwnerLock | undefined
     throw asLockError(error, file);
   }
   heldConnections.add(connection);
-  writeHolder(file, holder);
+  if (holder !== undefined) writeHolder(file, holder);
   return {
     file,
     release: (options) => release(connection, { file, remove: options?.remove === true }),
