@@ -1,0 +1,109 @@
+/**
+ * The catalogue: the service's working copy of what repositories and hypervisors know, and its own accounts and
+ * jobs (docs/decisions/0008). SQLite by Kysely; durable when a change returns.
+ *
+ * Depends on one process a file, which the data folder's lock gives.
+ */
+import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
+import { Kysely, SqliteDialect, type SqliteDatabase, type Transaction } from 'kysely';
+import { HoldfastError } from '#base';
+import { MIGRATIONS } from './migrations.ts';
+import type { Catalogue } from './schema.ts';
+
+/** For reading; inside `change`, for reading and writing. */
+export type CatalogueReader = Kysely<Catalogue>;
+export type CatalogueChange = Transaction<Catalogue>;
+
+export type OpenCatalogue = {
+  /** What is durable: inside a change it does not see that change. */
+  readonly read: CatalogueReader;
+  /**
+   * One at a time, in the order of arrival; all of it is durable on return, or nothing of it happened. No slow
+   * work inside, and no other `change`.
+   */
+  readonly change: <Result>(work: (change: CatalogueChange) => Promise<Result>) => Promise<Result>;
+  readonly close: () => Promise<void>;
+};
+
+/**
+ * Opens the file, makes it where it is not there, and brings it to this version.
+ *
+ * @throws {HoldfastError} `CatalogueUnusable` if it is no catalogue, damaged, or of a newer version.
+ */
+export async function openCatalogue(path: string): Promise<OpenCatalogue> {
+  // Kysely has one connection and makes whoever comes wait: readers have their own.
+  const write = asKysely(openFile(path));
+  const read = asKysely(new DatabaseSync(path, { readOnly: true }));
+  let last: Promise<unknown> = Promise.resolve();
+  return {
+    read,
+    change: async (work) => {
+      const turn = last.then(async () => await write.transaction().execute(work));
+      last = turn.catch(() => undefined); // Its caller has the error.
+      return await turn;
+    },
+    close: async () => {
+      await last;
+      await read.destroy();
+      await write.destroy();
+    },
+  };
+}
+
+function openFile(path: string): DatabaseSync {
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(path);
+    database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on');
+    migrate(database, path);
+    return database;
+  } catch (error) {
+    database?.close();
+    if (error instanceof HoldfastError) throw error;
+    throw new HoldfastError(
+      'CatalogueUnusable',
+      `${path} cannot be used as the catalogue: put a copy of it back, or start with an empty data ` +
+        `folder and take the vaults over from their repositories (${String(error)})`,
+      { details: { path }, cause: error },
+    );
+  }
+}
+
+function migrate(database: DatabaseSync, path: string): void {
+  const version = Number(database.prepare('pragma user_version').get()!['user_version']);
+  if (version > MIGRATIONS.length) {
+    throw new HoldfastError(
+      'CatalogueUnusable',
+      `${path} was written by a newer Holdfast (version ${version} of the catalogue, this one knows ` +
+        `${MIGRATIONS.length}): use that one`,
+      { details: { path } },
+    );
+  }
+  for (let next = version; next < MIGRATIONS.length; next += 1) {
+    const statements = [...MIGRATIONS[next]!, `pragma user_version = ${next + 1}`];
+    database.exec(['begin immediate', ...statements, 'commit'].join(';\n'));
+  }
+}
+
+function asKysely(database: DatabaseSync): Kysely<Catalogue> {
+  const dialect = new SqliteDialect({ database: likeBetterSqlite(database) });
+  return new Kysely<Catalogue>({ dialect });
+}
+
+/** The few methods of better-sqlite3 that Kysely calls. */
+function likeBetterSqlite(database: DatabaseSync): SqliteDatabase {
+  return {
+    close: () => database.close(),
+    prepare: (sql) => {
+      const statement = database.prepare(sql);
+      const values = (parameters: readonly unknown[]) => parameters as SQLInputValue[];
+      return {
+        reader: statement.columns().length > 0,
+        all: (parameters) => statement.all(...values(parameters)),
+        iterate: (parameters) =>
+          statement.iterate(...values(parameters)) as IterableIterator<unknown>,
+        run: (parameters) => statement.run(...values(parameters)),
+      };
+    },
+  };
+}

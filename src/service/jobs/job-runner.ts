@@ -1,0 +1,84 @@
+/**
+ * Runs jobs: takes due rows in the order of their creation, within the limits of their queues, holds a lease on
+ * each while it works, and writes how it went. One a service; `start` after the catalogue agrees with the
+ * repositories.
+ */
+import type { Progress } from '#base';
+import type { CatalogueChange } from '../catalogue/catalogue.ts';
+import type { Row } from '../catalogue/schema.ts';
+
+export type JobOperation =
+  | 'Backup'
+  | 'ConfigureBackup'
+  | 'DeleteBackupData'
+  | 'DisableBackup'
+  | 'Restore'
+  | 'Undelete';
+
+export type JobTask = {
+  /** Azure's name of it: "Take Snapshot". */
+  readonly name: string;
+  readonly status: 'NotStarted' | 'InProgress' | 'Completed' | 'Failed' | 'Skipped' | 'Cancelled';
+  readonly startedAt?: number;
+  readonly endedAt?: number;
+  /** Lines for people, each with the code that it may have. */
+  readonly details?: readonly { readonly message: string; readonly code?: string }[];
+};
+
+/** A place in a queue: at most `limit` jobs hold `name` at once. */
+export type JobSlot = { readonly name: string; readonly limit: number };
+
+/** What the work of one job sees. */
+export type JobRun = {
+  readonly job: Row<'jobs'>;
+  /** Aborted by cancel, by the time limit and by the service's end; its reason says which. */
+  readonly signal: AbortSignal;
+  /** Waits for the slots (first come, first served), holds them while `work` runs. */
+  readonly holding: <Result>(
+    slots: readonly JobSlot[],
+    work: () => Promise<Result>,
+  ) => Promise<Result>;
+  /** Changes of the job as it is seen; written at once for tasks, every second for progress. */
+  readonly task: (task: JobTask) => Promise<void>;
+  readonly progress: (progress: Progress) => void;
+  readonly property: (name: string, value: string) => void;
+  /** The job ends CompletedWithWarnings if it ends well. */
+  readonly warn: (message: string, code?: string) => void;
+  /** Kept in the row before anything depends on it (decision 0008, invariant 3). */
+  readonly setPoint: (pointId: string) => Promise<void>;
+};
+
+/** How one operation is done. Rows are looked at again after a restart: `run` must bear being run twice. */
+export type JobWork = {
+  readonly tasks: readonly string[];
+  readonly run: (run: JobRun) => Promise<void>;
+  /** In the change that ends the job, however it ended. */
+  readonly ended?: (change: CatalogueChange, job: Row<'jobs'>) => Promise<void>;
+};
+
+export type NewJob = {
+  readonly vaultId: string;
+  readonly itemId?: string;
+  readonly entity: string;
+  readonly operation: JobOperation;
+  readonly isUserTriggered: boolean;
+  readonly request: unknown;
+  readonly properties?: Readonly<Record<string, string>>;
+  readonly notBefore?: number;
+  readonly deadlineAt?: number;
+};
+
+export type JobRunner = {
+  /** Adds the row within a change; it runs once that is durable. @returns the job's id. */
+  readonly add: (change: CatalogueChange, job: NewJob) => Promise<string>;
+  /** A job that is done already: Azure shows one for configuring, stopping, undeleting. */
+  readonly addDone: (change: CatalogueChange, job: NewJob) => Promise<string>;
+  /** @throws {HoldfastError} `UserErrorJobNotCancellable`-like codes for a job that has ended or cannot be cancelled. */
+  readonly cancel: (vaultId: string, jobId: string) => Promise<void>;
+  /** Voids leases of dead instances, then runs what is due, until `stop`. */
+  readonly start: () => Promise<void>;
+  /** Ends running work so that the next start takes it up again. */
+  readonly stop: () => Promise<void>;
+  /** Something became due. */
+  readonly wake: () => void;
+};

@@ -1,0 +1,36 @@
+/**
+ * Lends the repositories of vaults, each opened as owner once and shared by whoever works in it (decision 0008,
+ * invariant 4).
+ *
+ * ```
+ *   closed ──use──► opening ──► open (n users) ──last user ends──► idle ──settings.repositoryIdleMs──► closed
+ *                      └── fails: every waiting user gets the error ──► closed
+ * ```
+ */
+import type { withRepository } from '#backup';
+
+export type OpenRepository = Parameters<Parameters<typeof withRepository>[1]>[0];
+
+export type Repositories = {
+  /**
+   * Lends the vault's repository; it stays open until `work` has ended.
+   *
+   * @throws {HoldfastError} `RepositoryHeld` (retryable) while the plumbing has it; what opening and `work` throw.
+   */
+  readonly use: <Result>(
+    vaultId: string,
+    work: (repository: OpenRepository) => Promise<Result>,
+  ) => Promise<Result>;
+
+  /**
+   * Writes a document of the vault (decision 0008, invariant 1): durable on return, and noted so that the
+   * catalogue's next change records its revision.
+   *
+   * @param document `vault`, `policy-<id>`, `item-<id>`.
+   * @param value JSON; undefined: the document is gone.
+   */
+  readonly remember: (vaultId: string, document: string, value: unknown) => Promise<void>;
+
+  /** Ends use; what is open is closed. Waits for whoever works. */
+  readonly close: () => Promise<void>;
+};

@@ -1,0 +1,38 @@
+/** What an owner may set; every default is what most want. Azure's quotas and courtesies are off (AZURE-RULES). */
+
+export type ServiceSettings = {
+  /** Snapshots taken at once on one host. */
+  readonly snapshotsPerHost: number;
+  /** Transfers at once into one vault. */
+  readonly transfersPerVault: number;
+  /** Restores at once into one storage account (M22). */
+  readonly restoresPerStorageAccount: number;
+  /** A scheduled run starts within this time of its schedule (R12); 0: at once. */
+  readonly spreadMs: number;
+  /** R42: an increment that takes longer fails; the first backup has no limit. */
+  readonly backupTimeoutMs: number;
+  /** Tries of a job whose failure is worth one, the first included. */
+  readonly attempts: number;
+  readonly retryDelayMs: number;
+  /** How long a repository stays open after its last use. */
+  readonly repositoryIdleMs: number;
+  /** How often the VMs of every host are listed anew. */
+  readonly discoveryIntervalMs: number;
+  /** R11 */
+  readonly dstFollowsAzure: boolean;
+};
+
+const MINUTE_MS = 60_000;
+
+export const DEFAULT_SETTINGS: ServiceSettings = {
+  snapshotsPerHost: 4,
+  transfersPerVault: 2,
+  restoresPerStorageAccount: 2,
+  spreadMs: 120 * MINUTE_MS,
+  backupTimeoutMs: 24 * 60 * MINUTE_MS,
+  attempts: 3,
+  retryDelayMs: 5 * MINUTE_MS,
+  repositoryIdleMs: 10_000,
+  discoveryIntervalMs: 5 * MINUTE_MS,
+  dstFollowsAzure: false,
+};
