@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { chown, readFile, stat, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -264,7 +264,11 @@ test('a socket of a live server is not taken over, a dead one is, and closing re
   const script = `require('node:net').createServer().listen('${dead}', () => process.kill(process.pid, 'SIGKILL'))`;
   await assert.rejects(run(process.execPath, '-e', script));
   assert.ok(existsSync(dead));
-  await (await startNbdServer({ exports, listen: { socketPath: dead } })).close();
+  const uid = process.getuid!() === 0 ? 4711 : process.getuid!();
+  await chown(dead, uid, -1);
+  const successor = await startNbdServer({ exports, listen: { socketPath: dead } });
+  assert.equal((await stat(dead)).uid, uid, 'whoever could use it can use it again');
+  await successor.close();
 
   const file = join(folder, 'file');
   await writeFile(file, 'keep');

@@ -5,7 +5,7 @@
  * A client can neither crash it nor make it hold more than some 32 MiB for its connection: garbage
  * ends the connection, over-long requests are refused, answers wait for the client to take them.
  */
-import { chmod, lstat, unlink } from 'node:fs/promises';
+import { chmod, lchown, lstat, unlink } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { HoldfastError, isHoldfastError } from '#base';
 import { formatNbdUri, type NbdAddress } from './nbd-address.ts';
@@ -36,14 +36,14 @@ const LOOPBACK = '127.0.0.1';
 const MAX_SOCKET_PATH_BYTES = 107;
 
 /**
- * Starts to listen. A socket left over by a server that is gone is replaced.
+ * Starts to listen. A socket left over by a server that is gone is replaced, and keeps its owner.
  *
  * @throws {HoldfastError} `OutputExists` if the path is something else or a server listens there;
  *   `ArgumentInvalid` if the path is too long; `DiskUnavailable` if the address cannot be used.
  */
 export async function startNbdServer(options: NbdServerOptions): Promise<NbdServer> {
   const { listen } = options;
-  if ('socketPath' in listen) await freeSocketPath(listen.socketPath);
+  const left = 'socketPath' in listen ? await freeSocketPath(listen.socketPath) : undefined;
 
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
@@ -53,7 +53,13 @@ export async function startNbdServer(options: NbdServerOptions): Promise<NbdServ
   });
   server.maxConnections = options.maxConnections ?? DEFAULT_MAX_CONNECTIONS;
   await listening(server, listen);
-  if ('socketPath' in listen) await chmod(listen.socketPath, 0o600);
+  if ('socketPath' in listen) {
+    await chmod(listen.socketPath, 0o600);
+    // Whoever could use the socket before can use the new one.
+    if (left !== undefined && process.getuid?.() === 0) {
+      await lchown(listen.socketPath, left.uid, left.gid);
+    }
+  }
 
   const endpoint: NbdAddress['endpoint'] =
     'socketPath' in listen
@@ -95,7 +101,8 @@ function listening(server: Server, listen: NbdServerOptions['listen']): Promise<
   });
 }
 
-async function freeSocketPath(path: string): Promise<void> {
+/** Removes a socket without a server; who owned it. Undefined: there was none. */
+async function freeSocketPath(path: string): Promise<{ uid: number; gid: number } | undefined> {
   if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) {
     throw new HoldfastError(
       'ArgumentInvalid',
@@ -106,12 +113,13 @@ async function freeSocketPath(path: string): Promise<void> {
     if (error.code === 'ENOENT') return undefined;
     throw error;
   });
-  if (entry === undefined) return;
+  if (entry === undefined) return undefined;
   if (!entry.isSocket()) throw new HoldfastError('OutputExists', `"${path}" exists`);
   if (await answers(path)) {
     throw new HoldfastError('OutputExists', `a server is listening on "${path}"`);
   }
   await unlink(path);
+  return { uid: entry.uid, gid: entry.gid };
 }
 
 /** Whether anyone listens on the socket; unsure counts as yes. */

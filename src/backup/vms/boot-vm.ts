@@ -11,7 +11,7 @@
  *
  * What the guest writes goes to the overlay only; the point cannot change.
  */
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { throwIfCancelled, type Clock, type ProgressListener } from '#base';
 import { createOverlay } from '#disk';
@@ -20,6 +20,7 @@ import type { Repository } from '#repository';
 import { servePoint } from '../serving/serve-point.ts';
 import { refuseTaken } from './refuse-taken.ts';
 import type { NewVm } from './restore-vm.ts';
+import { makeVmFolder } from './vm-folder.ts';
 import { definitionOf, newImages, selectedDisks, vmPoint } from './vm-point.ts';
 
 export type VmBootRequest = {
@@ -68,7 +69,7 @@ export async function bootVm(request: VmBootRequest): Promise<BootedVm> {
   const source = await vmPoint(repository, point);
   const chosen = selectedDisks(source, request.disks);
   await refuseTaken(newVm);
-  await mkdir(directory, { recursive: true });
+  await makeVmFolder(directory);
   const servers: Server[] = [];
   const made: NewVmDisk[] = [];
   const images = overlaysOf(

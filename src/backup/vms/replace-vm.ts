@@ -6,10 +6,10 @@
  *                                             └► or, in place: the old images, only where they differ
  * ```
  */
-import { mkdir } from 'node:fs/promises';
 import { HoldfastError } from '#base';
 import type { NewVmDisk, Vm } from '#hypervisor';
 import { backUpVm, type VmBackupRequest, type VmBackupResult } from './back-up-vm.ts';
+import { makeVmFolder } from './vm-folder.ts';
 import { newImages, selectedDisks, vmPoint, type VmPoint } from './vm-point.ts';
 import { writeImages, type WrittenImages } from './write-images.ts';
 
@@ -49,7 +49,7 @@ export async function replaceVm(request: VmReplaceRequest): Promise<VmReplaceRes
   refuseRunning(await hypervisor.find(request.vm));
   const images = imagesOf(request, { source, vm, chosen });
   const isInPlace = request.directory === undefined;
-  if (request.directory !== undefined) await mkdir(request.directory, { recursive: true });
+  if (request.directory !== undefined) await makeVmFolder(request.directory);
   let restored: WrittenImages;
   try {
     restored = await writeImages(request, images, { overwrite: isInPlace });

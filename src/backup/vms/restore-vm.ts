@@ -6,10 +6,10 @@
  *                              └─ failure, cancel: none is left    └─ failure: the images stay (R69)
  * ```
  */
-import { mkdir } from 'node:fs/promises';
 import { HoldfastError } from '#base';
 import type { DefineRequest, Hypervisor, NewVmDisk } from '#hypervisor';
 import { refuseTaken } from './refuse-taken.ts';
+import { makeVmFolder } from './vm-folder.ts';
 import { definitionOf, newImages, selectedDisks, vmPoint } from './vm-point.ts';
 import { writeImages, type ImageWriting, type WrittenImages } from './write-images.ts';
 
@@ -49,7 +49,7 @@ export async function restoreVm(request: VmRestoreRequest): Promise<VmRestoreRes
   const definition = definitionOf(source);
   // Before hours of copying.
   if (newVm !== undefined) await refuseTaken(newVm);
-  await mkdir(directory, { recursive: true });
+  await makeVmFolder(directory);
   const vm = newVm?.name ?? definition.vm.name;
   const images = newImages(source, chosen, { directory, vm, timeMs: clock.nowMs() });
   const written = await writeImages(request, images, { overwrite: false });
