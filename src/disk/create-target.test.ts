@@ -25,6 +25,8 @@ async function create(
 /** Writes 1 MiB at 2 MiB, zeros around it. */
 async function fill(target: PreparedTarget, seed: string): Promise<Buffer> {
   const content = Buffer.alloc(target.sizeBytes);
+  target.reserve({ offset: 2 * MIB, length: MIB });
+  target.reserved();
   const disk = await openTarget(target.spec, { clock });
   const data = noise(seed, MIB);
   data.copy(content, 2 * MIB);
@@ -133,6 +135,8 @@ test('several writers share a target, and writes outside it are refused', async 
   const path = join(await scratch(t), 'a.qcow2');
   const target = await create(t, path);
   const data = noise('shared', SIZE);
+  target.reserve({ offset: 0, length: SIZE });
+  target.reserved();
   const writers = await Promise.all(
     Array.from({ length: 4 }, async () => await openTarget(target.spec, { clock })),
   );

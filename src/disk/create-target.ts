@@ -6,6 +6,7 @@
  *     existing    written in place where it differs; needs `overwrite`; discard leaves it half written
  *
  * The partial image has its final name already, since some formats (vmdk) write it down inside.
+ * New raw and qcow2 images are written directly, what has another format or existed through qemu-nbd.
  * An existing image stays locked against VMs by a qemu-nbd process, a device by O_EXCL.
  */
 import { constants } from 'node:fs';
@@ -13,10 +14,12 @@ import { chmod, link, mkdir, open, rm, stat, type FileHandle } from 'node:fs/pro
 import { basename, dirname, join, resolve } from 'node:path';
 import { HoldfastError } from '#base';
 import type { OpenOptions, TargetSpec } from './disk-source.ts';
+import type { Extent } from './extent.ts';
 import { imageFormatOf, type ImageFormat } from './image-format.ts';
 import { inspectChain, readImageInfo, type ChainRules } from './image-info.ts';
 import { startImageServer } from './image-server.ts';
 import { isOpenForWriting } from './image-lock.ts';
+import { NewQcow2Image } from './new-qcow2-image.ts';
 import { diskInUse, runTool } from './tool.ts';
 
 export type TargetOptions = OpenOptions &
@@ -32,6 +35,12 @@ export interface PreparedTarget {
   /** For `openTarget`, here or in worker threads, until `finish` or `discard`. */
   readonly spec: TargetSpec;
   readonly sizeBytes: number;
+  /**
+   * Says where data will be written, in ascending order; a new target takes none elsewhere. Then, before the
+   * first write, `reserved`. @throws {HoldfastError} `DiskWriteFailed`.
+   */
+  reserve(data: Extent): void;
+  reserved(): void;
   /** Call after every opened target was closed. On return the image is complete, named and durable. */
   finish(): Promise<void>;
   /** Gives up: removes a new image. Does nothing after `finish`. */
@@ -71,15 +80,20 @@ async function newTarget(output: Output, options: TargetOptions): Promise<Prepar
   const partial = `${output.path}.partial`;
   const path = join(partial, basename(output.path));
   await makePartialFolder(partial, options.overwrite);
-  const remove = async (): Promise<void> => await rm(partial, { recursive: true, force: true });
+  let qcow2: NewQcow2Image | undefined;
+  const remove = async (): Promise<void> => {
+    await qcow2?.close();
+    await rm(partial, { recursive: true, force: true });
+  };
   try {
     const image = { path, format: output.format };
-    await createImage(image, options.sizeBytes);
+    qcow2 = await createImage(image, options.sizeBytes);
     return await opened(image, {
       options,
       fresh: true,
+      qcow2,
       whole: async () => {
-        await syncPath(path);
+        await (qcow2 === undefined ? syncPath(path) : qcow2.finish());
         await chmod(path, OUTPUT_MODE);
         await publish(path, output.path);
         await remove();
@@ -136,24 +150,27 @@ async function deviceTarget(output: Output, options: TargetOptions): Promise<Pre
   }
 }
 
-/** Locks and shows an image through qemu-nbd; raw ones are written directly all the same. */
+/** Locks and shows an image through qemu-nbd where that is needed; raw ones are written directly all the same. */
 async function opened(
   image: Output,
   plan: {
     readonly options: TargetOptions;
     readonly fresh: boolean;
+    readonly qcow2?: NewQcow2Image | undefined;
     readonly whole: () => Promise<void>;
     readonly given: () => Promise<void>;
   },
 ): Promise<PreparedTarget> {
-  const { options, fresh } = plan;
+  const { options, fresh, qcow2 } = plan;
   const { sizeBytes, clock } = options;
-  const needsServer = image.format !== 'raw' || !fresh;
+  const needsServer = qcow2 === undefined && (image.format !== 'raw' || !fresh);
   const server = needsServer ? await startImageServer({ image, writable: true, clock }) : undefined;
-  const spec: TargetSpec =
-    image.format === 'raw' || server === undefined
-      ? { kind: 'raw', path: image.path, sizeBytes, fresh }
-      : { kind: 'nbd', uri: server.uri, sizeBytes, fresh, image: image.path };
+  const { path } = image;
+  let spec: TargetSpec = { kind: 'raw', path, sizeBytes, fresh };
+  if (qcow2 !== undefined) spec = { kind: 'newQcow2', path, sizeBytes, fresh: true };
+  else if (image.format !== 'raw' && server !== undefined) {
+    spec = { kind: 'nbd', uri: server.uri, sizeBytes, fresh, image: path };
+  }
   let ended = false;
   const end = async (then: () => Promise<void>): Promise<void> => {
     if (ended) return;
@@ -164,6 +181,8 @@ async function opened(
   return {
     spec,
     sizeBytes,
+    reserve: (data) => qcow2?.reserve(data),
+    reserved: () => qcow2?.reserved(),
     finish: async () => {
       try {
         await end(plan.whole);
@@ -192,7 +211,11 @@ async function makePartialFolder(partial: string, overwrite: boolean): Promise<v
   }
 }
 
-async function createImage(image: Output, sizeBytes: number): Promise<void> {
+/** @returns the image if we write it ourselves: the caller closes it. */
+async function createImage(image: Output, sizeBytes: number): Promise<NewQcow2Image | undefined> {
+  if (image.format === 'qcow2') {
+    return await NewQcow2Image.create(image.path, { sizeBytes, mode: OUTPUT_MODE });
+  }
   if (image.format === 'raw') {
     const handle = await open(image.path, 'wx', OUTPUT_MODE);
     try {
@@ -200,7 +223,7 @@ async function createImage(image: Output, sizeBytes: number): Promise<void> {
     } finally {
       await handle.close();
     }
-    return;
+    return undefined;
   }
   // Without force_size a vhd's size is rounded up to whole cylinders.
   const extra = image.format === 'vpc' ? ['-o', 'force_size=on'] : [];
@@ -214,6 +237,7 @@ async function createImage(image: Output, sizeBytes: number): Promise<void> {
       `cannot create "${image.path}": check space and permissions of its folder (${result.complaint})`,
     );
   }
+  return undefined;
 }
 
 /** Gives a complete image its name; never replaces a file that appeared meanwhile. */

@@ -61,7 +61,15 @@ export type DiskSpec =
     };
 
 /** As `DiskSpec`, for `openTarget`. */
-export type TargetSpec = DiskSpec & { readonly fresh: boolean };
+export type TargetSpec =
+  | (DiskSpec & { readonly fresh: boolean })
+  | {
+      /** Filled by ourselves, see new-qcow2-image.ts. */
+      readonly kind: 'newQcow2';
+      readonly path: string;
+      readonly sizeBytes: number;
+      readonly fresh: true;
+    };
 
 export type OpenOptions = {
   readonly clock: Clock;

@@ -177,7 +177,7 @@ export class RawDisk implements DiskTarget {
   }
 }
 
-function isZero(bytes: Uint8Array): boolean {
+export function isZero(bytes: Uint8Array): boolean {
   for (let at = 0; at < bytes.length; at += ZERO_PIECE_BYTES) {
     const part = bytes.subarray(at, at + ZERO_PIECE_BYTES);
     if (ZEROS.compare(part, 0, part.length, 0, part.length) !== 0) return false;

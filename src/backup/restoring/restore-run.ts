@@ -71,10 +71,18 @@ export async function restoreAll(run: RestoreRun): Promise<number[]> {
   }
 }
 
-async function planAll({ outputs, point }: RestoreRun, plan: RestorePlan): Promise<void> {
-  for (const [at, { disk }] of outputs.entries()) {
+async function planAll(
+  { outputs, point, repository }: RestoreRun,
+  plan: RestorePlan,
+): Promise<void> {
+  const { blockSize } = repository.parts.keyring;
+  for (const [at, { disk, prepared }] of outputs.entries()) {
     try {
-      await plan.add(at, disk);
+      await plan.add(at, disk, (block) => {
+        const offset = block * blockSize;
+        prepared.reserve({ offset, length: Math.min(blockSize, disk.sizeBytes - offset) });
+      });
+      prepared.reserved();
     } catch (error) {
       if (!isHoldfastError(error, 'BlockMissing')) throw error;
       const what = `the map of ${disk.name} of point ${point} cannot be read: ${error.message}`;

@@ -46,15 +46,26 @@ export class RestorePlan {
     this.#sorter = new RecordSorter(recordsInMemory);
   }
 
-  /** Adds a disk; `disk` is its number in the records. @throws {HoldfastError} `BlockMissing`. */
-  async add(disk: number, { root, sizeBytes }: PlannedDisk): Promise<void> {
+  /**
+   * Adds a disk; `disk` is its number in the records, `onBlock` gets its blocks that are not zero, ascending.
+   *
+   * @throws {HoldfastError} `BlockMissing`; what `onBlock` throws.
+   */
+  async add(
+    disk: number,
+    { root, sizeBytes }: PlannedDisk,
+    onBlock: (block: number) => void,
+  ): Promise<void> {
     assert(disk < MOST_DISKS, 'too many disks for one plan');
     const { keyring, keeper } = this.#parts;
     const toBlock = Math.ceil(sizeBytes / keyring.blockSize);
     const map = { pages: keeper.reader, root: Buffer.from(root, 'hex'), fromBlock: 0, toBlock };
     await forEachBlock(map, ({ firstBlock, page, fromEntry, toEntry }) => {
       for (let entry = fromEntry; entry < toEntry; entry += 1) {
-        this.#take(page.subarray(entry * ID_BYTES, (entry + 1) * ID_BYTES), firstBlock + entry);
+        const id = page.subarray(entry * ID_BYTES, (entry + 1) * ID_BYTES);
+        if (isZero(id)) continue;
+        this.#take(id, firstBlock + entry);
+        onBlock(firstBlock + entry);
       }
       return this.#batched + toEntry - fromEntry + 64 > BATCH_IDS ? this.#place(disk) : undefined;
     });
@@ -83,7 +94,6 @@ export class RestorePlan {
   }
 
   #take(id: Buffer, block: number): void {
-    if (isZero(id)) return;
     id.copy(this.#ids, this.#batched * ID_BYTES);
     this.#blocks[this.#batched] = block;
     this.#batched += 1;
