@@ -4,7 +4,7 @@ import type { Hypervisor, PreparedBackup, PrepareRequest } from '../hypervisor.t
 import { prepareOffline } from '../offline/prepare-offline.ts';
 import type { VmDisk } from '../vm.ts';
 import { libvirtAgent } from './agent-command.ts';
-import { readDefinition, TPM_STATE_ROOT } from './definition.ts';
+import { readDefinition, tpmStateRootOf } from './definition.ts';
 import { findAllDomains, findDomain, type Domain } from './domain.ts';
 import { libvirtCreation } from './creation.ts';
 import { prepareOnline } from './online-backup.ts';
@@ -23,7 +23,7 @@ export type LibvirtOptions = {
  *   `ToolMissing` without virsh.
  */
 export async function connectLibvirt(options: LibvirtOptions): Promise<Hypervisor> {
-  const { uri, clock, tpmStateRoot = TPM_STATE_ROOT } = options;
+  const { uri, clock, tpmStateRoot = tpmStateRootOf(options.uri) } = options;
   if (!/^qemu(\+unix)?:\/\/\/(system|session)(\?.*)?$/.test(uri)) {
     throw new HoldfastError(
       'ArgumentInvalid',

@@ -1,5 +1,6 @@
 /** Everything that a domain needs to start elsewhere: its XML with secrets, UEFI's variables, the TPM's state. */
 import { readFile, readdir } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { join, relative } from 'node:path';
 import { HoldfastError } from '#base';
 import type { DefinitionFile, VmDefinition } from '../vm.ts';
@@ -7,16 +8,21 @@ import { findDomain } from './domain.ts';
 import { readDomain } from './domain-xml.ts';
 import type { Virsh } from './virsh.ts';
 
-/** Where libvirt keeps the state of emulated TPMs, a folder a domain by its UUID; of `qemu:///system`. */
-export const TPM_STATE_ROOT = '/var/lib/libvirt/swtpm';
+const SYSTEM_TPM_STATE_ROOT = '/var/lib/libvirt/swtpm';
 /** swtpm's own, made anew at every start. */
 const NOT_STATE = new Set(['.lock']);
+
+/** Where libvirt keeps the state of emulated TPMs, a folder a domain by its UUID. Root's session is the system. */
+export function tpmStateRootOf(uri: string): string {
+  const isOfUser = uri.includes(':///session') && process.getuid?.() !== 0;
+  return isOfUser ? join(homedir(), '.config/libvirt/qemu/swtpm') : SYSTEM_TPM_STATE_ROOT;
+}
 
 /** The XML is the inactive one: what the VM has at its next start, without names of this run. */
 export async function readDefinition(
   virsh: Virsh,
   name: string,
-  tpmStateRoot = TPM_STATE_ROOT,
+  tpmStateRoot: string,
 ): Promise<VmDefinition> {
   const domain = await findDomain(virsh, name);
   const domainXml = await virsh.run(['dumpxml', domain.uuid, '--inactive', '--security-info']);

@@ -26,6 +26,7 @@ import type { Domain } from './domain.ts';
 import { readImageFacts } from './image-facts.ts';
 import { claimDomain, endBackup } from './jobs.ts';
 import { dropReplaced, reconcileCheckpoints } from './our-checkpoints.ts';
+import { refuseImpassable } from './qemu-user.ts';
 import { makeScratchImages } from './scratch-images.ts';
 import { checkScratchSpace, scratchNeeds, type ScratchNeeds } from './scratch-space.ts';
 import { chooseTracking } from './tracking-choice.ts';
@@ -53,6 +54,10 @@ export async function prepareOnline(
 ): Promise<PreparedBackup> {
   await claimDomain({ ...parts, warn: request.warn }, domain);
   throwIfCancelled(request.signal);
+  await refuseImpassable(domain.facts.owner, request.scratchDir, {
+    code: 'ArgumentInvalid',
+    instead: 'choose another scratch folder',
+  });
   const folder = await makeBackupFolder(request.scratchDir, domain.facts.owner);
   try {
     const needs = scratchNeeds(chosen.map(({ sizeBytes }) => sizeBytes));
