@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inTinyFileSystem } from '../repository/tiny-file-system.ts';
 import {
@@ -125,13 +125,13 @@ describe('a restore to a new qcow2 image', () => {
   });
 });
 
-test('a block device takes a disk as raw only, in place', async () => {
+test('a block device takes a disk as raw only, in place', async (t) => {
   const backing = at('device.raw');
   writeFileSync(backing, noise(SIZE, 9));
   const device = execFileSync('losetup', ['--find', '--show', backing], {
     encoding: 'utf8',
   }).trim();
-  after(() => execFileSync('losetup', ['--detach', device]));
+  t.after(() => execFileSync('losetup', ['--detach', device]));
   const args = [...restoreTo(device), '--overwrite'];
   await fail([...args, '--format', 'vda=qcow2'], {
     code: 1,
