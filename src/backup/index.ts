@@ -28,10 +28,12 @@ export {
   type RepositoryStatistics,
   type VerifyResult,
 } from '#repository';
-export { connectHypervisor, type Hypervisor } from '#hypervisor';
+export { connectHypervisor, type Hypervisor, type TrackingMark } from '#hypervisor';
 export { backUpVm, type VmBackupResult } from './vms/back-up-vm.ts';
 export { restoreVm, type VmRestoreResult } from './vms/restore-vm.ts';
 export { replaceVm, type VmReplaceResult } from './vms/replace-vm.ts';
+export { forgetTracking, type TrackingOwner } from './vms/vm-tracking.ts';
+export { lookAtGuest, type GuestSight } from './vms/look-at-guest.ts';
 export { inScratch } from './vms/scratch-folder.ts';
 export { vmExtension } from './vms/vm-extension.ts';
 export { bootVm, type BootedVm } from './vms/boot-vm.ts';

@@ -4,6 +4,7 @@ import type { VmBackupOptions } from './vm/backup.ts';
 import type { ConnectOptions } from './vm/options.ts';
 import type { ExtensionOptions } from './vm/extension.ts';
 import type { VmBootOptions } from './vm/boot.ts';
+import type { UntrackOptions } from './vm/untrack.ts';
 import type { VmRestoreOptions } from './vm/restore.ts';
 import { collect, commandAction, POINT, withCommonOptions, type Running } from './run-command.ts';
 
@@ -19,15 +20,18 @@ export function addVmCommands(vm: Command, running: Running): void {
   addBackupCommand(vm, running);
   addRestoreCommands(vm, running);
   addExtensionCommand(vm, running);
+  addUntrackCommand(vm, running);
 }
 
 function addLookingCommands(vm: Command, running: Running): void {
-  onVms(vm.command('list').description('list the VMs and their disks')).action(
+  onVmsOnly(vm.command('list').description('list the VMs and their disks')).action(
     commandAction<ConnectOptions>(running, async ({ context, options }) => {
       await (await import('./vm/list.ts')).list(context, options);
     }),
   );
-  onVms(vm.command('show').description('show one VM'))
+  onVmsOnly(
+    vm.command('show').description('show one VM, its guest agent, and what follows its changes'),
+  )
     .argument('<name>', VM)
     .action(
       commandAction<ConnectOptions>(running, async ({ context, location: name, options }) => {
@@ -37,7 +41,7 @@ function addLookingCommands(vm: Command, running: Running): void {
 }
 
 function addExtensionCommand(vm: Command, running: Running): void {
-  onVms(vm.command('extension').description('show the backup extension in the guest of a VM'))
+  onVmsOnly(vm.command('extension').description('show, install or remove the backup extension in a guest'))
     .argument('<name>', VM)
     .option('--install', 'install or repair it; a backup does so by itself')
     .option('--uninstall', 'remove it; the next backup installs it again')
@@ -48,15 +52,37 @@ function addExtensionCommand(vm: Command, running: Running): void {
     );
 }
 
+function addUntrackCommand(vm: Command, running: Running): void {
+  onVmsOnly(
+    vm.command('untrack').description('remove the bitmaps and checkpoints of backups from a VM'),
+  )
+    .argument('<name>', VM)
+    .option('--repo <repo>', 'those of backups into this repository')
+    .option('--repository-id <id>', 'those of a repository that is gone; "vm show" lists them')
+    .option('--all', 'those of all repositories')
+    .option('--dry-run', 'only say what would be removed')
+    .addHelpText('after', UNTRACK_HELP)
+    .action(
+      commandAction<UntrackOptions>(running, async ({ context, location: name, options }) => {
+        await (await import('./vm/untrack.ts')).untrack(context, name, options);
+      }),
+    );
+}
+
+const UNTRACK_HELP = `
+For a repository that was given up or lost: its backups no longer look after what they left on the
+VM, running or off. What other products made stays, and so does the guest's extension ("vm
+extension NAME --uninstall"). A later backup into the repository compares whole disks once.`;
+
 function addBackupCommand(vm: Command, running: Running): void {
   onVms(vm.command('backup').description('take a recovery point of a VM, running or not'))
     .argument('<name>', VM)
-    .requiredOption('--repo <repo>', 'the folder of the repository')
+    .requiredOption('--repo <repo>', 'the folder of the repository (needed)')
     .option('--item <name>', 'its name in the repository, if not that of the VM')
     .option('--disk <disk>', 'only this disk; repeatable', collect)
     .option('--exclude-disk <disk>', 'all disks but this; repeatable', collect)
     .option('--no-quiesce', 'do not ask the guest: the point is crash-consistent')
-    .option('--scratch <dir>', 'for what the guest overwrites meanwhile', folder, '/var/tmp')
+    .option('--scratch <dir>', 'for what the guest overwrites while it is read', folder, '/var/tmp')
     .action(
       commandAction<VmBackupOptions>(
         running,
@@ -89,9 +115,18 @@ function addRestoreCommands(vm: Command, running: Running): void {
         },
       ),
     );
-  onPoints(vm.command('boot').description('start a VM from a point at once, then copy its disks'))
-    .requiredOption('--as <new-name>', 'the name of the VM that is started')
+  withPointOptions(
+    withCommonOptions(vm.command('boot'))
+      .description('start a VM from a point at once, then copy its disks')
+      .argument('[name]', 'the VM as it is called in the repository')
+      .option('--repo <repo>', 'the folder of the repository'),
+  )
+    .option('--connect <uri>', 'where the VMs are (default: "qemu:///system", or as it was booted)')
+    .option('--as <new-name>', 'the name of the VM that is started')
     .option('--trial', 'copy nothing; Ctrl-C ends the VM and removes it')
+    .option('--resume', 'go on with the VM that was booted into --dir')
+    .option('--discard', 'remove the VM that was booted into --dir, and what it wrote')
+    .addHelpText('after', CONNECT_HELP)
     .addHelpText('after', BOOT_HELP + QEMU_HELP)
     .action(
       commandAction<VmBootOptions>(
@@ -101,7 +136,7 @@ function addRestoreCommands(vm: Command, running: Running): void {
         },
         {
           whenCancelled:
-            'a VM that had started was powered off; its overlays are kept, and need the point served',
+            'a VM that had started was powered off, and --resume with its --dir goes on; a trial was removed',
         },
       ),
     );
@@ -111,18 +146,24 @@ const RESTORE_HELP = `
 Without --as and --replace only images are written.`;
 
 const BOOT_HELP = `
-If this command dies before the disks are copied, the VM pauses at the next read of the point. To
-go on, serve each disk again, holdfast repo serve REPO POINT --disk DISK --socket DIR/DISK.nbd, then
-resume the VM (virsh resume, cont over QMP; again if it pauses again), or start it if it is off.`;
+If this command ends or dies before the disks are copied, the VM is off, or pauses at the next read
+of the point. Nothing is lost: holdfast vm boot --resume --dir DIR --repo REPO goes on from there,
+and holdfast vm boot --discard --dir DIR removes VM and disks.`;
 
 const QEMU_HELP = `
 With qmp: the new VM listens at the sockets that --connect names, if none does yet, else at
 sockets of its own in the folder; NAME.start.sh there starts it by hand.`;
 
 function onPoints(command: Command): Command {
-  return onVms(command)
-    .argument('<name>', 'the VM as it is called in the repository')
-    .requiredOption('--repo <repo>', 'the folder of the repository')
+  return withPointOptions(
+    onVms(command)
+      .argument('<name>', 'the VM as it is called in the repository')
+      .requiredOption('--repo <repo>', 'the folder of the repository'),
+  );
+}
+
+function withPointOptions(command: Command): Command {
+  return command
     .option('--point <point>', `${POINT} (default: "latest", but for --replace)`)
     .option('--dir <dir>', 'a folder for the images', folder)
     .option('--disk <disk>', 'only this disk, and the one that the VM boots from', collect)
@@ -135,6 +176,17 @@ function onVms(command: Command): Command {
     .option('--connect <uri>', 'where the VMs are', 'qemu:///system')
     .addHelpText('after', CONNECT_HELP);
 }
+
+/** These open no repository: they take its options, so that a script may give them always, and do not show them. */
+function onVmsOnly(command: Command): Command {
+  const shown = onVms(command);
+  for (const option of shown.options) {
+    if (OF_REPOSITORY.has(option.attributeName())) option.hideHelp();
+  }
+  return shown;
+}
+
+const OF_REPOSITORY: ReadonlySet<string> = new Set(['passwordFile', 'encryption', 'wait']);
 
 function folder(text: string): string {
   if (text.startsWith('/')) return text;

@@ -16,6 +16,7 @@ import type { Extent } from '#disk';
 import type { AgentChannel } from './agent/agent-channel.ts';
 import type { Vm, VmDefinition } from './vm.ts';
 import type { VmCreation } from './vm-creation.ts';
+import type { VmTracking } from './vm-tracking.ts';
 
 export interface Hypervisor {
   readonly kind: 'qemu' | 'libvirt' | 'images';
@@ -43,6 +44,9 @@ export interface Hypervisor {
    *   scratch folder has no room; `HypervisorUnavailable`, `HypervisorFailed`.
    */
   prepare(request: PrepareRequest): Promise<PreparedBackup>;
+
+  /** What backups left on VMs to follow their changes. */
+  readonly tracking: VmTracking;
 
   /** Making and starting VMs. */
   readonly creation: VmCreation;

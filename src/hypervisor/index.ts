@@ -13,7 +13,13 @@ export type {
 } from './hypervisor.ts';
 export type { DefineRequest, NewVmDisk } from './vm-creation.ts';
 export type { Vm, VmDefinition } from './vm.ts';
-export { quiesced } from './consistency/quiesced.ts';
-export type { Consistency, QuiesceResult, QuiesceStep } from './quiesce.ts';
-export { guestExtension, type ExtensionAction } from './extension/guest-extension.ts';
+export type { TrackingMark } from './vm-tracking.ts';
+export { contactGuest, type GuestContact } from './consistency/guest-contact.ts';
+export { quiesced, type Quiesced } from './consistency/quiesced.ts';
+export type { Consistency, QuiesceStep } from './quiesce.ts';
+export {
+  guestExtension,
+  lookIntoGuest,
+  type ExtensionAction,
+} from './extension/guest-extension.ts';
 export type { ExtensionState } from './extension/extension.ts';

@@ -1,31 +1,41 @@
-/** `holdfast vm show`: one VM, and whether it can be backed up as it is. */
+/** `holdfast vm show`: one VM, whether it can be backed up as it is, and what backups have left on it. */
+import { lookAtGuest, type GuestSight, type Hypervisor } from '#backup';
 import type { Context } from '../context.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes } from '../output/units.ts';
 import type { ConnectOptions } from './options.ts';
 import { stateText } from './state-text.ts';
+import { trackingTable, trackingValue } from './tracking-table.ts';
 import { withHypervisor } from './with-hypervisor.ts';
 
+type Vm = Awaited<ReturnType<Hypervisor['find']>>;
+
 export async function show(context: Context, name: string, options: ConnectOptions): Promise<void> {
-  const vm = await withHypervisor(
-    context,
-    options,
-    async (hypervisor) => await hypervisor.find(name),
-  );
+  const { clock } = context.surroundings;
+  const { warn } = context.terminal;
+  const { vm, guest, tracking } = await withHypervisor(context, options, async (hypervisor) => {
+    const found = await hypervisor.find(name);
+    const [sight, marks] = await Promise.all([
+      lookAtGuest(hypervisor, { vm: found, clock }),
+      hypervisor.tracking.list(found.name, warn),
+    ]);
+    return { vm: found, guest: sight, tracking: marks };
+  });
   const { disks, networkCards, firmware, hasAgentChannel: agent, ...rest } = vm;
   const shown = {
     ...rest,
     firmware,
     agent,
+    ...guestValue(guest),
     disks: disks.map(({ sizeBytes: size, ...disk }) => ({ ...disk, size })),
     networkCards,
+    tracking: tracking.map(trackingValue),
   };
   context.terminal.result(shown, () => {
     const lines = [
       `${vm.name}: ${stateText(vm)}, ${firmware === 'uefi' ? 'UEFI' : 'BIOS'}`,
-      agent
-        ? 'A guest agent can be asked to quiesce it.'
-        : 'There is no channel to a guest agent: points will be crash-consistent.',
+      `Guest agent: ${agentText(vm, guest)}`,
+      `Backup extension: ${extensionText(guest)}`,
       '',
       formatTable(
         [left('DISK'), left('FORMAT'), right('SIZE'), left('IMAGE')],
@@ -41,6 +51,44 @@ export async function show(context: Context, name: string, options: ConnectOptio
       if (disk.refusal !== undefined)
         lines.push(`${disk.name} cannot be backed up: ${disk.refusal}`);
     }
+    lines.push('');
+    if (tracking.length === 0) lines.push('No backup follows its changes: the next one reads all.');
+    else lines.push('Backups follow its changes:', '', trackingTable(tracking));
     return lines.join('\n');
   });
+}
+
+/** Null: it is not known, as the VM does not run or the agent does not answer. */
+function guestValue(guest: GuestSight): Record<string, unknown> {
+  if (guest === undefined) return { agentAnswers: null, extension: null };
+  if (guest.agent === 'silent') {
+    return { agentAnswers: false, agentReason: guest.reason, extension: null };
+  }
+  const { isFrozen, extension } = guest;
+  const { files: _, ...state } = extension ?? { files: [] };
+  return {
+    agentAnswers: true,
+    frozen: isFrozen,
+    extension: extension === undefined ? null : state,
+  };
+}
+
+function agentText(vm: Vm, guest: GuestSight): string {
+  if (vm.state !== 'running') return `– (the VM is ${vm.state})`;
+  if (guest === undefined) {
+    return 'no channel to one, so points will be crash-consistent; with qmp: name its socket (agent=PATH)';
+  }
+  if (guest.agent === 'silent') {
+    return `does not answer, so points will be crash-consistent: is qemu-guest-agent installed and running in the guest? (${guest.reason})`;
+  }
+  return guest.isFrozen ? 'answers; the file systems are frozen now' : 'answers';
+}
+
+function extensionText(guest: GuestSight): string {
+  if (guest?.agent !== 'answers') return '–';
+  const { extension } = guest;
+  if (extension === undefined) return '– (the agent does not tell)';
+  const { name, version, state, fault } = extension;
+  if (state === 'absent') return 'none yet; the next backup installs it';
+  return `${name} ${version}, ${state}${fault === undefined ? '' : `: ${fault}`}`;
 }

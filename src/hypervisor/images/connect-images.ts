@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { HoldfastError, type Clock } from '#base';
 import type { Hypervisor } from '../hypervisor.ts';
 import { prepareOffline } from '../offline/prepare-offline.ts';
+import { offlineTracking } from '../offline/tracking.ts';
 import type { DefinitionFile, VmDefinition } from '../vm.ts';
 import { describeVms, findVm, type ImageVm } from './describe-vms.ts';
 import { allowedFilesOf } from './find-images.ts';
@@ -34,6 +35,7 @@ export async function connectImages({ folder, clock }: ConnectImagesOptions): Pr
         allowedFiles: allowedFilesOf(found),
       });
     },
+    tracking: offlineTracking(async (name) => (await find(name)).vm),
     creation: imageCreation(folder),
     close: async () => {},
   };

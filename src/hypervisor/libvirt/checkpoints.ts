@@ -94,6 +94,18 @@ export async function deleteCheckpoint(scope: CheckpointScope, name: string): Pr
   return validDisks.size + 1 >= disks.length;
 }
 
+/** Has libvirt forget a checkpoint, whatever became of its bitmaps: all that it can do while the VM is off. */
+export async function forgetCheckpoint(
+  { virsh, uuid }: CheckpointScope,
+  name: string,
+): Promise<void> {
+  try {
+    await virsh.run(['checkpoint-delete', uuid, name, '--metadata']);
+  } catch (error) {
+    if (!isMissingCheckpoint(error)) throw error;
+  }
+}
+
 /**
  * Makes the checkpoint to bitmaps that lie in images without one.
  *

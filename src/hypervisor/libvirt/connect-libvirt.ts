@@ -8,6 +8,7 @@ import { readDefinition, tpmStateRootOf } from './definition.ts';
 import { findAllDomains, findDomain, type Domain } from './domain.ts';
 import { libvirtCreation } from './creation.ts';
 import { prepareOnline } from './online-backup.ts';
+import { listTracking, removeTracking } from './tracking.ts';
 import { virshOf } from './virsh.ts';
 
 export type LibvirtOptions = {
@@ -43,6 +44,11 @@ export async function connectLibvirt(options: LibvirtOptions): Promise<Hyperviso
       return vm.hasAgentChannel && vm.state !== 'off' ? libvirtAgent(virsh, uuid) : undefined;
     },
     prepare: async (request) => await prepare({ virsh, clock }, request),
+    tracking: {
+      list: async (vm, warn) => await listTracking({ virsh, clock }, vm, warn),
+      remove: async (vm, repositoryId, warn) =>
+        await removeTracking({ virsh, clock }, { vm, repositoryId, warn }),
+    },
     creation: libvirtCreation({ virsh, clock, tpmStateRoot }),
     close: async () => await Promise.resolve(virsh.close()),
   };

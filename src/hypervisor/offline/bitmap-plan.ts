@@ -71,7 +71,7 @@ function isGapless(bitmap: OwnBitmap, newer: readonly OwnBitmap[]): boolean {
 }
 
 const NONE =
-  'it has no bitmap that counts from a point of this disk: QEMU was killed before it saved one, the image was replaced, or the point expired';
+  'it has no bitmap that counts from a point of this disk: QEMU was killed before it saved one, the image was replaced, "vm untrack" removed it, or the point expired';
 
 type OwnBitmap = QemuBitmap & { readonly point: string };
 

@@ -8,6 +8,7 @@ import { HoldfastError, type Clock } from '#base';
 import { openSocketChannel } from '../agent/socket-channel.ts';
 import type { Hypervisor } from '../hypervisor.ts';
 import { prepareOffline } from '../offline/prepare-offline.ts';
+import { offlineTracking } from '../offline/tracking.ts';
 import type { DefinitionFile, Vm, VmDefinition } from '../vm.ts';
 import { qemuCreation } from './creation/creation.ts';
 import { definedAt, type DefinedVm } from './creation/defined-vm.ts';
@@ -66,6 +67,7 @@ export function absentQemu(
       }
       return await prepareOffline(request, vm, { clock, allowOutside: true });
     },
+    tracking: offlineTracking(async (name) => (await find(name)).vm),
     creation: qemuCreation({ address, clock, random, running: async () => await none() }),
     close: async () => {},
   };

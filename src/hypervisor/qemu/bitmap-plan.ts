@@ -142,6 +142,6 @@ function reasonAgainst(
     return `the bitmap counts from point ${own[0]!.point}, which has expired or is of another item`;
   return state.persists
     ? 'the image has no bitmap of this repository: QEMU or its host was killed before it was saved, or ' +
-        'the image was replaced'
+        'the image was replaced, or "vm untrack" removed it'
     : 'a bitmap of this image lives only as long as QEMU, which was started anew since the last point';
 }

@@ -10,6 +10,7 @@ import type { Hypervisor, PreparedBackup, PrepareRequest } from '../hypervisor.t
 import { QmpClient } from '../qmp/qmp-client.ts';
 import type { Vm } from '../vm.ts';
 import type { VmCreation } from '../vm-creation.ts';
+import type { VmTracking } from '../vm-tracking.ts';
 import { absentQemu } from './absent-qemu.ts';
 import type { Mechanism } from './backup.ts';
 import { qemuCreation } from './creation/creation.ts';
@@ -18,6 +19,7 @@ import { defineVm } from './define-vm.ts';
 import { describeVm } from './describe-vm.ts';
 import { prepareBackup } from './prepare.ts';
 import { parseQemuUri, type QemuAddress } from './qemu-address.ts';
+import { listTracking, removeTracking } from './tracking.ts';
 import { findQemu, type QemuProcess } from './qemu-process.ts';
 
 export type ConnectQemuOptions = {
@@ -47,6 +49,7 @@ class QemuVm implements Hypervisor {
   readonly kind = 'qemu';
   readonly uri: string;
   readonly creation: VmCreation;
+  readonly tracking: VmTracking;
   readonly #options: ConnectQemuOptions;
   readonly #address: QemuAddress;
   readonly #qmp: QmpClient;
@@ -62,6 +65,16 @@ class QemuVm implements Hypervisor {
     this.#address = address;
     this.#qmp = qmp;
     const { clock, random } = options;
+    this.tracking = {
+      list: async (name) => {
+        await this.find(name);
+        return await listTracking(qmp);
+      },
+      remove: async (name, repositoryId) => {
+        await this.find(name);
+        return await removeTracking({ qmp, clock }, repositoryId);
+      },
+    };
     this.creation = qemuCreation({
       address,
       clock,

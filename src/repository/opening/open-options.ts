@@ -69,7 +69,8 @@ export async function openKeys(
   return opened.keyring;
 }
 
-async function readIdentity(
+/** Which repository it is, as `repository.json` says, or where that is lost its key slots. */
+export async function readIdentity(
   store: ObjectStore,
 ): Promise<{ readonly repository: RepositoryIdentity; readonly isLost: boolean }> {
   try {

@@ -1,0 +1,58 @@
+/** The dirty bitmaps in images of a VM that is off (`VmTracking`). */
+import { isHoldfastError } from '#base';
+import { inspectImage, type InspectedImage, type QemuBitmap } from '#disk';
+import type { Vm } from '../vm.ts';
+import { isOf, markOf, type TrackingMark, type VmTracking } from '../vm-tracking.ts';
+import { removeBitmap } from './image-bitmaps.ts';
+
+type Warn = (message: string) => void;
+type Found = { readonly mark: TrackingMark; readonly image: InspectedImage };
+
+/** Of VMs that are off, which `find` describes. */
+export function offlineTracking(find: (name: string) => Promise<Vm>): VmTracking {
+  return {
+    list: async (name, warn) => await listOfflineTracking(await find(name), warn),
+    remove: async (name, repositoryId, warn) =>
+      await removeOfflineTracking(await find(name), repositoryId, warn),
+  };
+}
+
+export async function listOfflineTracking(vm: Vm, warn: Warn): Promise<readonly TrackingMark[]> {
+  return (await find(vm, warn)).map(({ mark }) => mark);
+}
+
+/** @throws {HoldfastError} `DiskInUse` if an image is open. */
+export async function removeOfflineTracking(
+  vm: Vm,
+  repositoryId: string | undefined,
+  warn: Warn,
+): Promise<readonly TrackingMark[]> {
+  const found = (await find(vm, warn)).filter(({ mark }) => isOf(mark, repositoryId));
+  for (const { mark, image } of found) await removeBitmap(image, mark.name);
+  return found.map(({ mark }) => mark);
+}
+
+async function find(vm: Vm, warn: Warn): Promise<readonly Found[]> {
+  const found: Found[] = [];
+  for (const { name: disk, format, location } of vm.disks) {
+    if (format !== 'qcow2') continue; // No other format has any.
+    try {
+      const image = await inspectImage({ path: location, format }, { allowOutside: true });
+      for (const bitmap of image.chain[0]!['format-specific']?.data?.bitmaps ?? []) {
+        const mark = markOf(bitmap.name, disk, faultOf(bitmap, image.isInUse));
+        if (mark !== undefined) found.push({ mark, image });
+      }
+    } catch (error) {
+      if (!isHoldfastError(error)) throw error;
+      warn(`disk ${disk} cannot be looked at: ${error.message}`);
+    }
+  }
+  return found;
+}
+
+function faultOf({ flags }: QemuBitmap, isOpen: boolean): string | undefined {
+  if (flags.includes('in-use')) {
+    return isOpen ? 'in use by a QEMU that runs' : 'inconsistent: QEMU or its host was killed';
+  }
+  return flags.includes('auto') ? undefined : 'disabled: a backup is running, or was killed';
+}
