@@ -18,10 +18,13 @@ export {
   DEFAULT_BLOCK_SIZE,
   expirePoints,
   isBlockSize,
+  makeRecoveryKey,
   planExpiry,
   pointSizes,
+  readDocument,
   repositoryStatistics,
   tryLock,
+  writeDocument,
   type CompactResult,
   type ExpiryResult,
   type PointSizes,
@@ -30,13 +33,18 @@ export {
 } from '#repository';
 export { connectHypervisor, type Hypervisor, type TrackingMark } from '#hypervisor';
 export { backUpVm, type VmBackupResult } from './vms/back-up-vm.ts';
+export { contactVm, type VmContact } from './vms/vm-contact.ts';
 export { restoreVm, type VmRestoreResult } from './vms/restore-vm.ts';
 export { replaceVm, type VmReplaceResult } from './vms/replace-vm.ts';
 export { forgetTracking, type TrackingOwner } from './vms/vm-tracking.ts';
 export { lookAtGuest, type GuestSight } from './vms/look-at-guest.ts';
 export { inScratch } from './vms/scratch-folder.ts';
 export { vmExtension } from './vms/vm-extension.ts';
-export { bootVm, type BootedVm } from './vms/boot-vm.ts';
+export { bootVm } from './vms/boot-vm.ts';
+export type { BootedVm } from './vms/booted-vm.ts';
+export { readBootNote } from './vms/boot-note.ts';
+export { resumeBoot } from './vms/resume-boot.ts';
+export { discardBoot } from './vms/remove-booted.ts';
 export { backUpDisks } from './taking/back-up-disks.ts';
 export { warmUpBackup } from './taking/backup-crew.ts';
 export type { BackupRequest, BackupResult } from './taking/backup-run.ts';

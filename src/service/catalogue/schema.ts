@@ -28,8 +28,6 @@ export type Catalogue = {
     repository: string;
     /** Hex, 32 digits. */
     repositoryId: string;
-    /** The way into the repository, sealed under `master.key`; base64. */
-    sealedKey: string;
     /** vaults/vault-settings.ts */
     settings: JsonText;
     /** When somebody fetched the recovery key; null: nobody has. */

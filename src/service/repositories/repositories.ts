@@ -23,13 +23,16 @@ export type Repositories = {
   ) => Promise<Result>;
 
   /**
-   * Writes a document of the vault (decision 0008, invariant 1): durable on return, and noted so that the
-   * catalogue's next change records its revision.
+   * Writes a document of the vault (decision 0008, invariant 1); durable on return. For `changeVault`.
    *
    * @param document `vault`, `policy-<id>`, `item-<id>`.
    * @param value JSON; undefined: the document is gone.
+   * @returns its revision.
    */
-  readonly remember: (vaultId: string, document: string, value: unknown) => Promise<void>;
+  readonly remember: (vaultId: string, document: string, value: unknown) => Promise<number>;
+
+  /** Closes the vault's repository as soon as nobody works in it; done on return. */
+  readonly release: (vaultId: string) => Promise<void>;
 
   /** Ends use; what is open is closed. Waits for whoever works. */
   readonly close: () => Promise<void>;

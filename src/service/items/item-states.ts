@@ -1,0 +1,104 @@
+/**
+ * The life of a protected item (R53, R54, R59), as one table; whoever changes an item asks it first.
+ *
+ * ```
+ *             protect                first backup
+ *   (none) ─────────────► IRPending ─────────────► Protected ◄───────────────┐
+ *                             │                     │   ▲ │                  │
+ *                             │ stopRetain          │   │ │ stopByPolicy     │ resume, with points
+ *                             ▼                     │   │ ▼                  │ (without: IRPending)
+ *                      ProtectionStopped ◄──────────┘  BackupsSuspended ─────┤
+ *                          │   ▲   └─────────────────────────────────────────┘
+ *          delete, from    │   │ undelete
+ *          every state     ▼   │
+ *                      soft-deleted ──purge, at its time──► (none)      delete with soft delete off ──► (none)
+ * ```
+ * Soft-deleted shows as ProtectionStopped in Azure's API, with the deletion's dates.
+ */
+import { HoldfastError, type ErrorCode } from '#base';
+
+export type ItemState =
+  | 'IRPending'
+  | 'Protected'
+  | 'ProtectionStopped'
+  | 'BackupsSuspended'
+  | 'SoftDeleted';
+
+export type ItemAction =
+  | 'backUp'
+  | 'changePolicy'
+  | 'stopRetain'
+  | 'stopByPolicy'
+  | 'resume'
+  | 'delete'
+  | 'undelete'
+  | 'purge'
+  | 'restore'
+  | 'protect';
+
+type Refusal = { readonly code: ErrorCode; readonly why: string };
+
+const ACTIVE: readonly ItemState[] = ['IRPending', 'Protected'];
+const STOPPED: readonly ItemState[] = ['ProtectionStopped', 'BackupsSuspended'];
+const KEPT: readonly ItemState[] = [...ACTIVE, ...STOPPED];
+
+const ALLOWED: Readonly<Record<ItemAction, readonly ItemState[]>> = {
+  backUp: ACTIVE,
+  changePolicy: ACTIVE,
+  stopRetain: [...ACTIVE, 'BackupsSuspended'],
+  stopByPolicy: ['Protected'],
+  resume: STOPPED,
+  delete: KEPT,
+  undelete: ['SoftDeleted'],
+  purge: ['SoftDeleted'],
+  restore: [...KEPT, 'SoftDeleted'],
+  /** An item that is there is protected anew only by resuming it. */
+  protect: [],
+};
+
+const REFUSALS: Readonly<Record<ItemState, Refusal>> = {
+  IRPending: {
+    code: 'UserErrorInitialBackupPending',
+    why: 'its first backup has not been taken yet',
+  },
+  Protected: { code: 'UserErrorItemAlreadyProtected', why: 'it is protected' },
+  ProtectionStopped: {
+    code: 'UserErrorProtectionStopped',
+    why: 'its protection is stopped: resume it first',
+  },
+  BackupsSuspended: {
+    code: 'UserErrorProtectionStopped',
+    why: 'its backups are suspended: resume it first',
+  },
+  SoftDeleted: {
+    code: 'UserErrorItemSoftDeleted',
+    why: 'it is soft-deleted: undelete it first',
+  },
+};
+
+/** @throws {HoldfastError} the refusal of its state, where the table has no such transition. */
+export function requireAllowed(
+  action: ItemAction,
+  item: { readonly state: ItemState; readonly vmName: string },
+): void {
+  if (ALLOWED[action].includes(item.state)) return;
+  const { code, why } = REFUSALS[item.state];
+  throw new HoldfastError(code, `'${item.vmName}' cannot be ${PARTICIPLE[action]}: ${why}.`);
+}
+
+const PARTICIPLE: Readonly<Record<ItemAction, string>> = {
+  backUp: 'backed up',
+  changePolicy: 'given another policy',
+  stopRetain: 'stopped',
+  stopByPolicy: 'suspended',
+  resume: 'resumed',
+  delete: 'deleted',
+  undelete: 'undeleted',
+  purge: 'purged',
+  restore: 'restored',
+  protect: 'protected',
+};
+
+export function isItemState(text: string): text is ItemState {
+  return text in REFUSALS;
+}

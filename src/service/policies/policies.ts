@@ -1,0 +1,155 @@
+/** The policies of a vault (R7: a change of one changes all its items). */
+import { HoldfastError } from '#base';
+import type { CatalogueReader } from '../catalogue/catalogue.ts';
+import type { Row } from '../catalogue/schema.ts';
+import { nameKey, parseName } from '../names.ts';
+import type { BackupPolicy } from '../policy/backup-policy.ts';
+import { policyFromJson, policyToJson } from '../policy/policy-json.ts';
+import { validatePolicy } from '../policy/validate-policy.ts';
+import { changeVault } from '../repositories/change-vault.ts';
+import type { ServiceParts } from '../service-parts.ts';
+import { getVault, requireRevision, type Vault, type VaultName } from '../vaults/vaults.ts';
+import { newPolicyRow, policyDocument, policyGone } from './policy-records.ts';
+
+export type PolicyName = { readonly vault: VaultName; readonly name: string };
+
+export type VaultPolicy = {
+  readonly id: string;
+  readonly name: string;
+  readonly policy: BackupPolicy;
+  readonly itemCount: number;
+  readonly revision: number;
+};
+
+/** @throws {HoldfastError} `ResourceNotFound` for the vault, `BMSUserErrorPolicyNotFound`. */
+export async function getPolicy(reader: CatalogueReader, name: PolicyName): Promise<VaultPolicy> {
+  return await policyIn(reader, await getVault(reader, name.vault), name.name);
+}
+
+/** By name. */
+export async function listPolicies(
+  reader: CatalogueReader,
+  vault: VaultName,
+): Promise<readonly VaultPolicy[]> {
+  const { id } = await getVault(reader, vault);
+  const rows = await policyRows(reader, id).orderBy('policies.key').execute();
+  return rows.map(policyOf);
+}
+
+/**
+ * Makes the policy, or changes it. What a change means for points that are there is the retention rules' part.
+ *
+ * @param wanted.draft what was asked for, in the shape of `BackupPolicy`.
+ * @throws {HoldfastError} `InvalidResourceName`, `PreconditionFailed`, and as `validatePolicy`.
+ */
+export async function putPolicy(
+  parts: ServiceParts,
+  at: PolicyName,
+  wanted: { readonly draft: unknown; readonly revision?: number | undefined },
+): Promise<VaultPolicy> {
+  const name = parseName(at.name, 'policy');
+  const vault = await getVault(parts.catalogue.read, at.vault);
+  return await changeVault(parts, vault.id, async () => {
+    const before = await findPolicy(parts.catalogue.read, vault.id, name);
+    if (before !== undefined) requireRevision(before, wanted.revision);
+    const body = policyToJson(validatePolicy(wanted.draft, before?.policy));
+    const now = parts.clock.nowMs();
+    const fresh = newPolicyRow({ vaultId: vault.id, name, body, now });
+    const row =
+      before === undefined
+        ? fresh
+        : { ...fresh, ...(await rowOf(parts.catalogue.read, before.id)), body, changedAt: now };
+    return {
+      documents: [policyDocument(row)],
+      apply: async (change) => {
+        const values = before === undefined ? row : { ...row, revision: before.revision + 1 };
+        await change
+          .insertInto('policies')
+          .values(values)
+          .onConflict((known) => known.column('id').doUpdateSet(values))
+          .execute();
+        await rescheduled(change, row.id);
+        return await policyIn(change, vault, name);
+      },
+    };
+  });
+}
+
+/**
+ * @returns whether it was there.
+ * @throws {HoldfastError} `ResourceNotFound` for the vault; `BMSUserErrorPolicyInUse`.
+ */
+export async function deletePolicy(parts: ServiceParts, at: PolicyName): Promise<boolean> {
+  const vault = await getVault(parts.catalogue.read, at.vault);
+  return await changeVault(parts, vault.id, async () => {
+    const policy = await findPolicy(parts.catalogue.read, vault.id, at.name);
+    if (policy === undefined) return { documents: [], apply: async () => false };
+    if (policy.itemCount > 0) {
+      throw new HoldfastError(
+        'BMSUserErrorPolicyInUse',
+        `The policy '${policy.name}' protects ${policy.itemCount} items: give them another one first.`,
+      );
+    }
+    return {
+      documents: [policyGone(policy.id)],
+      apply: async (change) => {
+        await change.deleteFrom('policies').where('id', '=', policy.id).execute();
+        return true;
+      },
+    };
+  });
+}
+
+/** @throws {HoldfastError} `BMSUserErrorPolicyNotFound`. */
+async function policyIn(reader: CatalogueReader, vault: Vault, name: string): Promise<VaultPolicy> {
+  const found = await findPolicy(reader, vault.id, name);
+  if (found !== undefined) return found;
+  throw new HoldfastError(
+    'BMSUserErrorPolicyNotFound',
+    `The vault '${vault.name}' has no backup policy '${name}'.`,
+  );
+}
+
+async function findPolicy(
+  reader: CatalogueReader,
+  vaultId: string,
+  name: string,
+): Promise<VaultPolicy | undefined> {
+  const row = await policyRows(reader, vaultId)
+    .where('policies.key', '=', nameKey(name))
+    .executeTakeFirst();
+  return row === undefined ? undefined : policyOf(row);
+}
+
+async function rowOf(reader: CatalogueReader, id: string): Promise<Row<'policies'>> {
+  const query = reader.selectFrom('policies').selectAll();
+  return await query.where('id', '=', id).executeTakeFirstOrThrow();
+}
+
+/** Its items' next runs are found anew by the scheduler. */
+async function rescheduled(change: CatalogueReader, policyId: string): Promise<void> {
+  await change
+    .updateTable('items')
+    .set({ nextRunAt: null })
+    .where('policyId', '=', policyId)
+    .execute();
+}
+
+function policyRows(reader: CatalogueReader, vaultId: string) {
+  return reader
+    .selectFrom('policies')
+    .select(['policies.id', 'policies.name', 'policies.body', 'policies.revision'])
+    .select(({ selectFrom }) =>
+      selectFrom('items')
+        .whereRef('items.policyId', '=', 'policies.id')
+        .select(({ fn }) => fn.countAll<number>().as('count'))
+        .as('itemCount'),
+    )
+    .where('policies.vaultId', '=', vaultId);
+}
+
+type PolicyRow = Awaited<ReturnType<ReturnType<typeof policyRows>['execute']>>[number];
+
+function policyOf({ body, itemCount, ...row }: PolicyRow): VaultPolicy {
+  return { ...row, policy: policyFromJson(body), itemCount: itemCount ?? 0 };
+}

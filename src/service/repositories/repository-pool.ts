@@ -1,0 +1,149 @@
+/** The repositories of one service (`repositories.ts` has the contract and the drawing). */
+import { join } from 'node:path';
+import { HoldfastError, isHoldfastError } from '#base';
+import { readDocument, withRepository, writeDocument, type Caller } from '#backup';
+import type { MasterKey } from '#keyvault';
+import type { RecordParts } from '../service-parts.ts';
+import type { OpenRepository, Repositories } from './repositories.ts';
+import { readVaultFolder } from './vault-folder.ts';
+
+export type PoolOptions = Pick<RecordParts, 'clock' | 'settings'> & {
+  readonly masterKey: MasterKey;
+  /** The folder of vaults' folders. */
+  readonly vaults: string;
+  readonly caller: Caller;
+};
+
+/** How long an operation waits for `holdfast repo` to be done. */
+const HELD_WAIT_MS = 10_000;
+
+/** One repository that is open, or about to be. */
+type Seat = {
+  readonly repository: Promise<OpenRepository>;
+  users: number;
+  readonly closed: Promise<void>;
+  /** Lets it close; with damage of the index, the index is made anew before. */
+  readonly leave: (damage: unknown) => void;
+  /** Closes when its last user goes; the next one opens it again. */
+  isLeaving: boolean;
+  damage: unknown;
+};
+
+export function openRepositories(options: PoolOptions): Repositories {
+  const seats = new Map<string, Seat>();
+  let isEnded = false;
+
+  const take = async (vaultId: string): Promise<Seat> => {
+    for (;;) {
+      if (isEnded) throw new HoldfastError('Cancelled', 'the service is stopping');
+      const seat = seats.get(vaultId);
+      if (seat === undefined) break;
+      if (!seat.isLeaving) {
+        seat.users += 1;
+        return seat;
+      }
+      await seat.closed;
+    }
+    const seat = sit(options, vaultId, () => seats.delete(vaultId));
+    seats.set(vaultId, seat);
+    return seat;
+  };
+
+  const use: Repositories['use'] = async (vaultId, work) => {
+    const seat = await take(vaultId);
+    try {
+      return await work(await seat.repository);
+    } catch (error) {
+      if (isHoldfastError(error, 'IndexDamaged')) {
+        seat.damage = error;
+        seat.isLeaving = true;
+      }
+      throw error;
+    } finally {
+      seat.users -= 1;
+      void closeIdle(seat, options);
+    }
+  };
+
+  return {
+    use,
+    remember: async (vaultId, document, value) =>
+      await use(vaultId, async ({ parts, state }) => {
+        await writeDocument(parts, document, value ?? null);
+        return state.documents.get(document)!.revision;
+      }),
+    release: async (vaultId) => {
+      const seat = seats.get(vaultId);
+      if (seat === undefined) return;
+      leave(seat);
+      await seat.closed;
+    },
+    close: async () => {
+      isEnded = true;
+      const all = [...seats.values()];
+      for (const seat of all) leave(seat);
+      await Promise.all(all.map(async ({ closed }) => await closed));
+    },
+  };
+}
+
+function leave(seat: Seat): void {
+  seat.isLeaving = true;
+  if (seat.users === 0) seat.leave(seat.damage);
+}
+
+async function closeIdle(seat: Seat, { clock, settings }: PoolOptions): Promise<void> {
+  if (seat.users > 0) return;
+  if (!seat.isLeaving) await clock.sleep(settings.repositoryIdleMs);
+  if (seat.users > 0) return;
+  leave(seat);
+}
+
+function sit(options: PoolOptions, vaultId: string, gone: () => void): Seat {
+  const opened = Promise.withResolvers<OpenRepository>();
+  const left = Promise.withResolvers<void>();
+  const closed = open(options, vaultId, async (repository) => {
+    opened.resolve(repository);
+    await left.promise;
+  })
+    .catch(opened.reject) // After it was opened: what closing left is found by the next owner.
+    .finally(gone);
+  for (const { promise } of [opened, left]) promise.catch(() => undefined); // Others have it.
+  return {
+    repository: opened.promise,
+    users: 1,
+    closed,
+    leave: (damage) => {
+      if (damage === undefined) left.resolve();
+      else left.reject(damage);
+    },
+    isLeaving: false,
+    damage: undefined,
+  };
+}
+
+async function open(
+  { masterKey, vaults, caller }: PoolOptions,
+  vaultId: string,
+  work: (repository: OpenRepository) => Promise<void>,
+): Promise<void> {
+  const access = await readVaultFolder(join(vaults, vaultId), { id: vaultId, masterKey });
+  const { repository: location, key: password } = access;
+  const request = { location, password, access: 'own', waitMs: HELD_WAIT_MS, caller } as const;
+  await withRepository(request, work);
+}
+
+/** Every document of the repository that is not gone, with its revision. */
+export async function readDocuments(
+  repository: OpenRepository,
+): Promise<readonly { readonly id: string; readonly revision: number; readonly value: unknown }[]> {
+  const all = [...repository.state.documents];
+  const read = await Promise.all(
+    all.map(async ([id, { revision }]) => ({
+      id,
+      revision,
+      value: await readDocument(repository.parts, id),
+    })),
+  );
+  return read.filter(({ value }) => value !== null);
+}

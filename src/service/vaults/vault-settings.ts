@@ -1,0 +1,59 @@
+/** What can be set of a vault. */
+import { z } from 'zod';
+import { HoldfastError } from '#base';
+
+const SETTINGS = z.strictObject({
+  version: z.literal(1),
+  /** R58: the days count from the deletion's own setting. */
+  softDelete: z.enum(['Enabled', 'Disabled', 'AlwaysON']),
+  softDeleteDays: z.int().min(14).max(180),
+  enhancedSecurity: z.enum(['Enabled', 'Disabled']),
+  jobFailureAlerts: z.enum(['Enabled', 'Disabled']),
+  classicAlerts: z.enum(['Enabled', 'Disabled']),
+  publicNetworkAccess: z.enum(['Enabled', 'Disabled']),
+});
+
+export type VaultSettings = Readonly<Omit<z.infer<typeof SETTINGS>, 'version'>>;
+
+export const DEFAULT_VAULT_SETTINGS: VaultSettings = {
+  softDelete: 'Enabled',
+  softDeleteDays: 14,
+  enhancedSecurity: 'Enabled',
+  jobFailureAlerts: 'Enabled',
+  classicAlerts: 'Enabled',
+  publicNetworkAccess: 'Enabled',
+};
+
+export function vaultSettingsFromJson(value: unknown): VaultSettings {
+  const { version: _, ...settings } = SETTINGS.parse(value);
+  return settings;
+}
+
+export function vaultSettingsToJson(settings: VaultSettings): unknown {
+  return { version: 1, ...settings };
+}
+
+/**
+ * @throws {HoldfastError} `BMSUserErrorInvalidVaultConfig` for days out of range;
+ *   `BMSUserErrorSoftDeleteAlwaysOn` where always-on would be undone or its days made fewer.
+ */
+export function changedSettings(
+  before: VaultSettings,
+  change: Partial<VaultSettings>,
+): VaultSettings {
+  const after = { ...before, ...change };
+  const { softDeleteDays: days } = after;
+  if (!Number.isInteger(days) || days < 14 || days > 180) {
+    throw new HoldfastError(
+      'BMSUserErrorInvalidVaultConfig',
+      `softDeleteRetentionPeriodInDays is ${days}; it must be a whole number of days from 14 to 180.`,
+    );
+  }
+  if (before.softDelete === 'AlwaysON' && after.softDelete !== 'AlwaysON') {
+    throw new HoldfastError(
+      'BMSUserErrorSoftDeleteAlwaysOn',
+      'Soft delete of this vault is always on: that cannot be undone.',
+    );
+  }
+  return after;
+}
