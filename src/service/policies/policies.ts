@@ -139,8 +139,9 @@ function policyRows(reader: CatalogueReader, vaultId: string) {
   return reader
     .selectFrom('policies')
     .select(['policies.id', 'policies.name', 'policies.body', 'policies.revision'])
-    .select(({ selectFrom }) =>
-      selectFrom('items')
+    .select((query) =>
+      query
+        .selectFrom('items')
         .whereRef('items.policyId', '=', 'policies.id')
         .select(({ fn }) => fn.countAll<number>().as('count'))
         .as('itemCount'),
