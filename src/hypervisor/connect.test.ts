@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { isHoldfastError, realClock } from '#base';
+import { FakeClock, isHoldfastError, realClock } from '#base';
 import { connectHypervisor } from './connect.ts';
 
 const options = { clock: realClock(), random: randomBytes };
@@ -47,6 +49,26 @@ test('an address whose hypervisor is not there says so', async () => {
   const { code, message } = await refusal('images:/nonexistent');
   assert.equal(code, 'HypervisorUnavailable');
   assert.match(message, /nonexistent/);
+});
+
+test('connecting to a socket that another program has is given up when it is cancelled', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-connect-'));
+  t.after(async () => await rm(folder, { recursive: true }));
+  const server = createServer();
+  const connected = once(server, 'connection') as Promise<[Socket]>;
+  const path = join(folder, 'q.sock');
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  t.after(() => server.close());
+  const cancel = new AbortController();
+  const connecting = connectHypervisor(`qmp:${path}`, {
+    clock: new FakeClock(),
+    random: randomBytes,
+    signal: cancel.signal,
+  });
+  const [socket] = await connected;
+  cancel.abort();
+  await assert.rejects(connecting, { code: 'Cancelled' });
+  socket.destroy();
 });
 
 test('where no QEMU listens there is no VM yet, and none to back up', async () => {

@@ -19,8 +19,29 @@ const KNOWN =
  *   `HypervisorUnavailable`, `ToolMissing`, `Cancelled`.
  */
 export async function connectHypervisor(uri: string, options: ConnectOptions): Promise<Hypervisor> {
-  const { clock, random, signal } = options;
+  const { signal } = options;
   throwIfCancelled(signal);
+  const connecting = connect(uri, options);
+  if (signal === undefined) return await connecting;
+  // A socket that another program has, or a daemon that hangs, answers late or never.
+  return await new Promise<Hypervisor>((resolve, reject) => {
+    const onAbort = (): void => {
+      connecting.then(
+        async (late) => await late.close(),
+        () => {}, // Nobody waits for it any more.
+      );
+      reject(new HoldfastError('Cancelled', 'cancelled', { cause: signal.reason }));
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    const settled = (): void => signal.removeEventListener('abort', onAbort);
+    connecting.finally(settled).then(resolve, reject);
+  });
+}
+
+async function connect(
+  uri: string,
+  { clock, random }: Pick<ConnectOptions, 'clock' | 'random'>,
+): Promise<Hypervisor> {
   const [, scheme, rest] = /^([a-z0-9+]+):(.*)$/s.exec(uri) ?? [];
   // Each brings libraries of its own, and a command needs one of them.
   switch (scheme) {

@@ -11,7 +11,7 @@ export async function withHypervisor<Result>(
 ): Promise<Result> {
   const { clock, random } = context.surroundings;
   context.terminal.announce('looking for VMs');
-  const hypervisor = await connectHypervisor(connect, { clock, random });
+  const hypervisor = await connectHypervisor(connect, { clock, random, signal: context.signal });
   try {
     return await use(hypervisor);
   } finally {
