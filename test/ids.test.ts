@@ -73,6 +73,7 @@ const PROMISES: Readonly<Record<string, readonly RegExp[]>> = {
     /another disk under the name of one that was removed/,
   ],
   M20: [/four disks \(VM2\) takes fewer rounds/, /contiguous changes take fewer requests/],
+  M21: [/the starts of 100 VMs at 02:00 are spread/],
   M28: [
     /four 16 KiB blocks, three steps/,
     /a change of 1 KB stores/,
