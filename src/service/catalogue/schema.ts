@@ -158,7 +158,7 @@ export type Catalogue = {
     /** Lines for people; a job that ends well with some is CompletedWithWarnings. */
     warnings: JsonText;
     pointId: string | null;
-    /** Jobs of one of these exclude or wait for each other: `host:…`, `item:…`, `account:…`; JSON array. */
+    /** Jobs that share one run one after another: `item:<id>`; JSON array. */
     claims: JsonText;
     createdAt: number;
     startedAt: number | null;

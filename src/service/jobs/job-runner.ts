@@ -6,6 +6,7 @@
 import type { Progress } from '#base';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
+import type { JobFailure, JobTask } from './job-records.ts';
 
 export type JobOperation =
   | 'Backup'
@@ -14,16 +15,6 @@ export type JobOperation =
   | 'DisableBackup'
   | 'Restore'
   | 'Undelete';
-
-export type JobTask = {
-  /** Azure's name of it: "Take Snapshot". */
-  readonly name: string;
-  readonly status: 'NotStarted' | 'InProgress' | 'Completed' | 'Failed' | 'Skipped' | 'Cancelled';
-  readonly startedAt?: number;
-  readonly endedAt?: number;
-  /** Lines for people, each with the code that it may have. */
-  readonly details?: readonly { readonly message: string; readonly code?: string }[];
-};
 
 /** A place in a queue: at most `limit` jobs hold `name` at once. */
 export type JobSlot = { readonly name: string; readonly limit: number };
@@ -52,9 +43,11 @@ export type JobRun = {
 export type JobWork = {
   readonly tasks: readonly string[];
   readonly run: (run: JobRun) => Promise<void>;
-  /** In the change that ends the job, however it ended. */
-  readonly ended?: (change: CatalogueChange, job: Row<'jobs'>) => Promise<void>;
+  /** Told once that the job has failed or was cancelled for good; before its row says so, so it may come twice. */
+  readonly failed?: (job: Row<'jobs'>, failure: JobFailure) => Promise<void>;
 };
+
+export type JobWorks = Readonly<Partial<Record<JobOperation, JobWork>>>;
 
 export type NewJob = {
   readonly vaultId: string;
@@ -64,6 +57,8 @@ export type NewJob = {
   readonly isUserTriggered: boolean;
   readonly request: unknown;
   readonly properties?: Readonly<Record<string, string>>;
+  /** Jobs that share one run one after another: `item:<id>`. */
+  readonly claims?: readonly string[];
   readonly notBefore?: number;
   readonly deadlineAt?: number;
 };
@@ -76,7 +71,7 @@ export type JobRunner = {
   /** @throws {HoldfastError} `UserErrorJobNotCancellable`-like codes for a job that has ended or cannot be cancelled. */
   readonly cancel: (vaultId: string, jobId: string) => Promise<void>;
   /** Voids leases of dead instances, then runs what is due, until `stop`. */
-  readonly start: () => Promise<void>;
+  readonly start: (works: JobWorks) => Promise<void>;
   /** Ends running work so that the next start takes it up again. */
   readonly stop: () => Promise<void>;
   /** Something became due. */

@@ -1,0 +1,344 @@
+/**
+ * The runner of jobs (`job-runner.ts` has the contract, `jobs.ts` the drawing). It looks for due rows whenever it
+ * is woken, and at least every `LOOK_MS`; a row is leased in the change that takes it.
+ */
+import { randomUUID } from 'node:crypto';
+import { HoldfastError, isHoldfastError } from '#base';
+import type { CatalogueChange } from '../catalogue/catalogue.ts';
+import type { Row } from '../catalogue/schema.ts';
+import type { RecordParts } from '../service-parts.ts';
+import { claimsFromJson, type JobFailure } from './job-records.ts';
+import type { JobRunner, JobWork, JobWorks, NewJob } from './job-runner.ts';
+import { RunningJob, stopError } from './running-job.ts';
+import { makeSlots } from './slots.ts';
+
+const BEAT_MS = 1000;
+const LEASE_MS = 60_000;
+const LOOK_MS = 5000;
+
+type Runner = {
+  readonly parts: RecordParts;
+  /** This instance of the service, in leases. */
+  readonly instance: string;
+  readonly slots: ReturnType<typeof makeSlots>;
+  readonly running: Map<string, { readonly job: RunningJob; readonly done: Promise<void> }>;
+  readonly stopped: AbortController;
+  works: JobWorks;
+  wake: () => void;
+};
+
+export function openJobRunner(parts: RecordParts): JobRunner {
+  const runner: Runner = {
+    parts,
+    instance: randomUUID(),
+    slots: makeSlots(),
+    running: new Map(),
+    stopped: new AbortController(),
+    works: {},
+    wake: () => undefined,
+  };
+  let looping: Promise<unknown> = Promise.resolve();
+  return {
+    add: async (change, job) => await insert(runner, change, newRow(runner, job)),
+    addDone: async (change, job) => {
+      const now = parts.clock.nowMs();
+      const row = { ...newRow(runner, job), status: 'Completed', startedAt: now, endedAt: now };
+      return await insert(runner, change, row);
+    },
+    cancel: async (vaultId, jobId) => await cancel(runner, vaultId, jobId),
+    start: async (works) => {
+      runner.works = works;
+      await voidLeases(runner);
+      looping = Promise.all([look(runner), beat(runner)]);
+    },
+    stop: async () => {
+      runner.stopped.abort();
+      runner.wake();
+      for (const { job } of runner.running.values()) job.stop('service stops');
+      await looping;
+      await Promise.all(Array.from(runner.running.values(), async ({ done }) => await done));
+    },
+    wake: () => runner.wake(),
+  };
+}
+
+function newRow({ parts }: Runner, job: NewJob): Row<'jobs'> {
+  const now = parts.clock.nowMs();
+  return {
+    id: randomUUID(),
+    vaultId: job.vaultId,
+    itemId: job.itemId ?? null,
+    entity: job.entity,
+    operation: job.operation,
+    status: 'InProgress',
+    isUserTriggered: job.isUserTriggered ? 1 : 0,
+    request: JSON.stringify(job.request),
+    tasks: '[]',
+    progress: null,
+    properties: JSON.stringify(job.properties ?? {}),
+    failure: null,
+    warnings: '[]',
+    pointId: null,
+    claims: JSON.stringify(job.claims ?? []),
+    createdAt: now,
+    startedAt: null,
+    endedAt: null,
+    notBefore: job.notBefore ?? now,
+    deadlineAt: job.deadlineAt ?? null,
+    attempt: 0,
+    cancelRequestedAt: null,
+    leaseOwner: null,
+    leaseUntil: null,
+  };
+}
+
+async function insert(runner: Runner, change: CatalogueChange, row: Row<'jobs'>): Promise<string> {
+  await change.insertInto('jobs').values(row).execute();
+  // After the change: until then the row is not seen, and the next look finds it anyway.
+  setImmediate(() => runner.wake());
+  return row.id;
+}
+
+/** One service a data folder: whoever held a lease before us is dead (decision 0008, invariant 3). */
+async function voidLeases({ parts }: Runner): Promise<void> {
+  await parts.catalogue.change(async (change) => {
+    await change
+      .updateTable('jobs')
+      .set({ leaseOwner: null, leaseUntil: null })
+      .where('leaseOwner', 'is not', null)
+      .execute();
+  });
+}
+
+async function look(runner: Runner): Promise<void> {
+  const { parts, stopped } = runner;
+  while (!stopped.signal.aborted) {
+    const woken = Promise.withResolvers<void>();
+    runner.wake = woken.resolve;
+    await told(runner, async () => {
+      for (const row of await dueRows(runner)) await takeUp(runner, row);
+    });
+    const nap = new AbortController();
+    await Promise.race([
+      woken.promise,
+      parts.clock.sleep(LOOK_MS, nap.signal).catch(() => undefined), // Ended below.
+    ]);
+    nap.abort();
+  }
+}
+
+async function dueRows({ parts }: Runner): Promise<readonly Row<'jobs'>[]> {
+  return await parts.catalogue.read
+    .selectFrom('jobs')
+    .selectAll()
+    .where('endedAt', 'is', null)
+    .where('leaseOwner', 'is', null)
+    .where('notBefore', '<=', parts.clock.nowMs())
+    .orderBy('createdAt')
+    .orderBy('id')
+    .execute();
+}
+
+/** Leases the row and starts it, unless a running job has one of its claims. */
+async function takeUp(runner: Runner, row: Row<'jobs'>): Promise<void> {
+  const { parts, running, stopped, works, instance } = runner;
+  const work = works[row.operation as keyof JobWorks];
+  if (stopped.signal.aborted || work === undefined) return;
+  const claimed = new Set(
+    Array.from(running.values(), ({ job }) => claimsFromJson(job.row.claims)).flat(),
+  );
+  if (claimsFromJson(row.claims).some((claim) => claimed.has(claim))) return;
+  const now = parts.clock.nowMs();
+  const lease = {
+    leaseOwner: instance,
+    leaseUntil: now + LEASE_MS,
+    startedAt: row.startedAt ?? now,
+    attempt: row.attempt + 1,
+  };
+  const isOurs = await parts.catalogue.change(async (change) => {
+    const query = change.updateTable('jobs').set(lease).where('id', '=', row.id);
+    const free = query.where('leaseOwner', 'is', null).where('endedAt', 'is', null);
+    return (await free.executeTakeFirst()).numUpdatedRows === 1n;
+  });
+  if (!isOurs) return;
+  const job = new RunningJob({ ...row, ...lease }, work.tasks, parts);
+  const done = runJob(runner, job, work)
+    .catch((error: unknown) => {
+      // The catalogue could not be written: the row keeps its lease, and the next start takes it up.
+      parts.log.error({ job: row.id, error: String(error) }, 'a job could not be ended');
+    })
+    .finally(() => {
+      running.delete(row.id);
+      runner.wake();
+    });
+  running.set(row.id, { job, done });
+}
+
+async function runJob(runner: Runner, job: RunningJob, work: JobWork): Promise<void> {
+  const { parts, slots } = runner;
+  const finished = new AbortController();
+  void limitTime(runner, job, finished.signal);
+  let failure: unknown;
+  try {
+    if (job.row.attempt > parts.settings.attempts) throw interrupted(job);
+    if (job.row.cancelRequestedAt !== null) job.stop('cancelled');
+    if (job.stopReason !== undefined) throw stopError(job.stopReason);
+    await work.run(job.run(slots));
+  } catch (error) {
+    failure = job.stopReason === undefined ? error : stopError(job.stopReason);
+  } finally {
+    finished.abort();
+  }
+  const status = job.hasWarnings ? 'CompletedWithWarnings' : 'Completed';
+  if (failure === undefined) await end(runner, job, { status });
+  else if (job.stopReason === 'service stops') await giveBack(runner, job);
+  else await fail(runner, job, { work, failure });
+}
+
+async function limitTime({ parts }: Runner, job: RunningJob, finished: AbortSignal): Promise<void> {
+  if (job.row.deadlineAt === null) return;
+  try {
+    await parts.clock.sleep(Math.max(0, job.row.deadlineAt - parts.clock.nowMs()), finished);
+    job.stop('timed out');
+  } catch {
+    // It ended in time.
+  }
+}
+
+async function fail(
+  runner: Runner,
+  job: RunningJob,
+  { work, failure }: { readonly work: JobWork; readonly failure: unknown },
+): Promise<void> {
+  const { settings, log } = runner.parts;
+  if (job.stopReason === 'cancelled') return await end(runner, job, { status: 'Cancelled', work });
+  const { row } = job;
+  if (!isHoldfastError(failure)) {
+    log.error(
+      { job: row.id, stack: failure instanceof Error ? failure.stack : String(failure) },
+      'a job failed by a fault of Holdfast',
+    );
+  }
+  const isWorthAnother =
+    isHoldfastError(failure) && failure.retryable && job.stopReason === undefined;
+  if (isWorthAnother && row.attempt < settings.attempts) return await retry(runner, job, failure);
+  return await end(runner, job, { status: 'Failed', work, failure: failureOf(failure) });
+}
+
+async function retry(runner: Runner, job: RunningJob, failure: HoldfastError): Promise<void> {
+  const { parts } = runner;
+  const notBefore = parts.clock.nowMs() + parts.settings.retryDelayMs;
+  const run = job.run(runner.slots);
+  run.property('Retries', String(job.row.attempt));
+  run.property('Last error', `${failure.message} [${failure.code}]`);
+  await update(runner, job, { ...job.columns(), notBefore, leaseOwner: null, leaseUntil: null });
+}
+
+/** The next start begins it anew; that this one was broken off is not its fault. */
+async function giveBack(runner: Runner, job: RunningJob): Promise<void> {
+  const attempt = job.row.attempt - 1;
+  await update(runner, job, { ...job.columns(), attempt, leaseOwner: null, leaseUntil: null });
+}
+
+type Ending = {
+  readonly status: 'Completed' | 'CompletedWithWarnings' | 'Failed' | 'Cancelled';
+  /** To be told of a failure. */
+  readonly work?: JobWork;
+  readonly failure?: JobFailure;
+};
+
+async function end(runner: Runner, job: RunningJob, ending: Ending): Promise<void> {
+  const { status, work, failure } = ending;
+  const cause = failure ?? { code: 'Cancelled', message: 'The job was cancelled.' };
+  if (work !== undefined) await work.failed?.(job.row, cause);
+  const endedAt = runner.parts.clock.nowMs();
+  const isGood = status !== 'Failed' && status !== 'Cancelled';
+  job.endTasks(isGood ? 'Completed' : status, endedAt);
+  await update(runner, job, {
+    ...job.columns(),
+    status,
+    endedAt,
+    failure: failure === undefined ? null : JSON.stringify(failure),
+    leaseOwner: null,
+    leaseUntil: null,
+  });
+}
+
+async function update(
+  { parts }: Runner,
+  { row }: RunningJob,
+  columns: Partial<Row<'jobs'>>,
+): Promise<void> {
+  await parts.catalogue.change(async (change) => {
+    await change.updateTable('jobs').set(columns).where('id', '=', row.id).execute();
+  });
+}
+
+async function cancel(runner: Runner, vaultId: string, jobId: string): Promise<void> {
+  const { parts, works } = runner;
+  await parts.catalogue.change(async (change) => {
+    const query = change.selectFrom('jobs').selectAll().where('vaultId', '=', vaultId);
+    const row = await query.where('id', '=', jobId).executeTakeFirst();
+    if (row === undefined) {
+      throw new HoldfastError('BMSUserErrorJobNotFound', `The vault has no job '${jobId}'.`);
+    }
+    if (row.endedAt !== null) throw notCancellable(`it has ended: ${row.status}`);
+    if (works[row.operation as keyof JobWorks] === undefined) {
+      throw notCancellable(`Cancellation isn't supported for this job type`);
+    }
+    const columns = { status: 'Cancelling', cancelRequestedAt: parts.clock.nowMs(), notBefore: 0 };
+    await change.updateTable('jobs').set(columns).where('id', '=', jobId).execute();
+  });
+  runner.running.get(jobId)?.job.stop('cancelled');
+  runner.wake();
+}
+
+/** R45's words. */
+function notCancellable(why: string): HoldfastError {
+  return new HoldfastError(
+    'UserErrorJobNotCancellable',
+    `The job isn't in a cancelable state: ${why}.`,
+  );
+}
+
+function interrupted({ row }: RunningJob): HoldfastError {
+  return new HoldfastError(
+    'JobInterrupted',
+    `The service ended ${row.attempt - 1} times while the job ran, without an end of the job.`,
+  );
+}
+
+function failureOf(error: unknown): JobFailure {
+  if (isHoldfastError(error)) return { code: error.code, message: error.message };
+  return { code: 'InternalError', message: `Holdfast has a fault: ${String(error)}` };
+}
+
+/** Keeps the leases, and the rows up to date. */
+async function beat(runner: Runner): Promise<void> {
+  const { parts, running, stopped, instance } = runner;
+  while (!stopped.signal.aborted) {
+    try {
+      await parts.clock.sleep(BEAT_MS, stopped.signal);
+    } catch {
+      return;
+    }
+    if (running.size === 0) continue;
+    await told(runner, async () => {
+      await parts.catalogue.change(async (change) => {
+        const leaseUntil = parts.clock.nowMs() + LEASE_MS;
+        const ours = change.updateTable('jobs').set({ leaseUntil });
+        await ours.where('leaseOwner', '=', instance).execute();
+      });
+      for (const { job } of running.values()) await job.beat();
+    });
+  }
+}
+
+/** The catalogue may be full or gone for a while: what is due stays due. */
+async function told({ parts }: Runner, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    parts.log.error({ error: String(error) }, 'the catalogue of jobs could not be read or written');
+  }
+}
