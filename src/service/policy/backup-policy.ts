@@ -40,8 +40,8 @@ export const TIERING_MODES = ['none', 'recommended', 'after'] as const;
 
 export type PolicyKind = (typeof POLICY_KINDS)[number];
 export type Weekday = (typeof WEEKDAYS)[number];
-export type WeekOfMonth = (typeof WEEKS_OF_MONTH)[number];
-export type Month = (typeof MONTHS)[number];
+type WeekOfMonth = (typeof WEEKS_OF_MONTH)[number];
+type Month = (typeof MONTHS)[number];
 export type DurationUnit = (typeof DURATION_UNITS)[number];
 
 const HOURS_A_DAY = 24;
@@ -49,9 +49,9 @@ const HOURS_A_DAY = 24;
 /** Wall time in the policy's time zone: `HH:MM` or `HH:MM:SS`. */
 export type TimeOfDay = string;
 
-export type Duration = { readonly count: number; readonly unit: DurationUnit };
+type Duration = { readonly count: number; readonly unit: DurationUnit };
 
-export type DailySchedule = {
+type DailySchedule = {
   readonly frequency: 'daily';
   /** Exactly one in a valid policy (R8). */
   readonly runTimes: readonly TimeOfDay[];
@@ -59,7 +59,7 @@ export type DailySchedule = {
   readonly weeklyFrequency?: number;
 };
 
-export type WeeklySchedule = {
+type WeeklySchedule = {
   readonly frequency: 'weekly';
   readonly weekdays: readonly Weekday[];
   readonly runTimes: readonly TimeOfDay[];
@@ -77,7 +77,7 @@ export type HourlySchedule = {
 export type Schedule = DailySchedule | WeeklySchedule | HourlySchedule;
 
 /** A date of the month, or its last day. */
-export type DateOfMonth = number | 'last';
+type DateOfMonth = number | 'last';
 
 /** The days whose point a monthly or yearly rule keeps, in one of Azure's two formats (R16). */
 export type RetentionDays =
@@ -94,9 +94,9 @@ export type RetentionRule = {
   readonly duration: Duration;
 };
 
-export type WeeklyRetention = RetentionRule & { readonly weekdays: readonly Weekday[] };
+type WeeklyRetention = RetentionRule & { readonly weekdays: readonly Weekday[] };
 export type MonthlyRetention = RetentionRule & { readonly days: RetentionDays };
-export type YearlyRetention = MonthlyRetention & { readonly months: readonly Month[] };
+type YearlyRetention = MonthlyRetention & { readonly months: readonly Month[] };
 
 export type Retention = {
   readonly daily?: RetentionRule;
@@ -106,7 +106,7 @@ export type Retention = {
 };
 
 /** When points move to the archive tier; kept as given. */
-export type Tiering = {
+type Tiering = {
   readonly mode: (typeof TIERING_MODES)[number];
   /** With `after`: the age at which a point moves. */
   readonly duration?: Duration;

@@ -103,14 +103,18 @@ export function shapeFaults(error: z.ZodError, draft: unknown): PolicyFault[] {
   });
 }
 
+const TYPE_WORDS: Readonly<Record<string, string>> = {
+  array: 'a list',
+  int: 'a whole number',
+  number: 'a whole number',
+  object: 'an object',
+  string: 'a text',
+};
+
 function allowedBy(issue: z.core.$ZodIssue): string {
   if (issue.code === 'invalid_value') return words(issue.values.map(String));
   if (issue.code === 'invalid_union') return unionWords(issue.path.at(-1));
-  if (issue.code === 'invalid_type') {
-    return issue.expected === 'int' || issue.expected === 'number'
-      ? 'a whole number'
-      : `a value of the kind ${issue.expected}`;
-  }
+  if (issue.code === 'invalid_type') return TYPE_WORDS[issue.expected] ?? issue.expected;
   if (issue.code === 'too_big') return `at most ${issue.maximum}`;
   return issue.message;
 }

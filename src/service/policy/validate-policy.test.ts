@@ -320,6 +320,13 @@ test('all faults are told at once, and the first gives the code', () => {
     instantRestoreDays: 9,
   };
   const message = malformed(draft);
+  const empty = malformed({});
+  assert.match(
+    empty,
+    /kind is missing.*timeZone is missing.*schedule is missing.*retention is missing/,
+  );
+  assert.doesNotMatch(empty, /instantRestoreDays/);
+  assert.match(malformed(null), /the policy is null, allowed: an object/);
   for (const field of [
     'timeZone',
     'schedule.runTimes[0]',

@@ -1,8 +1,8 @@
 /**
  * Whether a policy may be: its shape, then R4, R8, R9, R13, R15, R16 and R33, all faults at once. Pure.
  *
- * A part of broken shape is not looked at by the rules, every other part is; the faults come in the order
- * kind, time zone, schedule, retention, snapshot days, and the first one gives the error its code.
+ * A part of broken shape is not looked at by the rules, every other part is. The faults come in the order
+ * change of kind, shapes, time zone, schedule, retention, snapshot days; the first gives the error its code.
  */
 import {
   type BackupPolicy,
@@ -76,9 +76,11 @@ function partsOf(draft: unknown): Parts {
 
 function withDefaults(draft: unknown): unknown {
   const fields = fieldsOf(draft);
+  if (fields !== draft || fields['instantRestoreDays'] !== undefined) return draft;
   const { kind, schedule } = partsOf(draft);
-  if (fields['instantRestoreDays'] !== undefined || !kind || !schedule) return draft;
-  return { ...fields, instantRestoreDays: defaultInstantRestoreDays(kind, schedule) };
+  // Without them there is no default, and what is wrong is them.
+  const days = kind && schedule ? defaultInstantRestoreDays(kind, schedule) : 1;
+  return { ...fields, instantRestoreDays: days };
 }
 
 function fieldsOf(draft: unknown): Record<string, unknown> {
