@@ -50,6 +50,7 @@ export const ERRORS = {
   ExtensionFailedVssServiceInBadState: { kind: 'unavailable', retryable: true },
   ExtensionFailedVssWriterInBadState: { kind: 'unavailable', retryable: true },
   FormatUnsupported: { kind: 'invalid', retryable: false },
+  HostInUse: { kind: 'conflict', retryable: false },
   HypervisorFailed: { kind: 'unavailable', retryable: true },
   HypervisorUnavailable: { kind: 'unavailable', retryable: true },
   IncorrectJSONConfigFile: { kind: 'invalid', retryable: true },

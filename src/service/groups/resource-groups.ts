@@ -3,7 +3,7 @@ import { HoldfastError } from '#base';
 import type { CatalogueReader } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
 import { nameKey, parseName } from '../names.ts';
-import type { RecordParts } from '../service-parts.ts';
+import type { RecordParts } from '../record-parts.ts';
 import { parseTags, tagsToJson, type Tags } from '../tags.ts';
 
 export type ResourceGroup = {

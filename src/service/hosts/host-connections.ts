@@ -7,4 +7,6 @@ export type HostConnections = {
     hostKey: string,
     work: (hypervisor: Hypervisor) => Promise<Result>,
   ) => Promise<Result>;
+  /** Whether the address works. @throws {HoldfastError} `ArgumentInvalid`, `HypervisorUnavailable`, `ToolMissing`. */
+  readonly probe: (uri: string) => Promise<void>;
 };

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { HoldfastError, isHoldfastError } from '#base';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
-import type { RecordParts } from '../service-parts.ts';
+import type { RecordParts } from '../record-parts.ts';
 import { claimsFromJson, type JobFailure } from './job-records.ts';
 import type { JobRunner, JobWork, JobWorks, NewJob } from './job-runner.ts';
 import { RunningJob, stopError } from './running-job.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { HoldfastError, isHoldfastError } from '#base';
 import { readDocument, withRepository, writeDocument, type Caller } from '#backup';
 import type { MasterKey } from '#keyvault';
-import type { RecordParts } from '../service-parts.ts';
+import type { RecordParts } from '../record-parts.ts';
 import type { OpenRepository, Repositories } from './repositories.ts';
 import { readVaultFolder } from './vault-folder.ts';
 
