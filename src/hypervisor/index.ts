@@ -14,8 +14,9 @@ export type {
 export type { DefineRequest, NewVmDisk } from './vm-creation.ts';
 export type { Vm, VmDefinition } from './vm.ts';
 export type { TrackingMark } from './vm-tracking.ts';
-export { quiesced } from './consistency/quiesced.ts';
-export type { Consistency, QuiesceResult, QuiesceStep } from './quiesce.ts';
+export { contactGuest, type GuestContact } from './consistency/guest-contact.ts';
+export { quiesced, type Quiesced } from './consistency/quiesced.ts';
+export type { Consistency, QuiesceStep } from './quiesce.ts';
 export {
   guestExtension,
   lookIntoGuest,

@@ -28,7 +28,7 @@ export async function take(
   const { diskCount = 1, atInstant = async () => undefined, ...options } = settings;
   const warnings: string[] = [];
   try {
-    const { quiesce } = await quiesced<string>(
+    const { quiesce, ended } = await quiesced<string>(
       {
         vm: {
           name: 'tiny',
@@ -47,6 +47,7 @@ export async function take(
         return 'the snapshot';
       },
     );
+    await ended;
     return { ...quiesce, warnings, discarded: seen.discarded };
   } finally {
     await channel.close();

@@ -8,7 +8,7 @@ import { copyFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { json, withoutPasswords } from '../cli/holdfast.ts';
+import { fail, json, succeed, withoutPasswords } from '../cli/holdfast.ts';
 import { assertCleanFileSystem, moreRecords, recordsIn, startWriting } from './records.ts';
 import { guestFolder, startGuest, tinyGuestFolder, type TinyGuest } from './tiny-guest.ts';
 import { assertNothingLeft, Site, type Taken } from './vm-site.ts';
@@ -28,6 +28,19 @@ test('a running guest that writes all the time', async (t) => {
   await startWriting(guest);
   await moreRecords(guest, 5);
   const definitionBefore = await definitionOf(site);
+
+  await t.test('a wrong password is refused before anything is put into the guest', async () => {
+    const repository = join(site.folder, 'encrypted');
+    await succeed(['repo', 'init', repository], { password: 'correct horse' });
+    const to = [...site.connection, '--repo', repository];
+    const args = ['vm', 'backup', await site.name(), ...to];
+    await fail(args, { code: 1, says: /\[PasswordWrong\]/ }, { password: 'wrong' });
+    assert.deepEqual(
+      (await guestFiles(guest)).filter((path) => path.includes('holdfast')),
+      [],
+    );
+  });
+
   const first = await site.backUp();
 
   await t.test(

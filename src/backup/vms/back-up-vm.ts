@@ -16,16 +16,18 @@ import {
   type Consistency,
   type Hypervisor,
   type PreparedBackup,
-  type QuiesceResult,
+  type Quiesced,
   type QuiesceStep,
   type Snapshot,
   type SnapshotDisk,
   type Vm,
+  type VmDefinition,
 } from '#hypervisor';
 import { newPointId, type Repository } from '#repository';
 import type { HintFailures } from '../taking/backup-run.ts';
 import { backUpDisks } from '../taking/back-up-disks.ts';
 import { trackingBases, type KnownBases } from './tracking-bases.ts';
+import { freshContact, type VmContact } from './vm-contact.ts';
 import { excludedDisks, vmNoteToJson, type DiskTracking, type NotedDisk } from './vm-note.ts';
 
 export type VmBackupRequest = {
@@ -33,6 +35,8 @@ export type VmBackupRequest = {
   readonly repository: Repository;
   readonly hypervisor: Hypervisor;
   readonly vm: string;
+  /** Begun a moment ago, with the same hypervisor, VM and `quiesces`; absent, closed or old: made here. */
+  readonly contact?: VmContact;
   /** The item in the repository; absent: the VM's name. */
   readonly item?: string;
   /** Names of the disks; absent: all. */
@@ -79,6 +83,7 @@ type VmBackupTask = 'Take Snapshot' | 'Transfer data to vault';
 
 type Run = {
   readonly request: VmBackupRequest;
+  readonly contact: VmContact;
   readonly vm: Vm;
   readonly item: string;
   readonly point: string;
@@ -93,9 +98,21 @@ type Run = {
  * @throws {HoldfastError} as `Hypervisor.prepare`, `quiesced` and `backUpDisks`.
  */
 export async function backUpVm(request: VmBackupRequest): Promise<VmBackupResult> {
-  const { repository, hypervisor, scratchDir, warn, signal } = request;
   const startedMs = request.clock.monotonicMs();
-  const vm = await hypervisor.find(request.vm);
+  const contact = await freshContact(request);
+  try {
+    return await backUpContacted(request, { contact, startedMs });
+  } finally {
+    await contact.close();
+  }
+}
+
+async function backUpContacted(
+  request: VmBackupRequest,
+  { contact, startedMs }: { readonly contact: VmContact; readonly startedMs: number },
+): Promise<VmBackupResult> {
+  const { repository, hypervisor, scratchDir, warn, signal } = request;
+  const { vm } = contact;
   const item = request.item ?? vm.name;
   const point = newPointId(repository.parts);
   const known = await trackingBases(repository, item);
@@ -113,48 +130,44 @@ export async function backUpVm(request: VmBackupRequest): Promise<VmBackupResult
     ...(signal === undefined ? {} : { signal }),
   });
   try {
-    const run = { request, vm, item, point, known, prepared };
-    const { result: snapshot, quiesce } = await takeSnapshot(run);
+    const run = { request, contact, vm, item, point, known, prepared };
+    const { result: snapshot, quiesce, ended } = await takeSnapshot(run);
     const takenMs = request.clock.monotonicMs();
-    return await transfer(run, { snapshot, quiesce, startedMs, takenMs });
+    try {
+      return await transfer(run, { snapshot, quiesce, ended, startedMs, takenMs });
+    } finally {
+      await ended;
+    }
   } finally {
     await prepared.close();
   }
 }
 
 /** Take Snapshot. */
-async function takeSnapshot({
-  request,
-  vm,
-  prepared,
-}: Run): Promise<{ readonly result: Snapshot; readonly quiesce: QuiesceResult }> {
-  const { hypervisor, clock, signal, warn, onStep } = request;
+async function takeSnapshot({ request, contact, vm, prepared }: Run): Promise<Quiesced<Snapshot>> {
+  const { clock, signal, warn, onStep } = request;
   throwIfCancelled(signal);
   request.onProgress?.({ phase: `taking a snapshot of ${vm.name}`, doneBytes: 0 });
   if (!request.quiesces) return await unquiesced(prepared, onStep);
-  const channel = await hypervisor.agent(vm.name);
-  try {
-    return await quiesced(
-      {
-        vm,
-        channel,
-        clock,
-        signal,
-        warn,
-        ...(onStep === undefined ? {} : { onStep }),
-        discard: async (snapshot: Snapshot) => await snapshot.release('failed'),
-      },
-      async () => await prepared.snapshot(),
-    );
-  } finally {
-    await channel?.close();
-  }
+  return await quiesced(
+    {
+      vm,
+      channel: contact.channel,
+      contact: contact.guest,
+      clock,
+      signal,
+      warn,
+      ...(onStep === undefined ? {} : { onStep }),
+      discard: async (snapshot: Snapshot) => await snapshot.release('failed'),
+    },
+    async () => await prepared.snapshot(),
+  );
 }
 
 async function unquiesced(
   prepared: PreparedBackup,
   onStep: VmBackupRequest['onStep'],
-): Promise<{ readonly result: Snapshot; readonly quiesce: QuiesceResult }> {
+): Promise<Quiesced<Snapshot>> {
   const step: QuiesceStep = {
     name: 'Contact guest agent',
     outcome: 'skipped',
@@ -166,12 +179,12 @@ async function unquiesced(
   return {
     result,
     quiesce: { consistency: 'CrashConsistent', frozenMs: undefined, steps: [step] },
+    ended: Promise.resolve(),
   };
 }
 
-type Taken = {
+type Taken = Pick<Quiesced<Snapshot>, 'quiesce' | 'ended'> & {
   readonly snapshot: Snapshot;
-  readonly quiesce: QuiesceResult;
   readonly startedMs: number;
   /** When the snapshot had been taken. */
   readonly takenMs: number;
@@ -180,13 +193,12 @@ type Taken = {
 /** Transfer data to vault, and the end of the snapshot whatever happens. */
 async function transfer(
   run: Run,
-  { snapshot, quiesce, startedMs, takenMs }: Taken,
+  { snapshot, quiesce, ended, startedMs, takenMs }: Taken,
 ): Promise<VmBackupResult> {
   const { request } = run;
   let result: Awaited<ReturnType<typeof backUpDisks>>;
   try {
-    const definition = await request.hypervisor.definition(run.vm.name);
-    const noted = (failures: HintFailures): unknown =>
+    const noted = (definition: VmDefinition, failures: HintFailures): unknown =>
       vmNoteToJson({
         definition,
         disks: notedDisks(run, failures),
@@ -196,12 +208,15 @@ async function transfer(
         ),
       });
     result = await whileThere(snapshot, request.signal, async (signal) => {
-      const disks = await snapshot.disks({ signal, onProgress: request.onProgress });
+      const [definition, disks] = await Promise.all([
+        request.hypervisor.definition(run.vm.name),
+        snapshot.disks({ signal, onProgress: request.onProgress }),
+      ]);
       return await backUpDisks({
         ...diskRequest(run, disks),
         signal,
         consistency: quiesce.consistency,
-        vm: noted,
+        vm: (failures) => noted(definition, failures),
       });
     });
   } catch (error) {
@@ -211,6 +226,7 @@ async function transfer(
     throw error;
   }
   await snapshot.release('committed');
+  await ended;
   const { consistency, frozenMs, steps } = quiesce;
   const endedMs = request.clock.monotonicMs();
   return {

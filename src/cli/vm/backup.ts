@@ -1,6 +1,14 @@
 /** `holdfast vm backup`: takes a recovery point of a VM. */
 import { HoldfastError } from '#base';
-import { backUpVm, inScratch, warmUpBackup, type Hypervisor, type VmBackupResult } from '#backup';
+import {
+  backUpVm,
+  contactVm,
+  inScratch,
+  warmUpBackup,
+  type Hypervisor,
+  type VmBackupResult,
+  type VmContact,
+} from '#backup';
 import { parseItemName } from '../arguments/item-name.ts';
 import type { Context } from '../context.ts';
 import { formatTable, left, right } from '../output/table.ts';
@@ -8,7 +16,7 @@ import { formatBytes, formatDuration, formatSpeed } from '../output/units.ts';
 import { UsageError } from '../usage-error.ts';
 import type { ConnectOptions } from './options.ts';
 import { FailedAfterSteps, type Steps } from './failed-after-steps.ts';
-import { withHypervisor } from './with-hypervisor.ts';
+import { openHypervisor } from './with-hypervisor.ts';
 
 export type VmBackupOptions = ConnectOptions & {
   readonly repo: string;
@@ -36,14 +44,16 @@ export async function backup(
   warmUpBackup();
   const steps: QuiesceStep[] = [];
   const onStep = (step: QuiesceStep): void => void steps.push(step);
-  const work = withHypervisor(context, options, async (hypervisor) => {
-    const disks = await chosenDisks(hypervisor, name, options);
-    return await context.withRepository({ location, access: 'own' }, async (repository) =>
-      inScratch(scratch, async (scratchDir) =>
+  const reaching = reachVm(context, name, options);
+  const work = afterReaching(reaching, async () =>
+    context.withRepository({ location, access: 'own' }, async (repository) => {
+      const { hypervisor, disks, contact } = await reaching;
+      return await inScratch(scratch, async (scratchDir) =>
         backUpVm({
           repository,
           hypervisor,
           vm: name,
+          contact,
           ...(item === undefined ? {} : { item }),
           ...(disks === undefined ? {} : { disks }),
           scratchDir,
@@ -54,23 +64,62 @@ export async function backup(
           onStep,
           ...(onProgress === undefined ? {} : { onProgress }),
         }),
-      ),
-    );
-  });
+      );
+    }),
+  );
   const result = await work.catch((error: unknown) => {
     throw steps.length === 0 ? error : new FailedAfterSteps(error, steps);
   });
   context.terminal.result(result, () => describe(item ?? name, result));
 }
 
+type Reached = {
+  readonly hypervisor: Hypervisor;
+  readonly contact: VmContact;
+  /** Undefined: all. */
+  readonly disks: readonly string[] | undefined;
+};
+
+/** Up to the first contact with the guest: beside the opening of the repository, which derives a key first. */
+async function reachVm(context: Context, name: string, options: VmBackupOptions): Promise<Reached> {
+  const { clock } = context.surroundings;
+  const hypervisor = await openHypervisor(context, options);
+  let contact: VmContact | undefined;
+  try {
+    contact = await contactVm({ hypervisor, vm: name, quiesces: options.quiesce, clock });
+    return { hypervisor, contact, disks: chosenDisks(contact.vm, options) };
+  } catch (error) {
+    await contact?.close();
+    await hypervisor.close();
+    throw error;
+  }
+}
+
+/** Runs `work` meanwhile, and leaves the VM whatever happens. That it was not reached counts more than another error. */
+async function afterReaching<Result>(
+  reaching: Promise<Reached>,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  reaching.catch(() => {}); // Thrown below.
+  try {
+    return await work();
+  } catch (error) {
+    await reaching;
+    throw error;
+  } finally {
+    const reached = await reaching.catch(() => undefined);
+    await reached?.contact.close();
+    await reached?.hypervisor.close();
+  }
+}
+
 /** Undefined: all. */
-async function chosenDisks(
-  hypervisor: Hypervisor,
-  name: string,
+function chosenDisks(
+  { name, disks }: VmContact['vm'],
   { disk, excludeDisk }: VmBackupOptions,
-): Promise<readonly string[] | undefined> {
+): readonly string[] | undefined {
   if (disk === undefined && excludeDisk === undefined) return undefined;
-  const there = (await hypervisor.find(name)).disks.map((known) => known.name);
+  const there = disks.map((known) => known.name);
   const stranger = [...(disk ?? []), ...(excludeDisk ?? [])].find(
     (wanted) => !there.includes(wanted),
   );

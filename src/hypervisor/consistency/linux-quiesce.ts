@@ -101,6 +101,7 @@ async function script<R>(
   const { configuration } = scripts;
   const wanted = phase === 'Pre' ? configuration?.pre : configuration?.post;
   if (configuration === undefined || wanted === undefined) return true;
+  await run.later.settled();
   const { agent, log, options } = run;
   const name = `${phase}-script`;
   const begunMs = log.begin();
@@ -180,7 +181,7 @@ async function frozenOrNot<R>(run: QuiesceRun<R>, scripts: Scripts): Promise<Out
   const watchdogBegunMs = await startWatchdog(run, scripts.extension);
   if (watchdogBegunMs === undefined) return await crashConsistent(run.atInstant);
   if (run.options.signal?.aborted === true) {
-    await cancelWatchdog(run, scripts.extension);
+    cancelWatchdog(run, scripts.extension);
     throwIfCancelled(run.options.signal);
   }
   const access: FreezeAccess = {
@@ -198,10 +199,10 @@ async function frozenOrNot<R>(run: QuiesceRun<R>, scripts: Scripts): Promise<Out
     const message = `file systems frozen: ${frozen.count}`;
     log.end('Freeze', begunMs, { outcome: 'succeeded', message, endedMs: frozen.atMs });
     reportThaw(run, held.thaw, held.frozenMs);
-    await cancelWatchdog(run, scripts.extension);
+    cancelWatchdog(run, scripts.extension);
     return heldOutcome(run, held);
   }
-  await cancelWatchdog(run, scripts.extension);
+  cancelWatchdog(run, scripts.extension);
   if (frozen.kind === 'silent') {
     log.failed('Freeze', begunMs, { code: SNAPSHOT_SILENT, message: frozen.error.message });
     reportThaw(run, frozen.thaw, undefined);
@@ -255,13 +256,17 @@ async function inExtension<R>(
   return false;
 }
 
-/** Left running it would thaw what is thawed already, and end by itself: no reason to fail. */
-async function cancelWatchdog<R>(run: QuiesceRun<R>, extension: InstalledExtension): Promise<void> {
-  await attempt(run, { name: 'Cancel watchdog', refusedCode: EXTENSION_FAILED }, () =>
-    run.agent.exec({
-      path: '/bin/sh',
-      args: [extension.scriptPath, 'cancel'],
-      timeoutMs: CANCEL_MS,
-    }),
+/** Beside what follows. Left running it would thaw what is thawed already, and end by itself: no reason to fail. */
+function cancelWatchdog<R>(run: QuiesceRun<R>, extension: InstalledExtension): void {
+  const cancelling = attempt(
+    run,
+    { name: 'Cancel watchdog', refusedCode: EXTENSION_FAILED },
+    async () =>
+      await run.agent.exec({
+        path: '/bin/sh',
+        args: [extension.scriptPath, 'cancel'],
+        timeoutMs: CANCEL_MS,
+      }),
   );
+  run.later.add(cancelling);
 }

@@ -2,6 +2,8 @@
 import { isHoldfastError, type Clock } from '#base';
 import { ensureExtension, type InstalledExtension } from '../extension/extension.ts';
 import type { Held, Thaw } from './freeze-window.ts';
+import type { GuestContact } from './guest-contact.ts';
+import type { Later } from './later.ts';
 import type { GuestAgent } from '../agent/guest-agent.ts';
 import type { Consistency, QuiesceStep } from '../quiesce.ts';
 import type { Vm } from '../vm.ts';
@@ -12,6 +14,8 @@ export type QuiesceOptions<R> = {
   readonly vm: Pick<Vm, 'name' | 'state' | 'disks'>;
   /** Undefined: the VM has none. Stays the caller's to close. */
   readonly channel: AgentChannel | undefined;
+  /** Begun through `channel` a moment ago; absent: the guest is asked now. */
+  readonly contact?: GuestContact | undefined;
   readonly clock: Clock;
   readonly signal?: AbortSignal | undefined;
   /** Told of every failed step. */
@@ -35,6 +39,10 @@ export type QuiesceRun<R> = {
   readonly options: QuiesceOptions<R>;
   readonly agent: GuestAgent;
   readonly log: StepLog;
+  /** What is still to be done in the guest when the instant is over, and nobody has to wait for. */
+  readonly later: Later;
+  /** The extension that the first look found whole. */
+  readonly extension: InstalledExtension | undefined;
   readonly watchdogMs: number;
   readonly atInstant: () => Promise<R>;
 };
@@ -90,7 +98,10 @@ export async function installExtension<R>(
   const ensured = await attempt(
     run,
     { name: 'Install extension', refusedCode: EXTENSION_FAILED },
-    () => ensureExtension(agent, options.clock),
+    async () =>
+      run.extension === undefined
+        ? await ensureExtension(agent, options.clock)
+        : { extension: run.extension, change: undefined },
   );
   if (ensured === undefined) return undefined;
   const { extension, change } = ensured.value;

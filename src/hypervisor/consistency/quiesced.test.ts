@@ -9,6 +9,7 @@ import { FakeClock, isHoldfastError } from '#base';
 import { openSocketChannel } from '../agent/socket-channel.ts';
 import { ScriptedAgent, refusal, type Answer } from '../agent/testing/scripted-agent.ts';
 import { CONFIGURATION_PATH } from './script-configuration.ts';
+import { contactGuest } from './guest-contact.ts';
 import { quiesced } from './quiesced.ts';
 import type { QuiesceOptions } from './quiesce-run.ts';
 import { ModelGuest } from './testing/model-guest.ts';
@@ -35,8 +36,14 @@ async function bench(t: TestContext, family: 'linux' | 'windows') {
     discard: async () => undefined,
   };
   const take = async (atInstant: () => Promise<string> = async () => 'it', more = {}) =>
-    await driven(clock, quiesced({ ...options, ...more }, atInstant));
-  return { guest, agent, clock, options, warnings, take };
+    await driven(
+      clock,
+      quiesced({ ...options, ...more }, atInstant).then(async (taken) => {
+        await taken.ended;
+        return taken;
+      }),
+    );
+  return { guest, agent, clock, channel, options, warnings, take };
 }
 
 /** Time passes only while the event loop turns, so that a slow machine changes nothing. */
@@ -102,6 +109,55 @@ test('an agent that may run no commands: nothing is frozen without a watchdog in
   assert.equal(quiesce.consistency, 'CrashConsistent');
   assert.equal(quiesce.steps.at(-1)!.code, 'ExtensionOperationFailedForManagedDisks');
   assert.ok(!agent.commands.includes('guest-fsfreeze-freeze'));
+});
+
+test('a first look changes nothing in the guest; what it found whole is not looked at again', async (t) => {
+  const { guest, agent, clock, channel, take } = await bench(t, 'linux');
+  const first = contactGuest(channel, clock);
+  assert.equal((await driven(clock, first.found)).extension, undefined);
+  assert.equal(guest.files.size, 0);
+  assert.deepEqual(guest.programs, []);
+  const { quiesce } = await take(undefined, { contact: first });
+  assert.match(quiesce.steps[0]!.message, /VMSnapshotLinux .*: installed/);
+
+  const second = contactGuest(channel, clock);
+  const { extension } = await driven(clock, second.found);
+  assert.match(extension!.scriptPath, /vm-snapshot\.sh$/);
+  const before = agent.commands.length;
+  const again = await take(undefined, { contact: second });
+  assert.match(again.quiesce.steps[0]!.message, /is installed/);
+  assert.equal(again.quiesce.consistency, 'FileSystemConsistent');
+  const asked = agent.commands.slice(before);
+  for (const command of ['guest-ping', 'guest-file-open']) assert.ok(!asked.includes(command));
+});
+
+test('an agent that is silent at the first look: crash-consistent, told as ever', async (t) => {
+  const { agent, clock, channel, take, warnings } = await bench(t, 'linux');
+  agent.hung = true;
+  const { quiesce } = await take(undefined, { contact: contactGuest(channel, clock) });
+  assert.equal(quiesce.consistency, 'CrashConsistent');
+  assert.equal(quiesce.steps[0]!.code, 'UserErrorGuestAgentStatusUnavailable');
+  assert.equal(warnings.length, 1);
+});
+
+test('nobody waits for the end of the watchdog in the guest; that it failed is told as a step', async (t) => {
+  const { guest, agent, clock, options } = await bench(t, 'linux');
+  const taken = await driven(
+    clock,
+    quiesced(options, async () => {
+      guest.next.set('guest-exec', [refusal('no more processes')]);
+      return 'it';
+    }),
+  );
+  assert.equal(taken.result, 'it');
+  assert.equal(taken.quiesce.consistency, 'FileSystemConsistent');
+  assert.equal(taken.quiesce.steps.at(-1)!.name, 'Thaw');
+  await driven(clock, taken.ended);
+  const last = taken.quiesce.steps.at(-1)!;
+  assert.equal(last.name, 'Cancel watchdog');
+  assert.equal(last.code, 'ExtensionOperationFailedForManagedDisks');
+  assert.equal(guest.frozen, 0);
+  assert.equal(agent.commands.at(-1), 'guest-exec');
 });
 
 test('a watchdog that does not start: nothing is frozen', async (t) => {

@@ -11,10 +11,11 @@
  * Whatever is tried has an end: the guest is thawed by this process in time, by its own watchdog if this
  * process or the agent dies; the post-script runs whenever there is one and the guest answers.
  */
-import { throwIfCancelled } from '#base';
-import { GuestAgent } from '../agent/guest-agent.ts';
+import { orCancelled, throwIfCancelled } from '#base';
 import type { QuiesceResult } from '../quiesce.ts';
 import { thawGuest } from './freeze-window.ts';
+import { contactGuest } from './guest-contact.ts';
+import { Later } from './later.ts';
 import { quiesceLinux } from './linux-quiesce.ts';
 import {
   AGENT_SILENT,
@@ -36,10 +37,17 @@ const NO_CHANNEL =
   'no channel to its guest agent is known; give the VM the virtio serial port org.qemu.guest_agent.0, and with qmp: name its socket (agent=PATH)';
 const ADVICE = `install qemu-guest-agent in the guest and see that it runs there; ${CRASH}`;
 
+export type Quiesced<R> = {
+  readonly result: R;
+  readonly quiesce: QuiesceResult;
+  readonly ended: Promise<void>;
+};
+
 /**
  * Runs `atInstant` once, in a guest as quiet as it can be made.
  *
- * @returns what `atInstant` returned, and how consistent that is.
+ * @returns what `atInstant` returned, and how consistent that is. `ended` resolves when nothing is under way in the
+ *   guest any more; until then the channel must stay open, and `steps` may grow.
  * @throws what `atInstant` throws, after the thaw and the post-script; {HoldfastError} with Azure's codes where
  *   the rules fail the job: those of R49 where a script failed and `continueBackupOnFailure` is false,
  *   `UserErrorFsFreezeFailed`, `ExtensionFailedVssWriterInBadState`, `ExtensionFailedVssServiceInBadState`;
@@ -48,18 +56,25 @@ const ADVICE = `install qemu-guest-agent in the guest and see that it runs there
 export async function quiesced<R>(
   options: QuiesceOptions<R>,
   atInstant: () => Promise<R>,
-): Promise<{ readonly result: R; readonly quiesce: QuiesceResult }> {
+): Promise<Quiesced<R>> {
   throwIfCancelled(options.signal);
   const log = new StepLog(options);
-  const outcome = await take(options, log, atInstant);
-  if ('failure' in outcome.instant) throw outcome.instant.failure;
-  const { consistency, frozenMs } = outcome;
-  return { result: outcome.instant.result, quiesce: { consistency, frozenMs, steps: log.steps } };
+  const later = new Later();
+  try {
+    const outcome = await take(options, { log, later }, atInstant);
+    if ('failure' in outcome.instant) throw outcome.instant.failure;
+    const { consistency, frozenMs } = outcome;
+    const quiesce = { consistency, frozenMs, steps: log.steps };
+    return { result: outcome.instant.result, quiesce, ended: later.settled() };
+  } catch (error) {
+    await later.settled();
+    throw error;
+  }
 }
 
 async function take<R>(
   options: QuiesceOptions<R>,
-  log: StepLog,
+  { log, later }: Pick<QuiesceRun<R>, 'log' | 'later'>,
   atInstant: () => Promise<R>,
 ): Promise<Outcome<R>> {
   const { vm, channel, clock } = options;
@@ -73,10 +88,13 @@ async function take<R>(
     log.failed('Contact guest agent', log.begin(), { code: AGENT_SILENT, message });
     return await crashConsistent(atInstant);
   }
+  const { agent, found } = options.contact ?? contactGuest(channel, clock);
   const run: QuiesceRun<R> = {
     options,
-    agent: new GuestAgent(channel, clock),
+    agent,
     log,
+    later,
+    extension: undefined,
     watchdogMs: (options.watchdogSeconds ?? WATCHDOG_SECONDS) * 1000,
     atInstant,
   };
@@ -84,13 +102,15 @@ async function take<R>(
     run,
     { name: 'Contact guest agent', refusedCode: AGENT_SILENT, silentAdvice: ADVICE },
     async () => {
-      await run.agent.ping();
+      const { extension } = await orCancelled(found, options.signal);
       await thawLeftFrozen(run);
-      return await run.agent.osInfo();
+      return { extension, os: await agent.osInfo() };
     },
   );
   if (contact === undefined) return await crashConsistent(atInstant);
-  return contact.value.family === 'windows' ? await quiesceWindows(run) : await quiesceLinux(run);
+  const { extension, os } = contact.value;
+  const known = { ...run, extension };
+  return os.family === 'windows' ? await quiesceWindows(known) : await quiesceLinux(known);
 }
 
 /**

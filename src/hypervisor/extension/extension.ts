@@ -73,6 +73,19 @@ export async function ensureExtension(agent: GuestAgent, clock: Clock): Promise<
   );
 }
 
+/**
+ * Looks, and changes nothing.
+ *
+ * @returns where this version of the extension is, whole; undefined: nowhere.
+ * @throws {HoldfastError} `AgentUnavailable`; `AgentFailed` if the agent may run no commands.
+ */
+export async function findExtension(agent: GuestAgent): Promise<InstalledExtension | undefined> {
+  const kind = await kindOf(agent);
+  const found = await findInstalled(agent, kind);
+  if (found === undefined || found.fault !== undefined) return undefined;
+  return installed(kind, found.folder);
+}
+
 /** Looks, and changes nothing. @throws {HoldfastError} `AgentUnavailable`. */
 export async function lookAtExtension(agent: GuestAgent): Promise<ExtensionState> {
   const kind = await kindOf(agent);

@@ -3,14 +3,21 @@
  *
  * ```
  *   prepare: claim the domain · folder, room · checkpoints in line · tracking of each disk
- *   snapshot: backup-begin (old bitmaps read, new ones begun, one QEMU transaction) · dirty extents over NBD
+ *   snapshot: backup-begin (old bitmaps kept to be read, new ones begun, one QEMU transaction)
+ *   disks: dirty extents over NBD, when nobody is frozen any more
  *   release: domjobabort (ends a pull backup) · committed: old checkpoints deleted, failed: the new one
  * ```
  */
 import { HoldfastError, isHoldfastError, throwIfCancelled, type Clock } from '#base';
 import { formatNbdUri } from '#disk';
 import { formatBitmapName } from '../bitmap-name.ts';
-import type { PreparedBackup, PreparedDisk, PrepareRequest, Snapshot } from '../hypervisor.ts';
+import type {
+  PreparedBackup,
+  PreparedDisk,
+  PrepareRequest,
+  Snapshot,
+  SnapshotDisk,
+} from '../hypervisor.ts';
 import type { VmDisk } from '../vm.ts';
 import { makeBackupFolder, type BackupFolder } from './backup-folder.ts';
 import { watchBackup } from './backup-watch.ts';
@@ -119,7 +126,7 @@ async function takeSnapshot(backup: Backup): Promise<Snapshot> {
   try {
     await begin(backup);
     throwIfCancelled(backup.request.signal);
-    return await begun(backup);
+    return begun(backup);
   } catch (error) {
     await undo(backup, error);
     throw error;
@@ -159,29 +166,36 @@ function trackedDisks({ disks }: Backup): string[] {
   return disks.filter(({ untracked }) => untracked === undefined).map(({ name }) => name);
 }
 
-async function begun(backup: Backup): Promise<Snapshot> {
+function begun(backup: Backup): Snapshot {
   const { parts, domain, request, folder, needs } = backup;
   const { socketPath } = folder;
-  const disks = await Promise.all(
-    backup.disks.map(async ({ name, tracking }) => {
-      const from = { socketPath, exportName: name, clock: parts.clock, signal: request.signal };
-      const bitmap = tracking.kind === 'bitmap' ? bitmapExportName(name) : undefined;
-      const location = formatNbdUri({ endpoint: { path: socketPath }, exportName: name });
-      return { name, location, ...(await readExport(from, bitmap)) };
-    }),
-  );
   const { scratchDir } = request;
   const { uuid, vm } = domain;
   const watch = watchBackup({ ...parts, uuid, vmName: vm.name, socketPath, scratchDir, needs });
+  let shown: Promise<readonly SnapshotDisk[]> | undefined;
   let released: Promise<void> | undefined;
   return {
-    disks: async () => await Promise.resolve(disks),
+    disks: async ({ signal = request.signal } = {}) => await (shown ??= readDisks(backup, signal)),
     lost: watch.lost,
     release: async (outcome) => {
       released ??= watch.stop().then(async () => await release(backup, outcome));
       await released;
     },
   };
+}
+
+async function readDisks(
+  { parts, folder: { socketPath }, disks }: Backup,
+  signal: AbortSignal | undefined,
+): Promise<readonly SnapshotDisk[]> {
+  throwIfCancelled(signal);
+  const reading = disks.map(async ({ name, tracking }) => {
+    const from = { socketPath, exportName: name, clock: parts.clock, signal };
+    const bitmap = tracking.kind === 'bitmap' ? bitmapExportName(name) : undefined;
+    const location = formatNbdUri({ endpoint: { path: socketPath }, exportName: name });
+    return { name, location, ...(await readExport(from, bitmap)) };
+  });
+  return await Promise.all(reading);
 }
 
 async function release(backup: Backup, outcome: 'committed' | 'failed'): Promise<void> {
