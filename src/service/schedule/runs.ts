@@ -39,8 +39,8 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 /** 1970-01-01 was a Thursday. */
 const FIRST_WEEKDAY = 4;
-/** A window may end on the day after its date, and a clock be set by a day. */
-const DAYS_BACK = 3;
+/** A window may end on the day after its date; one more for a clock that is set by a day. */
+const DAYS_BACK = 2;
 /** A week, and a clock set by a day. */
 const DAYS_SEARCHED = 12;
 
@@ -84,7 +84,7 @@ export function runsBetween(
   return runs;
 }
 
-/** The next `count` runs from `fromMs` on, that instant included. */
+/** The next `count` runs (the caller bounds it) from `fromMs` on, that instant included. */
 export function previewRuns(
   policy: BackupPolicy,
   { fromMs, count }: { readonly fromMs: number; readonly count: number },
@@ -107,7 +107,6 @@ function* runsAfter(
   let lastMs = afterMs;
   let dayOfLast = dayOf(clock, afterMs);
   for (let day = dayOfLast - DAYS_BACK; day < dayOfLast + DAYS_SEARCHED; day += 1) {
-    if (day < dayOfLast && !mayReach(clock, day, lastMs)) continue;
     for (const run of runsOfDay(policy.schedule, clock, day)) {
       // A day that a clock skipped has its run at the end of the gap, as the next day may.
       if (run.atMs <= lastMs) continue;
@@ -116,12 +115,6 @@ function* runsAfter(
       dayOfLast = day;
     }
   }
-}
-
-/** Whether a window that began on this date may still have runs after an instant. */
-function mayReach(clock: WallClock, day: number, afterMs: number): boolean {
-  const latestWallMs = (day + 2) * DAY_MS;
-  return latestWallMs + DAY_MS > afterMs + clock.offsetMs(afterMs);
 }
 
 function runsOfDay(schedule: Schedule, clock: WallClock, day: number): ScheduledRun[] {

@@ -4,7 +4,7 @@
  *
  *     wall time           right across DST (default)        dstFollowsAzure (R11)
  *     exists once         that instant                      that of the zone's standard time,
- *     exists not (gap)    the first instant after the gap   all year: in summer one hour late
+ *     exists not (gap)    the first instant after the gap   all year, in summer too: the wall shows later
  *     exists twice        the first of the two
  *
  * Later wall times never give earlier instants. At most one change of the clock within two days is assumed.
