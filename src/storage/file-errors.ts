@@ -57,7 +57,10 @@ function meaningOf(errno: string, access: 'read' | 'write'): [ErrorCode, string]
   if (errno === 'EACCES' || errno === 'EPERM') {
     return access === 'write'
       ? ['StoreReadOnly', 'no permission to write']
-      : ['StoreFailed', 'no permission to read'];
+      : [
+          'StoreFailed',
+          'no permission to read; if another user wrote there, "chown -R" gives it back',
+        ];
   }
   return ['StoreFailed', 'the file system reported an error'];
 }

@@ -3,7 +3,8 @@
  * groups, and known to be still the ones that were opened (a backup disk may be unmounted meanwhile:
  * its objects are then out of reach, not absent).
  */
-import { mkdir, open, stat } from 'node:fs/promises';
+import { constants, type BigIntStats } from 'node:fs';
+import { mkdir, open, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoldfastError } from '#base';
 import { errnoOf, fileError } from './file-errors.ts';
@@ -15,18 +16,27 @@ const FOLDER_MODE = 0o700;
 export class FolderTree {
   readonly root: string;
   readonly #identity: string;
+  /** Whose the store is, where that is not root and we are. */
+  readonly #owner: { readonly uid: number; readonly gid: number } | undefined;
   readonly #ready = new Map<string, Promise<void>>();
   readonly #running = new Map<string, Promise<void>>();
   readonly #waiting = new Map<string, Promise<void>>();
 
-  private constructor(root: string, identity: string) {
+  private constructor(root: string, { dev, ino, uid, gid }: BigIntStats) {
     this.root = root;
-    this.#identity = identity;
+    this.#identity = `${dev}:${ino}`;
+    const isForeign = process.getuid?.() === 0 && uid !== 0n;
+    this.#owner = isForeign ? { uid: Number(uid), gid: Number(gid) } : undefined;
   }
 
   /** @throws the system's error if `root` cannot be looked at. */
   static async open(root: string): Promise<FolderTree> {
-    return new FolderTree(root, await identityOf(root));
+    return new FolderTree(root, await stat(root, { bigint: true }));
+  }
+
+  /** What root makes in the store of somebody else is that user's: else the store were closed to its owner. */
+  async give(made: FileHandle): Promise<void> {
+    if (this.#owner !== undefined) await made.chown(this.#owner.uid, this.#owner.gid);
   }
 
   /** @throws {HoldfastError} `StoreFailed` if the root is gone or is another folder than at opening. */
@@ -93,7 +103,15 @@ export class FolderTree {
     await this.ensure(parent);
     await this.confirmRoot();
     try {
-      await mkdir(join(this.root, folder), { mode: FOLDER_MODE });
+      const path = join(this.root, folder);
+      await mkdir(path, { mode: FOLDER_MODE });
+      // Its owner may put something else there at any time.
+      const handle = await open(path, constants.O_DIRECTORY | constants.O_NOFOLLOW);
+      try {
+        await this.give(handle);
+      } finally {
+        await handle.close();
+      }
     } catch (error) {
       if (errnoOf(error) !== 'EEXIST') throw this.#error(error, `making folder ${folder}`);
     }

@@ -31,7 +31,14 @@ export async function beginPut(tree: FolderTree, name: string): Promise<Unfinish
   const file = `${name.replaceAll('/', '+')}~${randomBytes(8).toString('hex')}`;
   const path = join(tree.root, UNFINISHED_FOLDER, file);
   try {
-    return { name, path, handle: await open(path, 'wx', FILE_MODE) };
+    const handle = await open(path, 'wx', FILE_MODE);
+    try {
+      await tree.give(handle);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+    return { name, path, handle };
   } catch (error) {
     throw fileError(error, {
       doing: `beginning to write ${name}`,
