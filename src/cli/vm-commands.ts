@@ -41,7 +41,9 @@ function addLookingCommands(vm: Command, running: Running): void {
 }
 
 function addExtensionCommand(vm: Command, running: Running): void {
-  onVmsOnly(vm.command('extension').description('show, install or remove the backup extension in a guest'))
+  onVmsOnly(
+    vm.command('extension').description('show, install or remove the backup extension in a guest'),
+  )
     .argument('<name>', VM)
     .option('--install', 'install or repair it; a backup does so by itself')
     .option('--uninstall', 'remove it; the next backup installs it again')

@@ -1,6 +1,6 @@
 /** From `--connect` to a hypervisor: which of ours an address means. */
 import { isAbsolute, resolve } from 'node:path';
-import { HoldfastError, throwIfCancelled, type Clock } from '#base';
+import { HoldfastError, orCancelled, throwIfCancelled, type Clock } from '#base';
 import type { Hypervisor } from './hypervisor.ts';
 
 export type ConnectOptions = {
@@ -22,20 +22,16 @@ export async function connectHypervisor(uri: string, options: ConnectOptions): P
   const { signal } = options;
   throwIfCancelled(signal);
   const connecting = connect(uri, options);
-  if (signal === undefined) return await connecting;
-  // A socket that another program has, or a daemon that hangs, answers late or never.
-  return await new Promise<Hypervisor>((resolve, reject) => {
-    const onAbort = (): void => {
-      connecting.then(
-        async (late) => await late.close(),
-        () => {}, // Nobody waits for it any more.
-      );
-      reject(new HoldfastError('Cancelled', 'cancelled', { cause: signal.reason }));
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    const settled = (): void => signal.removeEventListener('abort', onAbort);
-    connecting.finally(settled).then(resolve, reject);
-  });
+  try {
+    // A socket that another program has, or a daemon that hangs, answers late or never.
+    return await orCancelled(connecting, signal);
+  } catch (error) {
+    connecting.then(
+      async (late) => await late.close(),
+      () => {}, // It was the error, or nobody waits for it any more.
+    );
+    throw error;
+  }
 }
 
 async function connect(

@@ -1,5 +1,5 @@
 /** The backup extension in the guest of a VM (rule R51). */
-import { HoldfastError, type Clock } from '#base';
+import { HoldfastError, isHoldfastError, orCancelled, type Clock } from '#base';
 import {
   guestExtension,
   type ExtensionAction,
@@ -10,15 +10,17 @@ import {
 /**
  * Looks at the extension, installs or removes it. A backup of the running VM installs it by itself.
  *
- * @throws {HoldfastError} `VmNotFound`; `AgentUnavailable` if the VM does not run or has no agent.
+ * @throws {HoldfastError} `VmNotFound`; `AgentUnavailable` if the VM does not run or has no agent; `Cancelled`: what
+ *   was begun in the guest may go on, and the next look tells.
  */
 export async function vmExtension(request: {
   readonly hypervisor: Hypervisor;
   readonly vm: string;
   readonly action: ExtensionAction;
   readonly clock: Clock;
+  readonly signal?: AbortSignal;
 }): Promise<ExtensionState> {
-  const { hypervisor, vm, action, clock } = request;
+  const { hypervisor, vm, action, clock, signal } = request;
   const { name, state } = await hypervisor.find(vm);
   const channel = state === 'running' ? await hypervisor.agent(name) : undefined;
   if (channel === undefined) {
@@ -28,8 +30,18 @@ export async function vmExtension(request: {
     });
   }
   try {
-    return await guestExtension(channel, { action, clock });
+    return await orCancelled(guestExtension(channel, { action, clock }), signal);
+  } catch (error) {
+    if (!isHoldfastError(error, 'AgentUnavailable')) throw error;
+    throw new HoldfastError(
+      'AgentUnavailable',
+      `${error.message}: see that qemu-guest-agent is installed and runs in ${name}`,
+      { cause: error, details: { ...error.details, vm: name } },
+    );
   } finally {
-    await channel.close();
+    const closing = channel.close();
+    // An answer that nobody waits for any more.
+    if (signal?.aborted === true) closing.catch(() => {});
+    else await closing;
   }
 }

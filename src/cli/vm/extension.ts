@@ -25,7 +25,8 @@ export async function extension(
   const found = await withHypervisor(
     context,
     options,
-    async (hypervisor) => await vmExtension({ hypervisor, vm: name, action, clock }),
+    async (hypervisor) =>
+      await vmExtension({ hypervisor, vm: name, action, clock, signal: context.signal }),
   );
   context.terminal.result(found, () => {
     const what = `${found.name} ${found.version}`;
