@@ -32,10 +32,14 @@ export async function checkpointNames({ virsh, uuid }: CheckpointScope): Promise
   return output.split('\n').filter((line) => line !== '');
 }
 
-/** Asks QEMU for the bitmaps, by the size that libvirt gives only of valid ones. The VM must run. */
-export async function readCheckpoint(scope: CheckpointScope, name: string): Promise<Checkpoint> {
-  const args = ['checkpoint-dumpxml', scope.uuid, name, '--no-domain', '--size'];
-  const xml = await scope.virsh.run(args);
+/** Asks QEMU for the bitmaps, by the size that libvirt gives only of valid ones, if the VM runs. */
+export async function readCheckpoint(
+  scope: CheckpointScope,
+  name: string,
+  { isRunning = true }: { readonly isRunning?: boolean } = {},
+): Promise<Checkpoint> {
+  const args = ['checkpoint-dumpxml', scope.uuid, name, '--no-domain'];
+  const xml = await scope.virsh.run(isRunning ? [...args, '--size'] : args);
   const tracked = children(child(parseXml(xml, 'domaincheckpoint'), 'disks'), 'disk').filter(
     (disk) => attribute(disk, 'checkpoint') === 'bitmap',
   );

@@ -68,17 +68,17 @@ type Found = {
 
 async function find(virsh: Virsh, domain: Domain, warn: Warn): Promise<Found> {
   const scope = { virsh, uuid: domain.uuid };
-  const inImages =
-    domain.state === 'off'
-      ? await listOfflineTracking(domain.vm, warn)
-      : await listStored(domain.vm, warn);
+  const isRunning = domain.state !== 'off';
+  const inImages = isRunning
+    ? await listStored(domain.vm, warn)
+    : await listOfflineTracking(domain.vm, warn);
   const ofCheckpoints: TrackingMark[] = [];
   for (const name of await checkpointNames(scope)) {
     if (parseBitmapName(name) === undefined) continue;
-    const { disks, validDisks } = await readCheckpoint(scope, name);
+    const { disks, validDisks } = await readCheckpoint(scope, name, { isRunning });
     for (const disk of disks) {
       const inImage = inImages.find((mark) => mark.name === name && mark.disk === disk);
-      const fault = domain.state === 'off' ? offFault(inImage) : onFault(validDisks.has(disk));
+      const fault = isRunning ? onFault(validDisks.has(disk)) : offFault(inImage);
       ofCheckpoints.push(markOf(name, disk, fault)!);
     }
   }
