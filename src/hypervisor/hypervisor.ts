@@ -77,6 +77,11 @@ export type TrackingRequest = {
    * `PreparedDisk.fingerprint` had then. No entry: the disk has no point yet.
    */
   readonly bases: ReadonlyMap<string, readonly TrackingBase[]>;
+  /**
+   * Points of this repository that backups under another item count from. Bitmaps that begin there stay and go
+   * on recording; all others of the repository are gone after a commit, so that there is one an item at most.
+   */
+  readonly otherBases: ReadonlySet<string>;
   /** Bytes of a block: the granularity of bitmaps that we make. */
   readonly blockSize: number;
 };

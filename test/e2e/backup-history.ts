@@ -42,10 +42,26 @@ export class BackupHistory {
   readonly bases = new Map<string, TrackingBase[]>();
   /** By disk and point. */
   readonly #contents = new Map<string, Buffer>();
+  /** Items of the same repository, on the same VM. */
+  readonly #others: BackupHistory[] = [];
 
   constructor(options: HistoryOptions) {
     this.#options = options;
     this.repositoryId = options.repositoryId ?? randomBytes(16).toString('hex');
+  }
+
+  /** Another item of the same repository, on the same VM. */
+  otherItem(): BackupHistory {
+    const other = new BackupHistory({ ...this.#options, repositoryId: this.repositoryId });
+    other.#others.push(this, ...this.#others);
+    for (const known of other.#others) known.#others.push(other);
+    return other;
+  }
+
+  /** The newest point of each disk of every other item. */
+  get otherBases(): ReadonlySet<string> {
+    const lists = this.#others.flatMap(({ bases }) => [...bases.values()]);
+    return new Set(lists.flatMap(([newest]) => newest?.point ?? []));
   }
 
   /** The same points, seen through another connection. */
@@ -55,6 +71,7 @@ export class BackupHistory {
       hypervisor,
       repositoryId: this.repositoryId,
     });
+    next.#others.push(...this.#others);
     for (const [disk, bases] of this.bases) next.bases.set(disk, [...bases]);
     for (const [key, content] of this.#contents) next.#contents.set(key, content);
     return next;
@@ -72,6 +89,7 @@ export class BackupHistory {
         repositoryId: this.repositoryId,
         point,
         bases: this.bases,
+        otherBases: this.otherBases,
         blockSize: BLOCK_SIZE,
       },
       scratchDir,

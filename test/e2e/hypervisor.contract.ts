@@ -113,6 +113,36 @@ export function hypervisorContract(
     await expectBitmaps(subject, 2);
   });
 
+  test(`${kind}: two items of one repository take turns, and each finds its changes by bitmap`, async (t) => {
+    const subject = await make(t);
+    const web = historyOf(subject);
+    const copy = web.otherItem();
+    for (const [item, tracking, bitmaps] of [
+      [web, 'initial', 1],
+      [copy, 'initial', 2],
+      [web, 'bitmap', 2],
+      [copy, 'bitmap', 2],
+      [copy, 'bitmap', 2],
+      [web, 'bitmap', 2],
+    ] as const) {
+      expectTracking(await item.take(), tracking);
+      await expectBitmaps(subject, bitmaps);
+      await subject.change();
+    }
+    expectTracking(await copy.take({ outcome: 'failed' }), 'bitmap');
+    await expectBitmaps(subject, 2);
+    await subject.change();
+    expectTracking(await web.take(), 'bitmap');
+    expectTracking(await copy.take(), 'bitmap');
+    await expectBitmaps(subject, 2);
+
+    copy.bases.clear(); // Its points have expired, all of them.
+    await subject.change();
+    expectTracking(await web.take(), 'bitmap');
+    await expectBitmaps(subject, 1);
+    expectTracking(await copy.take(), 'initial');
+  });
+
   test(`${kind}: what cannot be backed up is refused, with nothing left`, async (t) => {
     const subject = await make(t);
     const history = historyOf(subject);

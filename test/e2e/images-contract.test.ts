@@ -41,7 +41,7 @@ async function imagesSubject(t: TestContext): Promise<ContractSubject> {
     change: async () => {
       changes += 1;
       for (const [at, image] of images.entries()) {
-        const write = `write -P ${changes} ${changes * 3 + at}M 700k`;
+        const write = `write -P ${changes} ${(changes % 7) * 3 + at}M 700k`;
         await run('qemu-io', ['-f', 'qcow2', '-c', write, image]);
       }
     },

@@ -1,7 +1,7 @@
 /**
  * A backup in a process of its own, to be killed: takes it as far as it is told, says so, and waits.
  *
- *     killed-backup.ts '{"uri":…,"vm":…,"scratchDir":…,"repositoryId":…,"point":…,"bases":[[disk,[…]]],"until":"snapshot"}'
+ *     killed-backup.ts '{"uri":…,"vm":…,"scratchDir":…,"repositoryId":…,"point":…,"bases":[[disk,[…]]],"otherBases":[…],"until":"snapshot"}'
  *
  * Prints `there` when it is.
  */
@@ -18,6 +18,7 @@ export type KilledBackup = {
   readonly repositoryId: string;
   readonly point: string;
   readonly bases: readonly (readonly [string, readonly TrackingBase[]])[];
+  readonly otherBases: readonly string[];
   readonly mechanism: 'filter' | 'job';
   readonly until: 'prepared' | 'snapshot';
 };
@@ -27,7 +28,13 @@ const { uri, mechanism, vm, scratchDir, repositoryId, point } = work;
 const hypervisor = await connectQemu({ uri, clock: realClock(), random: randomBytes, mechanism });
 const prepared = await hypervisor.prepare({
   vm,
-  tracking: { repositoryId, point, bases: new Map(work.bases), blockSize: BLOCK_SIZE },
+  tracking: {
+    repositoryId,
+    point,
+    bases: new Map(work.bases),
+    otherBases: new Set(work.otherBases),
+    blockSize: BLOCK_SIZE,
+  },
   scratchDir,
   warn: () => {},
 });

@@ -209,6 +209,23 @@ await test('a killed Holdfast: its job is ended, its checkpoint goes, and the in
   assert.deepEqual(await readdir(scratch), []);
 });
 
+await test('two items of one repository: what a killed backup of one left goes, and both checkpoints count on', async (t) => {
+  const folder = await libvirtFolder(t);
+  const guest = await startLibvirtGuest(t, { folder, disks: [await systemDisk(folder)] });
+  const web = new Points();
+  const copy = web.otherItem();
+  const bases = [await takeFull(web, guest), await takeFull(copy, guest)];
+  const scratch = join(folder, 's');
+  await killedBackup(copy, guest, scratch);
+  assert.equal((await checkpoints(guest)).length, 3);
+  for (const [at, item] of [web, copy].entries()) {
+    const prepared = await item.prepare(guest, scratch);
+    assert.deepEqual((await checkpoints(guest)).toSorted(), bases.map(nameOf).toSorted());
+    assert.deepEqual(prepared.disks[0]!.tracking, { kind: 'bitmap', base: bases[at] });
+    await prepared.close();
+  }
+});
+
 await test('scratch that runs low ends the backup and never the guest; too little to begin with is refused', async (t) => {
   const folder = await libvirtFolder(t);
   const guest = await startLibvirtGuest(t, { folder, disks: [await systemDisk(folder)] });
@@ -262,6 +279,7 @@ await test('what libvirt says of VMs: found and not found, busy, refused disks, 
     repositoryId: REPOSITORY,
     point: '100000000000999',
     bases: new Map(),
+    otherBases: new Set<string>(),
     blockSize: 16_384,
   };
   await isRefused(

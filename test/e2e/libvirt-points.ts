@@ -16,7 +16,27 @@ const WRITER =
 export class Points {
   readonly bases = new Map<string, TrackingBase[]>();
   readonly warnings: string[] = [];
-  #next = 100_000_000_000_000;
+  #next: number;
+  /** Items of the same repository. */
+  readonly #others: Points[] = [];
+
+  constructor(first = 100_000_000_000_000) {
+    this.#next = first;
+  }
+
+  /** Another item of the same repository. */
+  otherItem(): Points {
+    const other = new Points(this.#next + 100_000);
+    other.#others.push(this);
+    this.#others.push(other);
+    return other;
+  }
+
+  /** The newest point of each disk of other items. */
+  get otherBases(): ReadonlySet<string> {
+    const lists = this.#others.flatMap(({ bases }) => [...bases.values()]);
+    return new Set(lists.flatMap(([newest]) => newest?.point ?? []));
+  }
 
   async prepare(
     { hypervisor, name }: LibvirtGuest,
@@ -27,7 +47,13 @@ export class Points {
     const prepared = await hypervisor.prepare({
       vm: name,
       ...(disks === undefined ? {} : { disks }),
-      tracking: { repositoryId: REPOSITORY, point, bases: this.bases, blockSize: 16_384 },
+      tracking: {
+        repositoryId: REPOSITORY,
+        point,
+        bases: this.bases,
+        otherBases: this.otherBases,
+        blockSize: 16_384,
+      },
       scratchDir,
       warn: (message) => this.warnings.push(message),
     });
@@ -141,6 +167,7 @@ export async function killedBackup(
       REPOSITORY,
       '100000000000900',
       JSON.stringify(Object.fromEntries(points.bases)),
+      JSON.stringify([...points.otherBases]),
     ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );

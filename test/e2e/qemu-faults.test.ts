@@ -32,6 +32,7 @@ async function killBackup(
     repositoryId: history.repositoryId,
     point,
     bases: [...history.bases],
+    otherBases: [...history.otherBases],
     ...how,
   };
   const script = join(import.meta.dirname, 'killed-backup.ts');
@@ -67,6 +68,29 @@ for (const mechanism of ['filter', 'job'] as const) {
     });
   }
 }
+
+test('a backup of one item that was killed costs neither it nor another item of the repository a change', async (t) => {
+  const subject = await qemuSubject(t);
+  const web = historyOf(subject);
+  const copy = web.otherItem();
+  await web.take();
+  await subject.change();
+  await copy.take();
+  await subject.change();
+  await subject.hypervisor.close();
+  await killBackup(subject, { history: copy, until: 'snapshot', mechanism: 'filter' });
+  await subject.change();
+
+  const hypervisor = await connectTo(t, subject.guest);
+  const [webAgain, copyAgain] = [web.through(hypervisor), copy.through(hypervisor)];
+  expectTracking(await webAgain.take({ outcome: 'failed' }), 'bitmap');
+  assert.match(webAgain.warnings.join('\n'), /its bitmap was merged back/);
+  await expectBitmaps(subject, 2);
+  await subject.change();
+  expectTracking(await copyAgain.take(), 'bitmap');
+  await expectBitmaps(subject, 2);
+  expectTracking(await webAgain.take({ outcome: 'failed' }), 'bitmap');
+});
 
 test('a backup that was killed between its commit and its release: its bitmaps count on', async (t) => {
   const subject = await qemuSubject(t);

@@ -135,6 +135,7 @@ function requestOf(vm: string, scratchDir: string): Parameters<Hypervisor['prepa
     repositoryId: 'a'.repeat(32),
     point: newPoint(),
     bases: new Map(),
+    otherBases: new Set<string>(),
     blockSize: 65_536,
   };
   return { vm, tracking, scratchDir, warn: () => {} };

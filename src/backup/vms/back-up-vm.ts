@@ -123,6 +123,7 @@ async function backUpContacted(
       repositoryId: repository.parts.keyring.repositoryId.toString('hex'),
       point,
       bases: known.bases,
+      otherBases: known.otherBases,
       blockSize: repository.state.blockSize,
     },
     scratchDir,

@@ -1,4 +1,7 @@
-/** The points that a disk's bitmap may count from: what the newest points of the item say of it. */
+/**
+ * The points that a disk's bitmap may count from: what the newest points of the item say of it; and those that
+ * bitmaps of other items count from, which are nobody else's to drop.
+ */
 import { isHoldfastError } from '#base';
 import type { TrackingBase } from '#hypervisor';
 import { readManifest, type Repository } from '#repository';
@@ -10,6 +13,8 @@ const LOOKED_AT = 16;
 export type KnownBases = {
   /** By disk, newest first. */
   readonly bases: ReadonlyMap<string, readonly TrackingBase[]>;
+  /** Of every other item, the newest point of each of its disks (`TrackingRequest.otherBases`). */
+  readonly otherBases: ReadonlySet<string>;
   /** By disk, why no bitmap may be trusted this time: the last audit found it wrong. */
   readonly suspects: ReadonlyMap<string, string>;
 };
@@ -34,7 +39,16 @@ export async function trackingBases(repository: Repository, item: string): Promi
       bases.set(name, ofDisk);
     }
   }
-  return { bases, suspects };
+  return { bases, otherBases: newestOfOthers(repository, itemId), suspects };
+}
+
+function newestOfOthers({ state }: Repository, itemId: string): ReadonlySet<string> {
+  const newest = new Set<string>();
+  for (const ids of state.chains.values()) {
+    const id = ids.findLast((point) => state.points.get(point)?.visible === true);
+    if (id !== undefined && state.points.get(id)!.item !== itemId) newest.add(id);
+  }
+  return newest;
 }
 
 type KnownPoint =

@@ -57,6 +57,7 @@ const request = (vm: string): Parameters<Hypervisor['prepare']>[0] => ({
     repositoryId: REPOSITORY,
     point: '100000000000000',
     bases: new Map(),
+    otherBases: new Set(),
     blockSize: 16_384,
   },
   scratchDir: '/nonexistent',

@@ -1,6 +1,7 @@
 /**
  * Brings the checkpoints of our repository in line with its points before a backup of a running VM, and drops
  * those that a committed backup has replaced. Checkpoints of other repositories and products are not touched.
+ * Bases are here the item's own and those of other items of the repository: each has its checkpoint.
  *
  * | metadata | bitmap  | its point        |                                                              |
  * | -------- | ------- | ---------------- | ------------------------------------------------------------ |
@@ -65,8 +66,8 @@ export async function reconcileCheckpoints(
 }
 
 /**
- * Deletes every checkpoint of our repository that the new one has replaced: all its disks that the VM still
- * has are in the new one.
+ * Deletes every checkpoint of our repository that the new one has replaced: no other item counts from it, and
+ * all its disks that the VM still has are in the new one.
  */
 export async function dropReplaced(
   scope: CheckpointScope,
@@ -77,9 +78,9 @@ export async function dropReplaced(
   },
 ): Promise<void> {
   const { tracking, newDisks, vmDisks } = context;
-  const current = formatBitmapName(tracking);
+  const kept = new Set([formatBitmapName(tracking), ...otherNames(tracking)]);
   for (const name of await checkpointNames(scope)) {
-    if (name === current || !isOurs(name, tracking)) continue;
+    if (kept.has(name) || !isOurs(name, tracking)) continue;
     const { disks } = await readCheckpoint(scope, name);
     const isNeeded = disks.some((disk) => vmDisks.includes(disk) && !newDisks.includes(disk));
     if (!isNeeded) await deleteCheckpoint(scope, name);
@@ -94,7 +95,7 @@ function reasonToDelete(
   // Of disks that are not asked about now, the bases are not known.
   if (checkpoint.disks.some((name) => disks.every((disk) => disk.name !== name))) return undefined;
   if (!wanted.has(checkpoint.name)) {
-    return 'its point was never committed, has expired, or is of another item';
+    return 'its point was never committed, or has expired';
   }
   if (checkpoint.validDisks.size > 0) return undefined;
   return 'its bitmaps are missing or broken: QEMU or the host was killed, or the images were replaced';
@@ -115,9 +116,15 @@ function strayBitmaps(
   return stray;
 }
 
-function baseNames({ repositoryId, bases }: TrackingRequest): ReadonlySet<string> {
+function baseNames(tracking: TrackingRequest): ReadonlySet<string> {
+  const { repositoryId, bases } = tracking;
   const points = Array.from(bases.values()).flatMap((list) => list.map(({ point }) => point));
-  return new Set(points.map((point) => formatBitmapName({ repositoryId, point })));
+  const names = points.map((point) => formatBitmapName({ repositoryId, point }));
+  return new Set([...names, ...otherNames(tracking)]);
+}
+
+function otherNames({ repositoryId, otherBases }: TrackingRequest): string[] {
+  return Array.from(otherBases, (point) => formatBitmapName({ repositoryId, point }));
 }
 
 function isOurs(name: string, { repositoryId }: TrackingRequest): boolean {

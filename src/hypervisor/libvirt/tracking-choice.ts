@@ -36,7 +36,7 @@ export function chooseTracking(
     kind: 'compare',
     reason:
       reason ??
-      'no checkpoint of an earlier point is left: the VM was restored, defined anew or backed up as another item, its image replaced, or "vm untrack" removed it',
+      'no checkpoint of an earlier point is left: the VM was restored or defined anew, its image replaced, or "vm untrack" removed it',
   };
 }
 

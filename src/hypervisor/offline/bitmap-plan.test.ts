@@ -21,7 +21,17 @@ function plan(
   bitmaps: readonly QemuBitmap[],
   ...bases: readonly TrackingBase[]
 ): OfflineBitmapPlan {
-  return planOfflineBitmaps({ bitmaps, fingerprint }, { repositoryId, bases });
+  return planBeside([], bitmaps, ...bases);
+}
+
+/** Beside items that count from `otherPoints`. */
+function planBeside(
+  otherPoints: readonly string[],
+  bitmaps: readonly QemuBitmap[],
+  ...bases: readonly TrackingBase[]
+): OfflineBitmapPlan {
+  const otherBases = new Set(otherPoints);
+  return planOfflineBitmaps({ bitmaps, fingerprint }, { repositoryId, bases, otherBases });
 }
 
 function reasonOf({ tracking }: OfflineBitmapPlan): string {
@@ -40,6 +50,7 @@ test('the bitmap of the newest point that has one counts; older ones go with the
     {
       tracking: { kind: 'bitmap', base: TWO },
       counting: [name(TWO)],
+      merges: [],
       leftovers: [],
       replaced: [name(ONE), name(TWO)],
     },
@@ -50,6 +61,7 @@ test('without a point to compare with, the disk is new and every bitmap of ours 
   assert.deepEqual(plan([bitmap(ONE, 'auto')]), {
     tracking: { kind: 'initial' },
     counting: [],
+    merges: [],
     leftovers: [],
     replaced: [name(ONE)],
   });
@@ -61,6 +73,7 @@ test('a bitmap whose point was never committed counts with the one before it', (
     const planned = plan([bitmap(ONE, ...flags), bitmap(TWO, 'auto')], base);
     assert.deepEqual(planned.tracking, { kind: 'bitmap', base: ONE });
     assert.deepEqual(planned.counting, [name(ONE), name(TWO)]);
+    assert.deepEqual(planned.merges, [{ into: name(ONE), from: [name(TWO)] }]);
     assert.deepEqual(planned.leftovers, [name(TWO)]);
   }
 });
@@ -108,5 +121,44 @@ test('bitmaps of other repositories and products are not looked at', () => {
   ];
   const { tracking, ...rest } = plan(foreign, { point: ONE, fingerprint });
   assert.match(JSON.stringify(tracking), /no bitmap that counts/);
-  assert.deepEqual(rest, { counting: [], leftovers: [], replaced: [] });
+  assert.deepEqual(rest, { counting: [], merges: [], leftovers: [], replaced: [] });
+});
+
+test('what another item counts from is neither counted nor replaced, and no reason against anything', () => {
+  const base = { point: ONE, fingerprint };
+  assert.deepEqual(planBeside([TWO], [bitmap(ONE, 'auto'), bitmap(TWO, 'auto')], base), {
+    tracking: { kind: 'bitmap', base: ONE },
+    counting: [name(ONE)],
+    merges: [],
+    leftovers: [],
+    replaced: [name(ONE)],
+  });
+  const initial = planBeside([TWO], [bitmap(TWO, 'auto')]);
+  assert.deepEqual([initial.tracking.kind, initial.replaced], ['initial', []]);
+  assert.match(reasonOf(planBeside([TWO], [bitmap(ONE), bitmap(TWO, 'auto')], base)), /disabled/);
+  const broken = planBeside([TWO], [bitmap(TWO, 'in-use', 'auto')], base);
+  assert.match(reasonOf(broken), /no bitmap that counts/);
+});
+
+test('a disabled bitmap of another item gets what its killed backup left, whether this one can use it or not', () => {
+  const base = { point: ONE, fingerprint };
+  const into = name(TWO);
+  const from = [name(THREE)];
+  const left = [bitmap(TWO), bitmap(THREE, 'auto')];
+  const counting = planBeside([TWO], [bitmap(ONE, 'auto'), ...left], base);
+  assert.deepEqual(counting.merges, [
+    { into: name(ONE), from },
+    { into, from },
+  ]);
+  assert.deepEqual([counting.leftovers, counting.replaced], [from, [name(ONE)]]);
+  for (const bases of [[], [base]]) {
+    const planned = planBeside([TWO], left, ...bases);
+    assert.deepEqual([planned.merges, planned.leftovers], [[{ into, from }], from]);
+    assert.deepEqual(planned.replaced, []);
+  }
+  // Nothing counted on: it goes before a later one could be taken for what it lacks.
+  for (const lost of [[], [bitmap(THREE)], [bitmap(THREE, 'in-use', 'auto')]]) {
+    const planned = planBeside([TWO], [bitmap(TWO), ...lost]);
+    assert.deepEqual([planned.merges, planned.leftovers], [[], [into]]);
+  }
 });

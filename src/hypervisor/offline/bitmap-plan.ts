@@ -12,30 +12,59 @@
  *   any of them in use                                QEMU was killed: none can be trusted
  * ```
  *
- * Merging more than needed only reads more.
+ * Merging more than needed only reads more. Bitmaps that backups under other items count from are not touched,
+ * but where such a backup left an A disabled: N is merged into it too, or it is removed where there is no N.
  */
 import type { QemuBitmap } from '#disk';
 import { parseBitmapName } from '../bitmap-name.ts';
-import type { Tracking, TrackingBase } from '../hypervisor.ts';
+import type { Tracking, TrackingBase, TrackingRequest } from '../hypervisor.ts';
 import { fingerprintDifference } from '../image-fingerprint.ts';
 
 export type OfflineBitmapPlan = {
   readonly tracking: Tracking;
   /** Whose union counts the changes, the base's first; none unless tracking is `bitmap`. */
   readonly counting: readonly string[];
-  /** Of `counting`, those of points that were never committed: `prepare` merges and removes them. */
+  /** What `prepare` adds to bitmaps, which count on then. */
+  readonly merges: readonly { readonly into: string; readonly from: readonly string[] }[];
+  /** What `prepare` removes then: those of points that were never committed, and those that lack writes. */
   readonly leftovers: readonly string[];
-  /** All others of ours: they are removed when the new point is committed, and not before. */
+  /** All others of this item: they are removed when the new point is committed, and not before. */
   readonly replaced: readonly string[];
 };
 
-export function planOfflineBitmaps(
-  image: { readonly bitmaps: readonly QemuBitmap[]; readonly fingerprint: string },
-  request: { readonly repositoryId: string; readonly bases: readonly TrackingBase[] },
-): OfflineBitmapPlan {
-  const own = ownBitmaps(image.bitmaps, request.repositoryId);
+type Image = { readonly bitmaps: readonly QemuBitmap[]; readonly fingerprint: string };
+
+type Request = Pick<TrackingRequest, 'repositoryId' | 'otherBases'> & {
+  /** Of the disk. */
+  readonly bases: readonly TrackingBase[];
+};
+
+export function planOfflineBitmaps(image: Image, request: Request): OfflineBitmapPlan {
+  const all = ownBitmaps(image.bitmaps, request.repositoryId);
+  const own = all.filter(({ point }) => !request.otherBases.has(point));
+  const ofOthers = all.filter(({ point }) => request.otherBases.has(point));
+  const plan = planOwn(own, image, request);
+  const disabled = ofOthers.filter((bitmap) => !records(bitmap) && !isLost(bitmap));
+  if (disabled.length === 0) return plan;
+  const points = new Set(request.bases.map(({ point }) => point));
+  const begun = own.filter(({ point }) => !points.has(point));
+  const isMerged = disabled.every((bitmap) => isGapless(bitmap, begun));
+  const from = namesOf(begun.filter((bitmap) => !isLost(bitmap)));
+  const leftovers = [...plan.leftovers, ...(isMerged ? from : namesOf(disabled))];
+  return {
+    ...plan,
+    merges: [
+      ...plan.merges,
+      ...(isMerged ? disabled : []).map(({ name }) => ({ into: name, from })),
+    ],
+    leftovers: [...new Set(leftovers)],
+    replaced: plan.replaced.filter((name) => !leftovers.includes(name)),
+  };
+}
+
+function planOwn(own: readonly OwnBitmap[], image: Image, request: Request): OfflineBitmapPlan {
   const known = new Set(request.bases.map(({ point }) => point));
-  const plan = { counting: [], leftovers: [], replaced: namesOf(own) };
+  const plan = { counting: [], merges: [], leftovers: [], replaced: namesOf(own) };
   if (request.bases.length === 0) return { ...plan, tracking: { kind: 'initial' } };
 
   const reasons: string[] = [];
@@ -54,6 +83,7 @@ export function planOfflineBitmaps(
       return {
         tracking: { kind: 'bitmap', base: point },
         counting: namesOf(counting),
+        merges: leftovers.length === 0 ? [] : [{ into: bitmap.name, from: leftovers }],
         leftovers,
         replaced: plan.replaced.filter((name) => !leftovers.includes(name)),
       };

@@ -16,7 +16,16 @@ const CHILD = fileURLToPath(new URL('testing/backup-child.ts', import.meta.url))
 async function killAfter(
   t: TestContext,
   step: 'prepare' | 'snapshot' | 'release',
-  { path, backups }: { readonly path: string; readonly backups: Backups },
+  {
+    path,
+    backups,
+    first,
+  }: {
+    readonly path: string;
+    readonly backups: Backups;
+    /** The item that `backups` is the other one of. */
+    readonly first?: Backups;
+  },
 ): Promise<string> {
   const args = [
     '--disable-warning=ExperimentalWarning',
@@ -24,6 +33,7 @@ async function killAfter(
     path,
     JSON.stringify(backups.bases),
     step,
+    ...(first === undefined ? [] : [JSON.stringify(first.bases)]),
   ];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   t.after(() => child.kill('SIGKILL'));
@@ -74,6 +84,30 @@ for (const step of ['prepare', 'snapshot', 'release'] as const) {
     });
   }
 }
+
+test('a killed backup of one item costs another item of the repository no bitmap, and reads no more', async (t) => {
+  const path = await createImage(join(await imageFolder(t), 'disk.qcow2'), 16 * MIB);
+  const web = new Backups(path);
+  const copy = web.otherItem();
+  await web.take(t);
+  await writeAsVm(path, 'write 1M 16k');
+  await copy.take(t);
+  assert.equal(Object.keys(await bitmapsIn(path)).length, 2);
+  await writeAsVm(path, 'write 2M 16k');
+  await killAfter(t, 'snapshot', { path, backups: copy, first: web });
+  copy.forget();
+  await writeAsVm(path, 'write 3M 16k');
+
+  const changed = async (item: Backups): Promise<number[]> => {
+    const { disk, dirty } = await item.take(t);
+    assert.equal(disk.tracking.kind, 'bitmap');
+    assert.deepEqual(Object.values(await bitmapsIn(path)), ['auto', 'auto']);
+    return dirty!.map(([offset]) => offset! / MIB);
+  };
+  assert.deepEqual(await changed(web), [1, 2, 3]);
+  assert.deepEqual(await changed(copy), [2, 3]);
+  assert.deepEqual(await changed(web), []);
+});
 
 test('killed at any step of its own again, the next backup still lacks nothing', async (t) => {
   const path = await createImage(join(await imageFolder(t), 'disk.qcow2'), 16 * MIB);

@@ -45,13 +45,13 @@ export async function prepareOfflineDisk(
   options: OfflineOptions,
 ): Promise<OfflineDisk> {
   const image = await inspect(disk, options);
-  const { repositoryId, point, bases } = request.tracking;
+  const { repositoryId, point, bases, otherBases } = request.tracking;
   const fingerprint = imageFingerprint(nested(image), await imageIdentity(disk.location));
   const known = bases.get(disk.name) ?? [];
   const obstacle = await obstacleTo(image, request.tracking.blockSize);
   const plan = planOfflineBitmaps(
     { bitmaps: bitmapsOf(image), fingerprint },
-    { repositoryId, bases: known },
+    { repositoryId, bases: known, otherBases },
   );
   const keeps = options.keepsBitmaps === true;
   const isReadOnly = keeps || obstacle !== undefined;
@@ -107,17 +107,17 @@ function unsupported(disk: VmDisk, reason: string, cause?: Error): HoldfastError
   );
 }
 
-/** Merges what was left of a killed backup into the base's bitmap. The bitmaps that count now. */
+/** Merges what was left of a killed backup into the bitmaps that need it. The bitmaps that count now. */
 async function repair(
   image: InspectedImage,
-  { counting, leftovers }: OfflineBitmapPlan,
+  { counting, merges, leftovers }: OfflineBitmapPlan,
   { warn }: Pick<PrepareRequest, 'warn'>,
 ): Promise<readonly string[]> {
-  const [into] = counting;
-  if (into === undefined || leftovers.length === 0) return counting;
-  await mergeBitmaps(image, { into, from: leftovers });
+  for (const merge of merges) await mergeBitmaps(image, merge);
   for (const name of leftovers) await removeBitmap(image, name);
-  warn(`"${image.path}": a backup was killed before its commit: its bitmap was merged back`);
+  if (merges.length > 0) {
+    warn(`"${image.path}": a backup was killed before its commit: its bitmap was merged back`);
+  }
   return counting.filter((name) => !leftovers.includes(name));
 }
 

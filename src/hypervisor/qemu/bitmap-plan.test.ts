@@ -27,14 +27,19 @@ function bitmap(point: string, { repositoryId = REPOSITORY, ...how }: How = {}):
 function plan(
   bitmaps: readonly QmpBitmap[],
   points: readonly string[],
-  more: { readonly persists?: boolean; readonly known?: string } = {},
+  more: {
+    readonly persists?: boolean;
+    readonly known?: string;
+    readonly otherBases?: readonly string[];
+  } = {},
 ): BitmapPlan {
-  const { persists = true, known = FINGERPRINT } = more;
+  const { persists = true, known = FINGERPRINT, otherBases = [] } = more;
   return planBitmaps(
     { node: 'disk0', bitmaps, fingerprint: FINGERPRINT, persists },
     {
       repositoryId: REPOSITORY,
       bases: points.map((point) => ({ point, fingerprint: known })),
+      otherBases: new Set(otherBases),
     },
   );
 }
@@ -108,62 +113,151 @@ test('bitmaps of other repositories and products are neither used nor touched', 
     uselessBitmaps([...others, bitmap(A), bitmap(B, { inconsistent: true }), bitmap(C)], {
       repositoryId: REPOSITORY,
       point: C,
+      otherBases: new Set(),
     }),
     [bitmap(A).name, bitmap(B).name],
   );
 });
 
+test('bitmaps that another item counts from are neither counted nor dropped, nor taken for a fault', () => {
+  const otherBases = [B];
+  assert.deepEqual(plan([bitmap(A), bitmap(B)], [A], { otherBases }).repairs, []);
+  assert.deepEqual(plan([bitmap(B)], [], { otherBases }), {
+    tracking: { kind: 'initial' },
+    repairs: [],
+  });
+  assert.match(reason(plan([bitmap(B)], [A], { otherBases })), /no bitmap of this repository/);
+  // Nothing counted on for this item, whatever another item's bitmap has counted.
+  assert.match(reason(plan([bitmap(A, off), bitmap(B)], [A], { otherBases })), /nothing counted/);
+  const merged = plan([bitmap(A, off), bitmap(B), bitmap(C)], [A], { otherBases });
+  assert.ok(!JSON.stringify(merged.repairs).includes(B));
+  assert.deepEqual(
+    uselessBitmaps([bitmap(A), bitmap(B), bitmap(C)], {
+      repositoryId: REPOSITORY,
+      point: C,
+      otherBases: new Set(otherBases),
+    }),
+    [bitmap(A).name],
+  );
+});
+
+test('what a killed backup of another item left is merged into that item’s bitmap before anything else', () => {
+  const [theirs, left] = [bitmap(B).name!, bitmap(C).name!];
+  for (const [bitmaps, points, kind] of [
+    [[bitmap(A), bitmap(B, off), bitmap(C)], [A], 'bitmap'],
+    [[bitmap(B, off), bitmap(C)], [], 'initial'],
+    [[bitmap(B, off), bitmap(C)], [A], 'compare'],
+  ] as const) {
+    const { tracking, repairs, repaired } = plan(bitmaps, points, { otherBases: [B] });
+    assert.equal(tracking.kind, kind);
+    assert.match(repaired ?? '', /merged back/);
+    const data = { node: 'disk0', target: theirs, bitmaps: [left] };
+    assert.deepEqual(repairs, [
+      { type: 'block-dirty-bitmap-enable', data: { node: 'disk0', name: theirs } },
+      { type: 'block-dirty-bitmap-merge', data },
+      { type: 'block-dirty-bitmap-remove', data: { node: 'disk0', name: left } },
+    ]);
+  }
+  // Both need what is left: it goes once, and last.
+  const both = plan([bitmap(A, off), bitmap(B, off), bitmap(C)], [A], { otherBases: [B] });
+  assert.deepEqual(
+    both.repairs.map(({ type }) => type.replace('block-dirty-bitmap-', '')),
+    ['enable', 'merge', 'enable', 'merge', 'remove'],
+  );
+});
+
+test('a bitmap of another item that lacks writes is removed, so that nothing later is taken for what it lacks', () => {
+  const removed = [
+    { type: 'block-dirty-bitmap-remove', data: { node: 'disk0', name: bitmap(B).name } },
+  ];
+  for (const left of [[], [bitmap(C, { inconsistent: true })], [bitmap(C, off)]]) {
+    const found = [bitmap(A), bitmap(B, off), ...left];
+    const { tracking, repairs } = plan(found, [A], { otherBases: [B] });
+    assert.equal(tracking.kind, 'bitmap');
+    assert.deepEqual(
+      repairs.filter(({ data }) => JSON.stringify(data).includes(B)),
+      removed,
+    );
+  }
+  // So it is with one's own: what was lost would be missing from any that began later.
+  const lost = [bitmap(A, off), bitmap(B, { inconsistent: true }), bitmap(C)];
+  reason(plan(lost, [A]));
+});
+
 /**
- * A model of bitmaps as sets of written places, run through backups that are killed anywhere: what a plan
- * says was written since a point is never less than what was.
+ * A model of bitmaps as sets of written places, run through backups of two items that are killed anywhere: what a
+ * plan says was written since a point is never less than what was, and no item costs the other its bitmap.
  */
-test('property: whatever is killed where, no write since the base is missing', () => {
+test('property: whatever is killed where, no write since the base is missing, of either item', () => {
   const step = fc.oneof(
     fc.record({ do: fc.constant('write' as const), place: fc.nat(20) }),
     fc.record({
       do: fc.constant('backup' as const),
+      item: fc.nat(1),
       until: fc.nat(4),
       writes: fc.array(fc.nat(20)),
     }),
-    fc.record({ do: fc.constant('expire' as const), at: fc.nat(3) }),
+    fc.record({ do: fc.constant('expire' as const), item: fc.nat(1), at: fc.nat(3) }),
   );
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 40, size: 'max' }), (steps) => {
       const model = new Model();
       for (const one of steps) {
         if (one.do === 'write') model.write(one.place);
-        else if (one.do === 'expire') model.expire(one.at);
-        else model.backUp(one.until, one.writes);
+        else if (one.do === 'expire') model.expire(one.item, one.at);
+        else model.backUp(one);
       }
     }),
-    { numRuns: 500 },
+    { numRuns: 1000 },
   );
 });
 
+type Point = { readonly point: string; readonly since: Set<number> };
+
 class Model {
   #bitmaps = new Map<string, { places: Set<number>; recording: boolean }>();
-  /** Newest first, each with what was written since. */
-  #points: { readonly point: string; readonly since: Set<number> }[] = [];
+  /** By item, newest first, each with what was written since. */
+  readonly #items: readonly Point[][] = [[], []];
+  /** Items whose newest point has not expired: its bitmap is there. */
+  readonly #tracked = new Set<number>();
   #last = 1_000_000_000_000_000;
 
   write(place: number): void {
-    for (const { since } of this.#points) since.add(place);
+    for (const { since } of this.#items.flat()) since.add(place);
     for (const { places, recording } of this.#bitmaps.values()) if (recording) places.add(place);
   }
 
-  expire(at: number): void {
-    this.#points.splice(at, 1);
+  expire(item: number, at: number): void {
+    this.#items[item]!.splice(at, 1);
+    if (at === 0) this.#tracked.delete(item);
   }
 
   /** Killed before the step `until`; writes fall between all steps. */
-  backUp(until: number, writes: readonly number[]): void {
+  backUp({
+    item,
+    until,
+    writes,
+  }: {
+    item: number;
+    until: number;
+    writes: readonly number[];
+  }): void {
+    const points = this.#items[item]!;
+    const otherBases = this.#items[1 - item]!.slice(0, 1).map(({ point }) => point);
+    const others = this.#recording(otherBases);
     const between = [...writes];
     const write = (): void => {
       const place = between.pop();
       if (place !== undefined) this.write(place);
     };
-    const { tracking, base, repairs } = this.#plan();
+    const { tracking, base, repairs } = plan(
+      this.#qmp(),
+      points.map(({ point }) => point),
+      { otherBases },
+    );
     for (const action of repairs) this.#apply(action);
+    if (this.#tracked.has(item)) assert.equal(tracking.kind, 'bitmap');
+    assert.ok(others.every((name) => this.#recording(otherBases).includes(name)));
     const point = String((this.#last += 1));
     const name = formatBitmapName({ repositoryId: REPOSITORY, point });
     if (until < 1) return;
@@ -171,32 +265,34 @@ class Model {
     write();
     // The instant: from here on the point's content stands.
     const since = new Set<number>();
-    const written = this.#points.find(
+    const written = points.find(
       (known) => tracking.kind === 'bitmap' && known.point === tracking.base,
     );
     const expected = new Set(written?.since);
     const pending = { point, since };
-    this.#points.unshift(pending);
+    points.unshift(pending);
     write();
-    this.#points.shift();
+    points.shift();
     if (base !== undefined && until >= 2) {
       this.#bitmaps.get(base)!.recording = false;
       for (const place of expected) assert.ok(this.#bitmaps.get(base)!.places.has(place));
     }
     if (until < 3) return;
-    this.#points.unshift(pending);
+    points.unshift(pending);
+    this.#tracked.add(item);
     write();
     if (until < 4) return;
-    for (const useless of uselessBitmaps(this.#qmp(), { repositoryId: REPOSITORY, point })) {
-      this.#bitmaps.delete(useless);
-    }
+    const kept = { repositoryId: REPOSITORY, point, otherBases: new Set(otherBases) };
+    for (const useless of uselessBitmaps(this.#qmp(), kept)) this.#bitmaps.delete(useless);
+    assert.ok(this.#bitmaps.size <= 2, 'one an item');
+    assert.ok(others.every((one) => this.#recording(otherBases).includes(one)));
   }
 
-  #plan(): BitmapPlan {
-    return plan(
-      this.#qmp(),
-      this.#points.map(({ point }) => point),
-    );
+  /** Those of the bitmaps of these points that record. */
+  #recording(points: readonly string[]): string[] {
+    return points
+      .map((point) => formatBitmapName({ repositoryId: REPOSITORY, point }))
+      .filter((name) => this.#bitmaps.get(name)?.recording === true);
   }
 
   #qmp(): QmpBitmap[] {

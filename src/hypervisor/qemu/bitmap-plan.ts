@@ -12,9 +12,13 @@
  *
  * No other bitmap of ours is ever disabled. So A with all that records lacks no write, and merging more than
  * needed only reads more.
+ *
+ * Bitmaps that backups under other items count from are not touched, but for an A of theirs that a killed backup
+ * left disabled: N is merged into it as above, by whichever backup comes first, so that none comes that finds a
+ * disabled one and an N of a later time. One that has no N is removed.
  */
 import { formatBitmapName, parseBitmapName } from '../bitmap-name.ts';
-import type { Tracking, TrackingBase } from '../hypervisor.ts';
+import type { Tracking, TrackingBase, TrackingRequest } from '../hypervisor.ts';
 import { fingerprintDifference } from '../image-fingerprint.ts';
 import type { QmpAction, QmpBitmap } from '../qmp/qmp-commands.ts';
 
@@ -37,12 +41,25 @@ export type BitmapPlan = {
   readonly repaired?: string;
 };
 
-export function planBitmaps(
-  state: BitmapState,
-  request: { readonly repositoryId: string; readonly bases: readonly TrackingBase[] },
-): BitmapPlan {
+type Request = Pick<TrackingRequest, 'repositoryId' | 'otherBases'> & {
+  /** Of the disk. */
+  readonly bases: readonly TrackingBase[];
+};
+
+export function planBitmaps(state: BitmapState, request: Request): BitmapPlan {
+  const all = ownBitmaps(state.bitmaps, request.repositoryId);
+  const own = all.filter(({ point }) => !request.otherBases.has(point));
+  const ofOthers = all.filter(({ point }) => request.otherBases.has(point));
+  const plan = planOwn(own, state, request);
+  const disabled = ofOthers.filter((bitmap) => isSound(bitmap) && !bitmap.recording);
+  if (disabled.length === 0) return plan;
+  const points = new Set(request.bases.map(({ point }) => point));
+  const leftovers = own.filter(({ point }) => !points.has(point));
+  return withOthers(plan, { node: state.node, disabled, leftovers });
+}
+
+function planOwn(own: readonly Own[], state: BitmapState, request: Request): BitmapPlan {
   if (request.bases.length === 0) return { tracking: { kind: 'initial' }, repairs: [] };
-  const own = ownBitmaps(state.bitmaps, request.repositoryId);
   for (const { point, fingerprint } of request.bases) {
     const name = formatBitmapName({ repositoryId: request.repositoryId, point });
     const bitmap = own.find((candidate) => candidate.name === name);
@@ -56,14 +73,14 @@ export function planBitmaps(
   return { tracking: { kind: 'compare', reason }, repairs: [] };
 }
 
-/** Those of this repository that are not of a point's bitmap that goes on: useless after a commit. */
+/** Those of this repository that begin neither at `point` nor where another item's does: useless after a commit. */
 export function uselessBitmaps(
   bitmaps: readonly QmpBitmap[],
-  kept: { readonly repositoryId: string; readonly point: string },
+  kept: Pick<TrackingRequest, 'repositoryId' | 'point' | 'otherBases'>,
 ): string[] {
   return ownBitmaps(bitmaps, kept.repositoryId)
-    .map(({ name }) => name)
-    .filter((name) => name !== formatBitmapName(kept));
+    .filter(({ point }) => point !== kept.point && !kept.otherBases.has(point))
+    .map(({ name }) => name);
 }
 
 /** Puts the writes that `from` counted back into `into`, which counts on. */
@@ -71,10 +88,16 @@ export function mergeActions(
   node: string,
   { into, from }: { readonly into: string; readonly from: readonly string[] },
 ): QmpAction[] {
+  return [...additions(node, { into, from }), ...from.map((name) => removal(node, name))];
+}
+
+function additions(
+  node: string,
+  { into, from }: { readonly into: string; readonly from: readonly string[] },
+): QmpAction[] {
   return [
     { type: 'block-dirty-bitmap-enable', data: { node, name: into } },
     { type: 'block-dirty-bitmap-merge', data: { node, target: into, bitmaps: from } },
-    ...from.map((name) => removal(node, name)),
   ];
 }
 
@@ -96,6 +119,10 @@ function isSound(bitmap: QmpBitmap): boolean {
   return bitmap.inconsistent !== true && !bitmap.busy;
 }
 
+function isLost({ inconsistent }: QmpBitmap): boolean {
+  return inconsistent === true;
+}
+
 function dropDisabled(
   { node }: BitmapState,
   others: readonly Own[],
@@ -108,6 +135,8 @@ function dropDisabled(
   };
 }
 
+const MERGED = 'a backup was killed before its commit: its bitmap was merged back';
+
 /** Undefined: the writes since it was disabled are in no bitmap. */
 function mergeBack(
   { node }: BitmapState,
@@ -115,21 +144,40 @@ function mergeBack(
   others: readonly Own[],
 ): Pick<BitmapPlan, 'repairs' | 'repaired'> | undefined {
   const sound = others.filter(isSound);
-  if (!sound.some(({ recording }) => recording)) return undefined;
+  const isGapless = sound.some(({ recording }) => recording) && !others.some(isLost);
+  if (!isGapless) return undefined;
   const from = sound.map(({ name }) => name);
-  return {
-    repairs: mergeActions(node, { into: bitmap.name, from }),
-    repaired: 'a backup was killed before its commit: its bitmap was merged back',
-  };
+  return { repairs: mergeActions(node, { into: bitmap.name, from }), repaired: MERGED };
 }
 
-function reasonAgainst(
-  own: readonly Own[],
-  state: BitmapState & { readonly bases: readonly TrackingBase[] },
-): string {
+/** The plan, with the disabled bitmaps of other items brought in order. */
+function withOthers(
+  plan: BitmapPlan,
+  found: {
+    readonly node: string;
+    readonly disabled: readonly Own[];
+    readonly leftovers: readonly Own[];
+  },
+): BitmapPlan {
+  const { node, disabled, leftovers } = found;
+  const from = leftovers.map(({ name }) => name);
+  if (!leftovers.every(isSound) || !leftovers.some(({ recording }) => recording)) {
+    const repairs = [...plan.repairs, ...disabled.map(({ name }) => removal(node, name))];
+    return { ...plan, repairs };
+  }
+  const merged = disabled.flatMap(({ name }) => additions(node, { into: name, from }));
+  const removed = plan.repairs.flatMap(({ type, data }) =>
+    type === 'block-dirty-bitmap-remove' ? [data.name] : [],
+  );
+  const left = from.filter((name) => !removed.includes(name));
+  const repairs = [...merged, ...plan.repairs, ...left.map((name) => removal(node, name))];
+  return { ...plan, repairs, repaired: plan.repaired ?? MERGED };
+}
+
+function reasonAgainst(own: readonly Own[], state: BitmapState & Pick<Request, 'bases'>): string {
   const points = new Map(state.bases.map((base) => [base.point, base]));
   const known = own.filter(({ point }) => points.has(point));
-  if (own.some(({ inconsistent }) => inconsistent === true)) {
+  if (own.some(isLost)) {
     return 'QEMU or its host was killed while the bitmap was in use: it cannot be trusted';
   }
   for (const { point } of known) {
@@ -139,7 +187,7 @@ function reasonAgainst(
   if (known.some(({ busy }) => busy)) return 'the bitmap is in use by another program';
   if (known.length > 0) return 'the bitmap is disabled, and nothing counted since';
   if (own.length > 0)
-    return `the bitmap counts from point ${own[0]!.point}, which has expired or is of another item`;
+    return `the bitmap counts from point ${own[0]!.point}, which has expired or was never taken`;
   return state.persists
     ? 'the image has no bitmap of this repository: QEMU or its host was killed before it was saved, or ' +
         'the image was replaced, or "vm untrack" removed it'

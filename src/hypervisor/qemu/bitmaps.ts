@@ -45,14 +45,13 @@ export async function transact(qmp: QmpClient, actions: readonly QmpAction[]): P
   if (actions.length > 0) await qmp.execute('transaction', { actions });
 }
 
-/** After a commit: the new bitmaps go on, and are all that is left of this repository on the disks. */
+/** After a commit: the new bitmaps go on, and are all that is left of this item on the disks. */
 export async function keepNewBitmaps({ qmp, request, disks }: Backup): Promise<void> {
   const layer = await readBlockLayer(qmp);
-  const { repositoryId, point } = request.tracking;
   await transact(
     qmp,
     disks.flatMap(({ disk }) =>
-      uselessBitmaps(bitmapsOf(layer, disk.imageNode), { repositoryId, point }).map((name) =>
+      uselessBitmaps(bitmapsOf(layer, disk.imageNode), request.tracking).map((name) =>
         removal(disk.imageNode, name),
       ),
     ),

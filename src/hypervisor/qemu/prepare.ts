@@ -89,7 +89,7 @@ async function readyDisk(
   const probe = await probeBitmap(qmp, { node, granularity: wanted.blockSize });
   const bases = wanted.bases.get(name) ?? [];
   const state = { node, bitmaps, fingerprint, persists: 'persistent' in probe && probe.persistent };
-  const plan = planBitmaps(state, { repositoryId: wanted.repositoryId, bases });
+  const plan = planBitmaps(state, { ...wanted, bases });
   await transact(qmp, plan.repairs);
   if (plan.repaired !== undefined) warn(`disk ${name}: ${plan.repaired}`);
   const shared = { disk, names: namesOf(ready.place) };

@@ -16,6 +16,8 @@ export class Backups {
   readonly #path: string;
   readonly #options: OfflineOptions & { readonly format?: string };
   #count = 0;
+  /** Items of the same repository, of the same image. */
+  readonly #others: Backups[] = [];
   /** Newest first; tests change it to lose a point. */
   bases: TrackingBase[] = [];
   readonly warnings: string[] = [];
@@ -23,6 +25,15 @@ export class Backups {
   constructor(path: string, options: OfflineOptions & { readonly format?: string } = {}) {
     this.#path = path;
     this.#options = options;
+  }
+
+  /** Another item of the same repository. */
+  otherItem(): Backups {
+    const other = new Backups(this.#path, this.#options);
+    other.#count = 1000;
+    other.#others.push(this);
+    this.#others.push(other);
+    return other;
   }
 
   /** The point of the next backup. */
@@ -44,6 +55,7 @@ export class Backups {
           repositoryId: REPOSITORY,
           point: this.point,
           bases: new Map([['vda', this.bases]]),
+          otherBases: new Set(this.#others.flatMap(({ bases }) => bases[0]?.point ?? [])),
           blockSize: BLOCK,
         },
         scratchDir: '/nonexistent',
