@@ -63,6 +63,7 @@ const PROMISES: Readonly<Record<string, readonly RegExp[]>> = {
     /a hint that misses changes is caught/,
     /a hint that misses one block among few/,
     /a hint that misses data in a new place/,
+    /shrunk and grown back with preallocation/,
   ],
   M19: [
     /a disk added to a live VM/,
