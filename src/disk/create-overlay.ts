@@ -1,7 +1,9 @@
 /** A writable image on top of a disk that is served read-only: what is written stays in the image. */
-import { open, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { open, rm, stat } from 'node:fs/promises';
 import { HoldfastError } from '#base';
-import { runTool } from './tool.ts';
+import { isOpenForWriting } from './image-lock.ts';
+import { diskInUse, imageError, runTool } from './tool.ts';
 
 /** What the guest writes is for nobody else, as in restored images. */
 const OVERLAY_MODE = 0o600;
@@ -31,6 +33,25 @@ export async function createOverlay({
     await rm(path, { force: true });
     throw error;
   }
+}
+
+/**
+ * Whether the overlay still reads from what it was made on, a running VM's too; undefined: it is gone.
+ *
+ * @throws {HoldfastError} as `imageError`.
+ */
+export async function readsBelow(path: string): Promise<boolean | undefined> {
+  if (!existsSync(path)) return undefined;
+  const args = ['info', '-U', '--output=json', '-f', 'qcow2', path];
+  const result = await runTool({ command: 'qemu-img', args });
+  if ('complaint' in result) throw imageError('open', { path, format: 'qcow2' }, result.complaint);
+  return 'backing-filename' in (JSON.parse(result.output) as object);
+}
+
+/** @throws {HoldfastError} `DiskInUse` if a QEMU process may write to the image. One that is gone is no error. */
+export async function refuseInUse(path: string): Promise<void> {
+  if (!existsSync(path)) return;
+  if (await isOpenForWriting(await stat(path, { bigint: true }))) throw diskInUse(path);
 }
 
 /** qemu-img truncates what is there: it gets a file that is certainly ours. */

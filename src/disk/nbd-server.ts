@@ -5,6 +5,7 @@
  * A client can neither crash it nor make it hold more than some 32 MiB for its connection: garbage
  * ends the connection, over-long requests are refused, answers wait for the client to take them.
  */
+import { existsSync } from 'node:fs';
 import { chmod, lchown, lstat, unlink } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { HoldfastError, isHoldfastError } from '#base';
@@ -120,6 +121,11 @@ async function freeSocketPath(path: string): Promise<{ uid: number; gid: number 
   }
   await unlink(path);
   return { uid: entry.uid, gid: entry.gid };
+}
+
+/** Whether a server listens on this unix socket; unsure counts as yes. */
+export async function isServed(path: string): Promise<boolean> {
+  return existsSync(path) && (await answers(path));
 }
 
 /** Whether anyone listens on the socket; unsure counts as yes. */

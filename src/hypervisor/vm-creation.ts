@@ -3,7 +3,7 @@
  * side of a hypervisor (rules R67–R70). Images are made by the caller; names of images are not looked at.
  */
 import type { ProgressListener } from '#base';
-import type { VmDefinition } from './vm.ts';
+import type { Vm, VmDefinition } from './vm.ts';
 
 export type NewVmDisk = {
   /** As in the definition. */
@@ -29,7 +29,18 @@ export type DefineRequest = {
   readonly warn?: (message: string) => void;
 };
 
+/** What a VM does; `failed`: QEMU has paused it at a disk's error; `paused`: somebody else has. */
+export type RunState = 'off' | 'running' | 'paused' | 'failed';
+
 export interface VmCreation {
+  /**
+   * Refuses what `define`, and with `starts` the start after it, would refuse, as far as that can be known before
+   * the images are there. Changes nothing, and warns of nothing.
+   *
+   * @throws {HoldfastError} as `define`; `DefinitionUnsupported` also for what this host lacks: networks,
+   *   firmware, a machine type; `OutputExists`, `ToolMissing`.
+   */
+  check(request: DefineRequest, use: { readonly starts: boolean }): Promise<void>;
   /**
    * Defines a VM and does not start it.
    *
@@ -38,11 +49,21 @@ export interface VmCreation {
    *   `HypervisorFailed`, with nothing left behind.
    */
   define(request: DefineRequest): Promise<void>;
+  /**
+   * The VM of this name that was defined in `directory`, perhaps by an earlier process; it is found from then on.
+   *
+   * @throws {HoldfastError} `VmNotFound`.
+   */
+  defined(name: string, directory: string): Promise<Vm>;
+  /** @throws {HoldfastError} `VmNotFound`; `HypervisorUnavailable`: it cannot be asked just now. */
+  runState(name: string): Promise<RunState>;
+  /** Lets a paused VM run on; what it could not read or write it tries again. */
+  resume(name: string): Promise<void>;
   /** @throws {HoldfastError} `VmNotFound`, `HypervisorFailed`. */
   start(name: string): Promise<void>;
   /** Cuts the power. Idempotent. */
   powerOff(name: string): Promise<void>;
-  /** Forgets the VM; images stay. */
+  /** Forgets the VM, and deletes what was made for it beside its images, which stay. */
   undefine(name: string): Promise<void>;
   /**
    * Of a VM that is off: its disks of these names are from now on these images. The old images stay.

@@ -6,7 +6,8 @@ import { test, type TestContext } from 'node:test';
 import { HoldfastError, type Clock } from '#base';
 import type { Hypervisor, Vm } from '#hypervisor';
 import { clock, makeLab, noise, run, writeImage, type Lab } from '../testing/lab.ts';
-import { bootVm, type BootedVm } from './boot-vm.ts';
+import { bootVm } from './boot-vm.ts';
+import type { BootedVm } from './booted-vm.ts';
 import { vmNoteToJson } from './vm-note.ts';
 
 const MIB = 1024 * 1024;
@@ -14,6 +15,7 @@ const TIME_MS = Date.UTC(2026, 0, 2, 3, 4, 5);
 /** Names of images tell seconds only: here every boot is in the same one. */
 const stopped: Clock = { ...clock, monotonicMs: () => 0, nowMs: () => TIME_MS };
 const FIRST = 'web2-osdisk-20260102-030405.qcow2';
+const NOTE = 'holdfast-boot.json';
 const SECOND = 'web2-datadisk-0-20260102-030405.qcow2';
 
 type Creation = Hypervisor['creation'];
@@ -21,6 +23,8 @@ type Call = keyof Creation;
 
 class ScriptedHost {
   readonly calls: string[] = [];
+  /** Of the VM that was defined. */
+  images: readonly string[] = [];
   readonly #fails: Call | undefined;
   readonly #taken: readonly string[];
 
@@ -37,15 +41,27 @@ class ScriptedHost {
         if (call === this.#fails) throw new HoldfastError('HypervisorFailed', `no ${call}`);
       };
     const creation: Creation = {
-      define: answer('define'),
+      check: async ({ name }) => {
+        if (this.#taken.includes(name)) throw new HoldfastError('VmExists', name);
+      },
+      defined: async (name) => ({
+        ...VM,
+        name,
+        disks: VM.disks.map((disk, at) => ({ ...disk, location: this.images[at] ?? '' })),
+      }),
+      runState: async () => 'running',
+      resume: answer('resume'),
+      define: async (request) => {
+        this.images = request.disks.map(({ path }) => path);
+        await answer('define')(request);
+      },
       start: answer('start'),
       powerOff: answer('powerOff'),
       undefine: answer('undefine'),
       replaceDisks: answer('replaceDisks'),
       moveToImage: answer('moveToImage'),
     };
-    const list = async (): Promise<Vm[]> => this.#taken.map((name) => ({ ...VM, name }));
-    return { creation, list } as Partial<Hypervisor> as Hypervisor;
+    return { creation, uri: 'test:///' } as Partial<Hypervisor> as Hypervisor;
   }
 }
 
@@ -93,6 +109,7 @@ async function bootLab(t: TestContext): Promise<BootLab> {
           point,
           directory,
           newVm,
+          isTrial: true,
           clock: stopped,
           warn,
         });
@@ -109,7 +126,7 @@ test('a VM is started on overlays that read from the point; a trial leaves nothi
   const lab = await bootLab(t);
   const host = new ScriptedHost();
   await lab.boot(host, async (booted) => {
-    assert.deepEqual(await lab.files(), ['vda.nbd', 'vdb.nbd', SECOND, FIRST]);
+    assert.deepEqual(await lab.files(), [NOTE, 'vda.nbd', 'vdb.nbd', SECOND, FIRST]);
     for (const { name, path } of booted.images)
       await run('qemu-img', 'compare', path, lab.path(`${name}.raw`));
     await booted.discard();
@@ -140,12 +157,14 @@ test('an image of the same name is kept, and only what was made is removed', asy
 
 test('a name that is taken is refused before anything is made; the VM that has it runs on', async (t) => {
   const lab = await bootLab(t);
+  const refused = new ScriptedHost({ taken: ['web2'] });
+  await assert.rejects(lab.boot(refused), { code: 'VmExists' });
+  assert.deepEqual(refused.calls, []);
+  assert.deepEqual(await lab.files(), []);
   await lab.boot(new ScriptedHost(), async () => {
     const before = await lab.files();
-    const again = new ScriptedHost({ taken: ['web2'] });
-    await assert.rejects(lab.boot(again), { code: 'VmExists' });
-    // Defined meanwhile: its sockets are in use, and stay.
-    await assert.rejects(lab.boot(new ScriptedHost()), { code: 'OutputExists' });
+    const again = new ScriptedHost();
+    await assert.rejects(lab.boot(again), { code: 'BootUnfinished' });
     assert.deepEqual(again.calls, []);
     assert.deepEqual(await lab.files(), before);
     await run('qemu-img', 'compare', join(lab.directory, FIRST), lab.path('vda.raw'));

@@ -9,7 +9,7 @@
 import { HoldfastError } from '#base';
 import type { NewVmDisk, Vm } from '#hypervisor';
 import { backUpVm, type VmBackupRequest, type VmBackupResult } from './back-up-vm.ts';
-import { makeVmFolder } from './vm-folder.ts';
+import { makeVmFolder, removeIfEmpty } from './vm-folder.ts';
 import { newImages, selectedDisks, vmPoint, type VmPoint } from './vm-point.ts';
 import { writeImages, type WrittenImages } from './write-images.ts';
 
@@ -49,12 +49,14 @@ export async function replaceVm(request: VmReplaceRequest): Promise<VmReplaceRes
   refuseRunning(await hypervisor.find(request.vm));
   const images = imagesOf(request, { source, vm, chosen });
   const isInPlace = request.directory === undefined;
-  if (request.directory !== undefined) await makeVmFolder(request.directory);
+  const folder =
+    request.directory === undefined ? undefined : await makeVmFolder(request.directory);
   let restored: WrittenImages;
   try {
     restored = await writeImages(request, images, { overwrite: isInPlace });
     if (!isInPlace) await hypervisor.creation.replaceDisks(vm.name, images);
   } catch (error) {
+    if (folder !== undefined) await removeIfEmpty(folder);
     throw afterSafety(error, { point, safetyPoint: safety.pointId, isInPlace });
   }
   return {

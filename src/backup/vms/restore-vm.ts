@@ -2,14 +2,13 @@
  * Brings a VM back from a recovery point (rules R67–R70, R73): its disks only, or a new VM of its definition.
  *
  * ```
- *   definition read ─► images written, whole and durable ─► VM defined ─► started
+ *   checked ─► images written, whole and durable ─► VM defined ─► started
  *                              └─ failure, cancel: none is left    └─ failure: the images stay (R69)
  * ```
  */
 import { HoldfastError } from '#base';
 import type { DefineRequest, Hypervisor, NewVmDisk } from '#hypervisor';
-import { refuseTaken } from './refuse-taken.ts';
-import { makeVmFolder } from './vm-folder.ts';
+import { inVmFolder } from './vm-folder.ts';
 import { definitionOf, newImages, selectedDisks, vmPoint } from './vm-point.ts';
 import { writeImages, type ImageWriting, type WrittenImages } from './write-images.ts';
 
@@ -39,7 +38,8 @@ export type VmRestoreResult = WrittenImages & {
 /**
  * Restores the disks to new images, and makes a VM of them if that is asked for.
  *
- * @throws {HoldfastError} as `restoreDisks`, `VmCreation.define` and `start`; the message says which images are
+ * @throws {HoldfastError} as `VmCreation.check`, with nothing written; as `restoreDisks`, `VmCreation.define` and
+ *   `start`; the message says which images are
  *   there where the VM could not be made.
  */
 export async function restoreVm(request: VmRestoreRequest): Promise<VmRestoreResult> {
@@ -47,42 +47,54 @@ export async function restoreVm(request: VmRestoreRequest): Promise<VmRestoreRes
   const source = await vmPoint(repository, point);
   const chosen = selectedDisks(source, request.disks);
   const definition = definitionOf(source);
-  // Before hours of copying.
-  if (newVm !== undefined) await refuseTaken(newVm);
-  await makeVmFolder(directory);
   const vm = newVm?.name ?? definition.vm.name;
   const images = newImages(source, chosen, { directory, vm, timeMs: clock.nowMs() });
-  const written = await writeImages(request, images, { overwrite: false });
+  const defined = (made: NewVm): DefineRequest => {
+    const { name, identity, networks, warn } = made;
+    return { definition, name, identity, networks, disks: images, directory, warn };
+  };
+  if (newVm !== undefined) {
+    const { hypervisor, starts } = newVm;
+    // Before hours of copying.
+    await hypervisor.creation.check(defined(newVm), { starts });
+  }
+  const written = await inVmFolder(
+    directory,
+    async () => await writeImages(request, images, { overwrite: false }),
+  );
   const restored = { ...written, lacking: source.lacking };
   if (newVm === undefined) return restored;
-  const { name, identity, networks, hypervisor, starts, warn } = newVm;
+  const { name, hypervisor, starts } = newVm;
   try {
-    await hypervisor.creation.define({
-      definition,
-      name,
-      identity,
-      networks,
-      disks: images,
-      directory,
-      warn,
-    });
+    await hypervisor.creation.define(defined(newVm));
+  } catch (error) {
+    throw stillThere(
+      error,
+      `the disks are restored (${pathsOf(images)}), but the VM ${name} could not be made`,
+      'To go on, mend that and define a VM with these images; or delete them, and run again',
+    );
+  }
+  try {
     if (starts) await hypervisor.creation.start(name);
   } catch (error) {
-    throw stillThere(error, { name, images });
+    throw stillThere(
+      error,
+      `the disks are restored (${pathsOf(images)}) and the VM ${name} is defined, but could not be started`,
+      'To go on, mend that and start it; its images are whole',
+    );
   }
   return { ...restored, vm: { name, isStarted: starts } };
 }
 
+function pathsOf(images: readonly NewVmDisk[]): string {
+  return images.map(({ path }) => path).join(', ');
+}
+
 /** Partial success (rule R69): the images are whole, and worth keeping. */
-function stillThere(
-  error: unknown,
-  { name, images }: { readonly name: string; readonly images: readonly NewVmDisk[] },
-): unknown {
+function stillThere(error: unknown, state: string, advice: string): unknown {
   if (!(error instanceof HoldfastError)) return error;
-  const paths = images.map(({ path }) => path).join(', ');
-  return new HoldfastError(
-    error.code,
-    `the disks are restored (${paths}), but the VM ${name} could not be made: ${error.message}`,
-    { cause: error, details: error.details },
-  );
+  return new HoldfastError(error.code, `${state}: ${error.message}. ${advice}`, {
+    cause: error,
+    details: error.details,
+  });
 }

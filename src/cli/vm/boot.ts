@@ -1,72 +1,149 @@
 /** `holdfast vm boot`: starts a VM from a recovery point at once, then copies its disks while it runs. */
 import { resolve } from 'node:path';
-import { bootVm, findPoint, type BootedVm } from '#backup';
+import { bootVm, discardBoot, findPoint, readBootNote, resumeBoot, type BootedVm } from '#backup';
 import { checkOutputFolder } from '../arguments/output-paths.ts';
 import type { Context } from '../context.ts';
 import { formatDuration } from '../output/units.ts';
 import { untilAborted } from '../until-aborted.ts';
+import { UsageError } from '../usage-error.ts';
 import type { PointOptions } from './options.ts';
 import { neededFolder, newVmArguments } from './new-vm-arguments.ts';
 import { withHypervisor } from './with-hypervisor.ts';
 
-export type VmBootOptions = PointOptions & {
-  readonly as: string;
+export type VmBootOptions = Omit<PointOptions, 'connect' | 'repo'> & {
+  readonly connect?: string;
+  readonly repo?: string;
+  readonly as?: string;
   readonly trial?: boolean;
+  readonly resume?: boolean;
+  readonly discard?: boolean;
 };
 
-export async function boot(context: Context, name: string, options: VmBootOptions): Promise<void> {
-  const { repo: location, as, disk, trial } = options;
+const DEFAULT_CONNECT = 'qemu:///system';
+const OFF_POLL_MS = 2000;
+
+export async function boot(
+  context: Context,
+  name: string | undefined,
+  options: VmBootOptions,
+): Promise<void> {
+  refuseContradictions(name, options);
+  if (options.discard === true) await discard(context, options);
+  else if (options.resume === true) await resume(context, options);
+  else await bootNew(context, name!, options);
+}
+
+function refuseContradictions(name: string | undefined, options: VmBootOptions): void {
+  const { resume: resumes, discard: discards, as, repo } = options;
+  const { trial, point, disk, network, sameIdentity } = options;
+  const given = [name, as, trial, point, disk, network, sameIdentity];
+  const isKnown = resumes === true || discards === true;
+  if (resumes === true && discards === true) {
+    throw new UsageError('--resume and --discard contradict each other: give one of them');
+  }
+  if (isKnown && given.some((one) => one !== undefined)) {
+    const flag = resumes === true ? '--resume' : '--discard';
+    throw new UsageError(
+      `${flag} knows VM and point by --dir: give neither, nor what they are like`,
+    );
+  }
+  if (!isKnown) refuseMissing({ '--as NEW-NAME': as, 'the name of the VM': name });
+  if (discards !== true) refuseMissing({ '--repo REPO': repo });
+}
+
+function refuseMissing(needed: Readonly<Record<string, string | undefined>>): void {
+  for (const [what, value] of Object.entries(needed)) {
+    if (value === undefined)
+      throw new UsageError(`${what} is missing: see holdfast vm boot --help`);
+  }
+}
+
+async function bootNew(context: Context, name: string, options: VmBootOptions): Promise<void> {
+  const { disk } = options;
+  const location = options.repo!;
   const directory = resolve(neededFolder(options, 'where do the images go?'));
   checkOutputFolder(directory, location);
-  const { clock } = context.surroundings;
-  const { warn } = context.terminal;
-  await withHypervisor(context, options, async (hypervisor) => {
+  const connect = options.connect ?? DEFAULT_CONNECT;
+  await withHypervisor(context, { connect }, async (hypervisor) => {
     await context.withRepository({ location, access: 'read' }, async (repository) => {
-      const point = await findPoint(repository, options.point ?? 'latest', name);
       const booted = await bootVm({
         repository,
-        point,
+        point: await findPoint(repository, options.point ?? 'latest', name),
         directory,
-        newVm: { ...newVmArguments(options), name: as, hypervisor },
-        clock,
+        newVm: { ...newVmArguments(options), name: options.as!, hypervisor },
+        isTrial: options.trial === true,
+        clock: context.surroundings.clock,
         signal: context.signal,
-        warn,
+        warn: context.terminal.warn,
         ...(disk === undefined ? {} : { disks: disk }),
       });
-      try {
-        if (trial === true) await runTrial(context, { booted, point });
-        else await moveAll(context, { booted, point });
-      } finally {
-        await booted.close();
-      }
+      await runOn(context, booted, { directory, location });
     });
   });
 }
 
-type Booted = { readonly booted: BootedVm; readonly point: string };
+async function resume(context: Context, options: VmBootOptions): Promise<void> {
+  const directory = resolve(neededFolder(options, 'where was the VM booted?'));
+  const location = options.repo!;
+  const note = await readBootNote(directory);
+  const connect = options.connect ?? note.connect;
+  await withHypervisor(context, { connect }, async (hypervisor) => {
+    await context.withRepository({ location, access: 'read' }, async (repository) => {
+      const { clock } = context.surroundings;
+      const { warn } = context.terminal;
+      const booted = await resumeBoot({ repository, hypervisor, directory, note, clock, warn });
+      await runOn(context, booted, { directory, location });
+    });
+  });
+}
 
-async function moveAll(context: Context, { booted, point }: Booted): Promise<void> {
+async function discard(context: Context, options: VmBootOptions): Promise<void> {
+  const directory = resolve(neededFolder(options, 'where was the VM booted?'));
+  const note = await readBootNote(directory);
+  const connect = options.connect ?? note.connect;
+  await withHypervisor(context, { connect }, async (hypervisor) => {
+    await discardBoot({ hypervisor, directory, note });
+  });
+  context.terminal.result({ vm: { name: note.vm }, point: note.point, discarded: true }, () => {
+    return `${note.vm} and what it wrote were removed; point ${note.point} stays as it is.`;
+  });
+}
+
+type Place = { readonly directory: string; readonly location: string };
+
+async function runOn(context: Context, booted: BootedVm, place: Place): Promise<void> {
+  try {
+    if (booted.isTrial) await runTrial(context, booted);
+    else await moveAll(context, booted, place);
+  } finally {
+    await booted.close();
+  }
+}
+
+async function moveAll(context: Context, booted: BootedVm, place: Place): Promise<void> {
   const { terminal, signal, surroundings } = context;
-  const started = `${booted.name} runs from point ${point}, after ${formatDuration(booted.seconds)}.`;
-  terminal.note(`${started} Its disks are copied while it runs; Ctrl-C powers it off.`);
+  const { name, point, seconds, images } = booted;
+  terminal.note(
+    `${name} runs from point ${point}, after ${formatDuration(seconds)}. Its disks are copied while it runs; Ctrl-C powers it off.`,
+  );
   const startedMs = surroundings.clock.monotonicMs();
   try {
     await booted.move(terminal.onProgress, signal);
   } catch (error) {
     terminal.clearProgress();
-    if (!signal.aborted) {
-      terminal.warn(`its disks could not be copied: ${(error as Error).message}`);
-      terminal.note(
-        'It runs on from the point while this command does; shut it down, then Ctrl-C.',
+    const goOn = `go on with holdfast vm boot --resume --dir ${place.directory} --repo ${place.location}`;
+    if (!signal.aborted && !(await booted.isOff())) {
+      terminal.warn(
+        `its disks could not be copied: ${(error as Error).message}. It runs on from the point while this command does: shut it down, or end this with Ctrl-C; then ${goOn}`,
       );
-      await untilAborted(signal);
+      await untilOff(context, booted);
     }
     // Without us it could not read its disks. What the guest has written is in the overlays.
     await booted.powerOff();
+    if (!signal.aborted) terminal.note(`${name} is off, and what it wrote is kept: ${goOn}`);
     throw error;
   }
   const moveSeconds = (surroundings.clock.monotonicMs() - startedMs) / 1000;
-  const { name, seconds, images } = booted;
   terminal.result(
     { point, vm: { name, isStarted: true }, disks: images, seconds, moveSeconds },
     () => {
@@ -76,9 +153,15 @@ async function moveAll(context: Context, { booted, point }: Booted): Promise<voi
   );
 }
 
-async function runTrial(context: Context, { booted, point }: Booted): Promise<void> {
+async function untilOff({ signal, surroundings }: Context, booted: BootedVm): Promise<void> {
+  while (!signal.aborted && !(await booted.isOff())) {
+    await surroundings.clock.sleep(OFF_POLL_MS, signal).catch(() => {}); // Ctrl-C, seen above.
+  }
+}
+
+async function runTrial(context: Context, booted: BootedVm): Promise<void> {
   const { terminal, signal } = context;
-  const { name, seconds, images } = booted;
+  const { name, point, seconds, images } = booted;
   terminal.result({ point, vm: { name, isStarted: true }, disks: images, seconds }, () => {
     return `${name} runs from point ${point}, after ${formatDuration(seconds)}.`;
   });

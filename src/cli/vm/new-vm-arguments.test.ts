@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { UsageError } from '../usage-error.ts';
 import { neededFolder, newVmArguments, parseNetworks } from './new-vm-arguments.ts';
 
-const given = { connect: 'qemu:///system', repo: '/r' };
+const given = {};
 
 test('a new VM gets an identity of its own and the same networks unless told otherwise', () => {
   assert.deepEqual(newVmArguments(given), { identity: 'new', networks: 'same' });

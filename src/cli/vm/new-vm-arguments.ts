@@ -9,7 +9,10 @@ export type NewVmArguments = {
 
 const MAC = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/;
 
-export function newVmArguments({ sameIdentity, network }: PointOptions): NewVmArguments {
+export function newVmArguments({
+  sameIdentity,
+  network,
+}: Pick<PointOptions, 'sameIdentity' | 'network'>): NewVmArguments {
   return { identity: sameIdentity === true ? 'same' : 'new', networks: parseNetworks(network) };
 }
 
@@ -34,7 +37,7 @@ export function parseNetworks(texts: readonly string[] = ['same']): NewVmArgumen
 }
 
 /** The folder for images, which the command needs. @throws {UsageError} */
-export function neededFolder({ dir }: PointOptions, what: string): string {
+export function neededFolder({ dir }: Pick<PointOptions, 'dir'>, what: string): string {
   if (dir !== undefined) return dir;
   throw new UsageError(`--dir is missing: ${what}`);
 }

@@ -12,7 +12,17 @@ import { readVmDescription, writeVmDescription, type DescribedDisk } from './vm-
 
 export function imageCreation(root: string): VmCreation {
   return {
+    check: async (request, { starts }) => {
+      await refuse(root, request);
+      if (starts) throw nothingRuns(`${request.name} cannot be started`);
+    },
     define: async (request) => await define(root, request),
+    defined: async (name) => (await findVm(root, name)).vm,
+    runState: async (name) => (await findVm(root, name)).vm.state,
+    resume: async (name) => {
+      await findVm(root, name);
+      throw nothingRuns(`${name} does not run`);
+    },
     start: async (name) => {
       await findVm(root, name);
       throw nothingRuns(`${name} cannot be started`);
@@ -41,13 +51,17 @@ function nothingRuns(what: string): HoldfastError {
   );
 }
 
-async function define(root: string, request: DefineRequest): Promise<void> {
-  const { definition, name, identity, disks } = request;
+async function refuse(root: string, { name, disks }: DefineRequest): Promise<void> {
   if (disks.some(({ backing }) => backing !== undefined)) {
     throw nothingRuns(`${name} cannot be made of disks that are being served`);
   }
+  await refuseTaken(root, { name, folder: join(root, folderName(name)), disks });
+}
+
+async function define(root: string, request: DefineRequest): Promise<void> {
+  const { definition, name, identity, disks } = request;
+  await refuse(root, request);
   const folder = join(root, folderName(name));
-  await refuseTaken(root, { name, folder, disks });
   const { uuid, firmware } = definition.vm;
   const variables = definition.files.find(({ role }) => role === 'uefi-variables');
   const uefiVariables = variables === undefined ? undefined : basename(variables.path);

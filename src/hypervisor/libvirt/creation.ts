@@ -1,16 +1,12 @@
 /** Defines, starts and ends VMs through libvirt, and gives them other disks: the contract of vm-creation.ts. */
-import { existsSync } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { HoldfastError, isHoldfastError, type Clock } from '#base';
-import type { DefineRequest, VmCreation } from '../vm-creation.ts';
-import { newDomainXml, withOtherDisks } from './definition-xml.ts';
-import { readDomain } from './domain-xml.ts';
-import { domainState, hasSavedMemory, listDomains, lookUp } from './domain.ts';
+import type { RunState, VmCreation } from '../vm-creation.ts';
+import { checkDomain, defineDomain, defineXml, undefineDomain } from './define-domain.ts';
+import { withOtherDisks } from './definition-xml.ts';
+import { domainState, findDomain, hasSavedMemory, lookUp } from './domain.ts';
 import { moveToImage } from './move-to-image.ts';
-import { removeTpmState, writeTpmState } from './tpm-state.ts';
+import { giveToQemu, qemuUser, servedSockets } from './qemu-user.ts';
 import type { Virsh } from './virsh.ts';
-import { withXmlFile } from './xml-file.ts';
 
 export type CreationParts = {
   readonly virsh: Virsh;
@@ -21,9 +17,18 @@ export type CreationParts = {
 export function libvirtCreation(parts: CreationParts): VmCreation {
   const { virsh } = parts;
   return {
-    define: async (request) => await define(parts, request),
+    check: async (request, use) => await checkDomain(parts, request, use),
+    define: async (request) => await defineDomain(parts, request),
+    defined: async (name) => (await findDomain(virsh, name)).vm,
+    runState: async (name) => await runState(virsh, (await lookUp(virsh, name)).uuid),
+    resume: async (name) => {
+      const { uuid } = await lookUp(virsh, name);
+      await virsh.run(['resume', uuid]);
+    },
     start: async (name) => {
       const { uuid } = await lookUp(virsh, name);
+      const xml = await virsh.run(['dumpxml', uuid, '--inactive']);
+      await giveToQemu(await qemuUser(virsh, xml), servedSockets(xml));
       await virsh.run(['start', uuid]);
     },
     powerOff: async (name) => {
@@ -34,11 +39,13 @@ export function libvirtCreation(parts: CreationParts): VmCreation {
         if (!(isHoldfastError(error) && /domain is not running/.test(error.message))) throw error;
       }
     },
-    undefine: async (name) => await undefine(virsh, (await lookUp(virsh, name)).uuid),
+    undefine: async (name) => await undefineDomain(virsh, (await lookUp(virsh, name)).uuid),
     replaceDisks: async (name, disks) => {
       const { uuid } = await lookUp(virsh, name);
       await refuseNotShutDown(virsh, { name, uuid });
       const xml = await virsh.run(['dumpxml', uuid, '--inactive', '--security-info']);
+      const images = disks.map(({ path }) => path);
+      await giveToQemu(await qemuUser(virsh, xml), images);
       await defineXml(virsh, withOtherDisks(xml, disks));
     },
     moveToImage: async (name, disk, options) => {
@@ -46,61 +53,6 @@ export function libvirtCreation(parts: CreationParts): VmCreation {
       await moveToImage(parts, { uuid, name, disk }, options);
     },
   };
-}
-
-async function define(parts: CreationParts, request: DefineRequest): Promise<void> {
-  const { virsh } = parts;
-  const { definition, name, directory } = request;
-  const xml = definition.domainXml;
-  if (xml === undefined) {
-    throw new HoldfastError(
-      'DefinitionUnsupported',
-      `the point has the definition of a VM of ${definition.hypervisor}, not of libvirt: restore its disks and define a VM for them`,
-      { details: { hypervisor: definition.hypervisor } },
-    );
-  }
-  const facts = readDomain(xml);
-  await refuseExisting(virsh, { name, uuid: request.identity === 'same' ? facts.uuid : undefined });
-  const networks = new Set(
-    request.networks === 'none' || request.networks === 'same'
-      ? []
-      : (await virsh.run(['net-list', '--all', '--name'])).split('\n').map((line) => line.trim()),
-  );
-  const variables = definition.files.find(({ role }) => role === 'uefi-variables');
-  const hasNvram = variables !== undefined || facts.nvramPath !== undefined;
-  const nvramPath = hasNvram ? join(directory, `${name}_VARS.fd`) : undefined;
-  const host = { networks, fileExists: existsSync };
-  const changed = newDomainXml(xml, request, { host, nvramPath });
-  await mkdir(directory, { recursive: true });
-  let uuid: string | undefined;
-  try {
-    if (variables !== undefined) await writeFile(nvramPath!, variables.content, { mode: 0o600 });
-    await defineXml(virsh, changed);
-    uuid = (await lookUp(virsh, name)).uuid;
-    const state = definition.files.filter(({ role }) => role === 'tpm-state');
-    if (state.length > 0) await writeTpmState(join(parts.tpmStateRoot, uuid), state);
-  } catch (error) {
-    if (uuid !== undefined) {
-      await undefine(virsh, uuid);
-      await removeTpmState(join(parts.tpmStateRoot, uuid));
-    }
-    if (variables !== undefined) await rm(nvramPath!, { force: true });
-    throw error;
-  }
-}
-
-async function refuseExisting(
-  virsh: Virsh,
-  { name, uuid }: { readonly name: string; readonly uuid: string | undefined },
-): Promise<void> {
-  const there = (await listDomains(virsh)).find(
-    (domain) => domain.name === name || domain.uuid === uuid,
-  );
-  if (there === undefined) return;
-  const what = there.name === name ? `"${name}"` : `"${there.name}" with the UUID ${uuid}`;
-  throw new HoldfastError('VmExists', `there is a VM ${what} already`, {
-    details: { vm: there.name },
-  });
 }
 
 async function refuseNotShutDown(
@@ -124,15 +76,7 @@ async function refuseNotShutDown(
   }
 }
 
-/** The XML may hold passwords: nobody else can read it on its way. */
-async function defineXml(virsh: Virsh, xml: string): Promise<void> {
-  await withXmlFile(xml, async (path) => {
-    await virsh.run(['define', path]);
-  });
-}
-
-/** Metadata that would keep libvirt from it goes; images and UEFI variables stay. */
-async function undefine(virsh: Virsh, uuid: string): Promise<void> {
-  const metadata = ['--managed-save', '--snapshots-metadata', '--checkpoints-metadata'];
-  await virsh.run(['undefine', uuid, ...metadata, '--keep-nvram']);
+async function runState(virsh: Virsh, uuid: string): Promise<RunState> {
+  const why = (await virsh.run(['domstate', uuid, '--reason'])).trim();
+  return why === 'paused (I/O error)' ? 'failed' : await domainState(virsh, uuid);
 }

@@ -19,7 +19,10 @@ export async function moveToImage(
   const { signal } = options;
   throwIfCancelled(signal);
   if (!(await hasBacking(virsh, moved))) return;
-  await virsh.run(['blockpull', moved.uuid, moved.disk]);
+  // A pull that a killed Holdfast began is followed.
+  if ((await blockJobOf(virsh, moved)) === undefined) {
+    await virsh.run(['blockpull', moved.uuid, moved.disk]);
+  }
   for (;;) {
     if (signal?.aborted === true) {
       await abort(virsh, moved);

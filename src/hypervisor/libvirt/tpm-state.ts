@@ -9,17 +9,23 @@ import type { DefinitionFile } from '../vm.ts';
 const SWTPM_USER = 'tss';
 
 /** @throws {HoldfastError} `DefinitionUnsupported` if a name leaves the folder. */
+export function refuseUnsafeState(files: readonly DefinitionFile[]): void {
+  for (const { path } of files) {
+    const inside = normalize(path);
+    if (!inside.startsWith('..') && !inside.startsWith(sep)) continue;
+    throw new HoldfastError('DefinitionUnsupported', `the TPM's state has a file "${path}"`);
+  }
+}
+
+/** @throws {HoldfastError} as `refuseUnsafeState`. */
 export async function writeTpmState(
   folder: string,
   files: readonly DefinitionFile[],
 ): Promise<void> {
+  refuseUnsafeState(files);
   const owner = await swtpmOwner();
   for (const { path, content } of files) {
-    const inside = normalize(path);
-    if (inside.startsWith('..') || inside.startsWith(sep)) {
-      throw new HoldfastError('DefinitionUnsupported', `the TPM's state has a file "${path}"`);
-    }
-    const target = join(folder, inside);
+    const target = join(folder, normalize(path));
     await mkdir(folder, { recursive: true, mode: 0o711 });
     await mkdir(dirname(target), { recursive: true, mode: 0o700 });
     await writeFile(target, content, { mode: 0o600 });

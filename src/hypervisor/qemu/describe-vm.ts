@@ -10,6 +10,21 @@ import { powerStateOf } from './readiness.ts';
 const NO_UUID = '00000000-0000-0000-0000-000000000000';
 const UEFI_FILE = /(ovmf|aavmf|edk2|uefi)/i;
 
+/** Which VM it is. */
+export async function nameAndUuid(
+  qmp: QmpClient,
+  qmpPath: string,
+): Promise<Pick<Vm, 'name' | 'uuid'>> {
+  const [{ name }, { UUID: uuid }] = await Promise.all([
+    qmp.execute('query-name'),
+    qmp.execute('query-uuid'),
+  ]);
+  return {
+    name: name ?? basename(dirname(qmpPath)),
+    ...(uuid === NO_UUID ? {} : { uuid }),
+  };
+}
+
 export async function describeVm(
   qmp: QmpClient,
   known: {
@@ -19,17 +34,15 @@ export async function describeVm(
   },
 ): Promise<Vm> {
   const commandLine = known.process?.commandLine ?? [];
-  const [{ name }, { UUID: uuid }, state, { disks, flash }, networkCards] = await Promise.all([
-    qmp.execute('query-name'),
-    qmp.execute('query-uuid'),
+  const [facts, state, { disks, flash }, networkCards] = await Promise.all([
+    nameAndUuid(qmp, known.qmpPath),
     powerStateOf(qmp),
     readBlockLayer(qmp),
     networkCardsOf(qmp, commandLine),
   ]);
   const bios = valueAfter(commandLine, '-bios') ?? '';
   return {
-    name: name ?? basename(dirname(known.qmpPath)),
-    ...(uuid === NO_UUID ? {} : { uuid }),
+    ...facts,
     state,
     disks: disks.map(toVmDisk),
     firmware: flash.size > 0 || UEFI_FILE.test(bios) ? 'uefi' : 'bios',

@@ -3,12 +3,12 @@
  * command line, kept in a file (`defined-vm.ts`); the socket that `--connect` names is that of one VM.
  */
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, realpath, writeFile } from 'node:fs/promises';
-import { dirname, isAbsolute, join, normalize } from 'node:path';
+import { mkdir, realpath } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { HoldfastError, type Clock } from '#base';
 import { QmpClient } from '../../qmp/qmp-client.ts';
-import type { DefinitionFile, Vm } from '../../vm.ts';
-import type { DefineRequest, NewVmDisk, VmCreation } from '../../vm-creation.ts';
+import type { Vm } from '../../vm.ts';
+import type { DefineRequest, NewVmDisk, RunState, VmCreation } from '../../vm-creation.ts';
 import type { QemuAddress } from '../qemu-address.ts';
 import { formatArguments, parseArguments } from './arguments.ts';
 import {
@@ -20,28 +20,44 @@ import {
   type DefinedVm,
 } from './defined-vm.ts';
 import { replaceImages } from './disk-images.ts';
+import { checkHost } from './check-host.ts';
+import { refuseLackingFiles, tpmOf, writeFiles } from './definition-files.ts';
 import { placeIn } from './host-ends.ts';
 import { moveToImage } from './move-to-image.ts';
 import { newCommandLine } from './new-command-line.ts';
 import { endQemu, isListening, startQemu } from './start-qemu.ts';
+
+export type RunningQemu = Pick<Vm, 'name' | 'uuid'> & { readonly qmp: QmpClient };
 
 export type QemuCreationParts = {
   readonly address: QemuAddress;
   readonly clock: Clock;
   readonly random: (byteCount: number) => Buffer;
   /** The VM that runs at the address, and the connection to it; undefined: none does. */
-  readonly running: () => Promise<{ readonly vm: Vm; readonly qmp: QmpClient } | undefined>;
+  readonly running: () => Promise<RunningQemu | undefined>;
 };
 
 /** A unix socket's path has 108 bytes, the last one zero. */
 const MAX_SOCKET_PATH_BYTES = 107;
+
+type Lent = { readonly qmp: Promise<QmpClient>; users: number };
 
 type Kept = { readonly directory: string; readonly defined: DefinedVm };
 
 export function qemuCreation(parts: QemuCreationParts): VmCreation {
   const creation = new QemuCreation(parts);
   return {
+    check: async (request, { starts }) => {
+      const { commandLine } = await creation.plan({ ...request, warn: () => {} });
+      await checkHost(commandLine, { starts });
+    },
     define: async (request) => await creation.define(request),
+    defined: async (name, directory) => await creation.adopt(name, directory),
+    runState: async (name) => await creation.runState(name),
+    resume: async (name) =>
+      await creation.withQmp(name, async (qmp) => {
+        await qmp.execute('cont');
+      }),
     start: async (name) => {
       const { defined } = await creation.find(name);
       if (!(await creation.isRunning(defined))) await startQemu(defined);
@@ -64,12 +80,30 @@ class QemuCreation {
   readonly #parts: QemuCreationParts;
   /** Folders of VMs that were defined here, whose socket may be another than the address's. */
   readonly #folders = new Map<string, string>();
+  /** Connections in use, by socket: each serves one client. */
+  readonly #lent = new Map<string, Lent>();
 
   constructor(parts: QemuCreationParts) {
     this.#parts = parts;
   }
 
   async define(request: DefineRequest): Promise<void> {
+    const { definition, name, directory } = request;
+    const defined = await this.plan(request);
+    await mkdir(directory, { recursive: true });
+    await mkdir(dirname(defined.qmpPath), { recursive: true });
+    try {
+      await writeFiles(definition.files, defined);
+      await writeDefined(directory, defined);
+    } catch (error) {
+      await removeDefined(directory, defined, { isRunning: false });
+      throw error;
+    }
+    this.#folders.set(name, directory);
+  }
+
+  /** What would be defined; changes nothing. */
+  async plan(request: DefineRequest): Promise<DefinedVm> {
     const { definition, name, directory, identity } = request;
     const { address, random } = this.#parts;
     if (definition.hypervisor !== 'qemu') {
@@ -108,16 +142,23 @@ class QemuCreation {
       ...(made.tpmSocket === undefined ? {} : { tpm: tpmOf(request, made.tpmSocket) }),
     };
     refuseFile(made.variablesPath);
-    await mkdir(directory, { recursive: true });
-    await mkdir(dirname(qmpPath), { recursive: true });
-    try {
-      await writeFiles(definition.files, defined);
-      await writeDefined(directory, defined);
-    } catch (error) {
-      await removeDefined(directory, defined, { isRunning: false });
-      throw error;
-    }
+    refuseLackingFiles(definition.files, defined);
+    return defined;
+  }
+
+  async adopt(name: string, directory: string): Promise<Vm> {
     this.#folders.set(name, directory);
+    return (await this.find(name)).defined.vm;
+  }
+
+  async runState(name: string): Promise<RunState> {
+    const { defined } = await this.find(name);
+    if (!this.#lent.has(defined.qmpPath) && !(await this.isRunning(defined))) return 'off';
+    return await this.withQmp(name, async (qmp) => {
+      const { status, running } = await qmp.execute('query-status');
+      if (running) return 'running';
+      return status === 'io-error' ? 'failed' : 'paused';
+    });
   }
 
   /** @throws {HoldfastError} `VmNotFound`. */
@@ -150,7 +191,7 @@ class QemuCreation {
   }
 
   async replaceDisks(name: string, disks: readonly NewVmDisk[]): Promise<void> {
-    if ((await this.#parts.running())?.vm.name === name) throw runs(name);
+    if ((await this.#parts.running())?.name === name) throw runs(name);
     const { directory, defined } = await this.find(name);
     if (await this.isRunning(defined)) throw runs(name);
     const [program = '', ...rest] = defined.commandLine;
@@ -171,18 +212,25 @@ class QemuCreation {
     });
   }
 
-  async withQmp(name: string, use: (qmp: QmpClient) => Promise<void>): Promise<void> {
+  /** Callers at one time share one connection. */
+  async withQmp<Answer>(name: string, use: (qmp: QmpClient) => Promise<Answer>): Promise<Answer> {
     const running = await this.#parts.running();
-    if (running?.vm.name === name) {
-      await use(running.qmp);
-      return;
-    }
-    const { defined } = await this.find(name);
-    const qmp = await QmpClient.connect({ path: defined.qmpPath, clock: this.#parts.clock });
+    if (running?.name === name) return await use(running.qmp);
+    const { qmpPath: path } = (await this.find(name)).defined;
+    const connect = async (): Promise<QmpClient> =>
+      await QmpClient.connect({ path, clock: this.#parts.clock });
+    const lent = this.#lent.get(path) ?? { qmp: connect(), users: 0 };
+    this.#lent.set(path, lent);
+    lent.users += 1;
     try {
-      await use(qmp);
+      return await use(await lent.qmp);
     } finally {
-      await qmp.close();
+      lent.users -= 1;
+      if (lent.users === 0) {
+        this.#lent.delete(path);
+        const qmp = await lent.qmp.catch(() => undefined); // Whoever asked for it was told.
+        await qmp?.close();
+      }
     }
   }
 
@@ -199,7 +247,7 @@ class QemuCreation {
   async #refuseExisting({ name, directory }: DefineRequest): Promise<void> {
     const path = descriptionPath(directory, name);
     const { qmpPath } = this.#parts.address;
-    const running = (await this.#parts.running())?.vm;
+    const running = await this.#parts.running();
     const others = await definedAt(qmpPath);
     if (
       running?.name !== name &&
@@ -208,13 +256,17 @@ class QemuCreation {
     ) {
       return;
     }
-    throw new HoldfastError('VmExists', `there is a VM "${name}" already ("${path}")`, {
-      details: { vm: name },
-    });
+    throw new HoldfastError(
+      'VmExists',
+      `there is a VM "${name}" already ("${path}"): choose another name`,
+      {
+        details: { vm: name },
+      },
+    );
   }
 
   async #refuseTwin(vm: Vm): Promise<void> {
-    const running = (await this.#parts.running())?.vm;
+    const running = await this.#parts.running();
     if (vm.uuid === undefined || running?.uuid !== vm.uuid) return;
     throw new HoldfastError(
       'VmExists',
@@ -246,61 +298,5 @@ function refuseLong(paths: readonly (string | undefined)[]): void {
       `"${path}" is too long for a socket (${MAX_SOCKET_PATH_BYTES} bytes): choose a shorter folder or name`,
       { details: { path } },
     );
-  }
-}
-
-const TPM_FILE = /^tpm-00\./;
-
-function tpmOf(request: DefineRequest, socketPath: string): NonNullable<DefinedVm['tpm']> {
-  const place = placeIn(request.directory, request.name);
-  const [folder, pidPath] = [place('tpm'), place('swtpm.pid')];
-  const state = request.definition.files.filter(({ role }) => role === 'tpm-state');
-  if (state.length === 0) {
-    request.warn?.('the point has no state of its TPM: the new one is empty');
-  }
-  const isOld = state.some(({ path }) => TPM_FILE.test(path));
-  return {
-    folder,
-    socketPath,
-    pidPath,
-    args: [
-      'socket',
-      ...(isOld ? [] : ['--tpm2']),
-      '--tpmstate',
-      `dir=${folder}`,
-      '--ctrl',
-      `type=unixio,path=${socketPath}`,
-      '--pid',
-      `file=${pidPath}`,
-      '--daemon',
-      '--terminate',
-    ],
-  };
-}
-
-async function writeFiles(files: readonly DefinitionFile[], defined: DefinedVm): Promise<void> {
-  const { variablesPath, tpm } = defined;
-  if (variablesPath !== undefined) {
-    const variables = files.find(({ role }) => role === 'uefi-variables');
-    if (variables === undefined) {
-      throw new HoldfastError(
-        'DefinitionUnsupported',
-        'the point lacks the UEFI variables of the VM: restore its disks, and start QEMU with them',
-      );
-    }
-    await writeFile(variablesPath, variables.content, { mode: 0o600 });
-  }
-  if (tpm === undefined) return;
-  await mkdir(tpm.folder, { recursive: true });
-  await chmod(tpm.folder, 0o700);
-  for (const { role, path, content } of files) {
-    if (role !== 'tpm-state') continue;
-    const inside = normalize(path);
-    if (inside.startsWith('..') || isAbsolute(inside)) {
-      throw new HoldfastError('DefinitionUnsupported', `the TPM's state has a file "${path}"`);
-    }
-    const target = join(tpm.folder, inside);
-    await mkdir(dirname(target), { recursive: true });
-    await writeFile(target, content, { mode: 0o600 });
   }
 }
