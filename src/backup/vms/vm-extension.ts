@@ -24,10 +24,11 @@ export async function vmExtension(request: {
   const { name, state } = await hypervisor.find(vm);
   const channel = state === 'running' ? await hypervisor.agent(name) : undefined;
   if (channel === undefined) {
-    const why = state === 'running' ? 'has no channel to a guest agent' : `is ${state}`;
-    throw new HoldfastError('AgentUnavailable', `${name} ${why}: its extension cannot be seen`, {
-      details: { vm: name },
-    });
+    const why =
+      state === 'running'
+        ? 'has no channel to its guest agent that is known: give it the virtio serial port org.qemu.guest_agent.0, and with qmp: name its socket (agent=PATH)'
+        : `is ${state}: its extension is seen through the guest agent, so only while it runs`;
+    throw new HoldfastError('AgentUnavailable', `${name} ${why}`, { details: { vm: name } });
   }
   try {
     return await orCancelled(guestExtension(channel, { action, clock }), signal);
