@@ -38,7 +38,8 @@ case "${1:-}" in
     wanted="$wanted script:bsdutils setpriv:util-linux"
     # Real guests (test/e2e).
     wanted="$wanted qemu-system-x86_64:qemu-system-x86 cpio:cpio modinfo:kmod sfdisk:fdisk openssl:openssl"
-    wanted="$wanted lz4:lz4 xz:xz-utils flock:util-linux swtpm:swtpm swtpm_setup:swtpm-tools"
+    wanted="$wanted lz4:lz4 xz:xz-utils flock:util-linux unshare:util-linux"
+    wanted="$wanted swtpm:swtpm swtpm_setup:swtpm-tools /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf"
     wanted="$wanted mmdebstrap:mmdebstrap grub-mkimage:grub-common /usr/lib/grub/i386-pc/boot.img:grub-pc-bin"
     wanted="$wanted virsh:libvirt-clients libvirtd:libvirt-daemon-system virt-qemu-run:libvirt-daemon-driver-qemu"
     ;;
