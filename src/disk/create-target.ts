@@ -36,10 +36,12 @@ export interface PreparedTarget {
   readonly spec: TargetSpec;
   readonly sizeBytes: number;
   /**
-   * Says where data will be written, in ascending order; a new target takes none elsewhere. Then, before the
-   * first write, `reserved`. @throws {HoldfastError} `DiskWriteFailed`.
+   * Says where data will be written, in ascending order: a new target takes none elsewhere.
+   *
+   * @throws {HoldfastError} `DiskWriteFailed`.
    */
   reserve(data: Extent): void;
+  /** That all is said: call before the first write. Throws as `reserve`. */
   reserved(): void;
   /** Call after every opened target was closed. On return the image is complete, named and durable. */
   finish(): Promise<void>;

@@ -6,10 +6,10 @@
  *     create ─► reserve … ─► reserved ─► data written, in any order ─► finish ─► close
  *        └──────────────────────┴── any failure, or a kill ──────────────► the file is no image
  *
- * - Q1 The header *must* be zero until all else is durable: whatever ends the process or the machine, the
- *   file is a whole image or none that QEMU opens.
- * - Q2 Each cluster of the file *must* have one use, and refcount 1. Every one has: those of no use are not
- *   in the file (a leak is harmless, and *should* not be).
+ * - Q1 The header *must* be zero until all else is durable, and is one sector: whatever ends the process or
+ *   the machine, the file is a whole image or none that QEMU opens.
+ * - Q2 Each cluster of the file *must* have one use at most, and refcount 1; it *should* have one (else it is
+ *   a leak: lost space).
  * - Q3 What was reserved and not written *must* read as zeros: it is a hole in the file, never old data.
  *
  * Memory: the L1 table (1 MiB for 64 TiB) and one L2 table.
