@@ -48,7 +48,7 @@ export async function reconcileCheckpoints(
       kept.set(name, checkpoint);
     } else {
       await deleteCheckpoint(scope, name);
-      warn(`removed checkpoint ${name}: ${reason}`);
+      if (!isFollowed(checkpoint, tracking)) warn(`removed checkpoint ${name}: ${reason}`);
     }
   }
   for (const [name, diskNames] of strayBitmaps(disks, { tracking, names })) {
@@ -56,7 +56,6 @@ export async function reconcileCheckpoints(
       wanted.has(name) && (await adoptCheckpoint(scope, { name, disks: diskNames }));
     if (isAdopted) {
       kept.set(name, await readCheckpoint(scope, name));
-      warn(`made checkpoint ${name} anew for its bitmaps, which libvirt had forgotten`);
     } else {
       await deleteStrayBitmaps(scope, { name, disks: diskNames });
       warn(`removed bitmap ${name} from ${diskNames.join(', ')}: nothing counts from it`);
@@ -99,6 +98,19 @@ function reasonToDelete(
   }
   if (checkpoint.validDisks.size > 0) return undefined;
   return 'its bitmaps are missing or broken: QEMU or the host was killed, or the images were replaced';
+}
+
+/**
+ * Whether newer points of all its disks were taken since, while the VM was off: then libvirt did not see how its
+ * bitmaps went, and nothing is lost.
+ */
+function isFollowed({ name, disks }: Checkpoint, tracking: TrackingRequest): boolean {
+  const point = parseBitmapName(name)?.point;
+  if (point === undefined || tracking.otherBases.has(point)) return false;
+  return disks.every((disk) => {
+    const known = tracking.bases.get(disk) ?? [];
+    return known.findIndex((base) => base.point === point) > 0;
+  });
 }
 
 /** Bitmaps of ours in images that belong to no checkpoint: the names of the disks by that of the bitmap. */
