@@ -52,6 +52,7 @@ export const ERRORS = {
   ExtensionFailedVssServiceInBadState: { kind: 'unavailable', retryable: true },
   ExtensionFailedVssWriterInBadState: { kind: 'unavailable', retryable: true },
   FormatUnsupported: { kind: 'invalid', retryable: false },
+  HintUnusable: { kind: 'conflict', retryable: true },
   HostInUse: { kind: 'conflict', retryable: false },
   HypervisorFailed: { kind: 'unavailable', retryable: true },
   HypervisorUnavailable: { kind: 'unavailable', retryable: true },

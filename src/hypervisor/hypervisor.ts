@@ -82,6 +82,8 @@ export type TrackingRequest = {
    * on recording; all others of the repository are gone after a commit, so that there is one an item at most.
    */
   readonly otherBases: ReadonlySet<string>;
+  /** By disk, why no bitmap may be used this time: all of it will be compared. */
+  readonly distrusted?: ReadonlyMap<string, string>;
   /** Bytes of a block: the granularity of bitmaps that we make. */
   readonly blockSize: number;
 };
@@ -133,6 +135,8 @@ export type SnapshotDisk = {
   readonly format?: string;
   /** With tracking `bitmap`: what may have changed, ascending, within the disk; else undefined. */
   readonly dirty: readonly Extent[] | undefined;
+  /** Only what is in `dirty` can be read: the rest was not copied, and reads as zeros. */
+  readonly holdsDirtyOnly?: true;
 };
 
 export type Snapshot = {

@@ -113,8 +113,8 @@ export class BackupHistory {
       for (const disk of await snapshot.disks()) {
         const plan = prepared.disks.find(({ name }) => name === disk.name);
         assert.ok(plan !== undefined);
-        const content = await readDisk(disk);
-        this.#check(plan, { content, dirty: disk.dirty });
+        const shown = await readDisk(disk);
+        const content = this.#whole(plan, { ...disk, shown });
         taken.set(disk.name, { ...plan, content, dirty: disk.dirty });
       }
       await during?.(snapshot);
@@ -136,13 +136,18 @@ export class BackupHistory {
     }
   }
 
-  #check(
+  /** What the disk was at the instant; where the snapshot shows all of it, checked against what tracking makes of it. */
+  #whole(
     { name, tracking, sizeBytes }: PreparedDisk,
-    { content, dirty }: { readonly content: Buffer; readonly dirty: readonly Extent[] | undefined },
-  ): void {
-    assert.equal(content.length, sizeBytes, `${name}: the size`);
+    {
+      shown,
+      dirty,
+      holdsDirtyOnly,
+    }: Pick<SnapshotDisk, 'dirty' | 'holdsDirtyOnly'> & { readonly shown: Buffer },
+  ): Buffer {
+    assert.equal(shown.length, sizeBytes, `${name}: the size`);
     assert.equal(dirty !== undefined, tracking.kind === 'bitmap', `${name}: ${tracking.kind}`);
-    if (tracking.kind !== 'bitmap' || dirty === undefined) return;
+    if (tracking.kind !== 'bitmap' || dirty === undefined) return shown;
     const before = this.#contents.get(`${name} ${tracking.base}`);
     assert.ok(before !== undefined, `${name}: its base ${tracking.base} is a point`);
     const rebuilt = Buffer.from(before);
@@ -150,9 +155,11 @@ export class BackupHistory {
     for (const { offset, length } of dirty) {
       assert.ok(offset >= end && length > 0 && offset + length <= sizeBytes, `${name}: ${offset}`);
       end = offset + length;
-      content.copy(rebuilt, offset, offset, end);
+      shown.copy(rebuilt, offset, offset, end);
     }
-    assert.ok(rebuilt.equals(content), `${name}: a change since ${tracking.base} was not tracked`);
+    if (holdsDirtyOnly === true) return rebuilt;
+    assert.ok(rebuilt.equals(shown), `${name}: a change since ${tracking.base} was not tracked`);
+    return shown;
   }
 }
 

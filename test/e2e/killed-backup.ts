@@ -19,8 +19,8 @@ export type KilledBackup = {
   readonly point: string;
   readonly bases: readonly (readonly [string, readonly TrackingBase[]])[];
   readonly otherBases: readonly string[];
-  readonly mechanism: 'filter' | 'job';
-  readonly until: 'prepared' | 'snapshot';
+  readonly mechanism: 'filter' | 'job' | 'push';
+  readonly until: 'prepared' | 'snapshot' | 'disks';
 };
 
 const work = JSON.parse(process.argv[2] ?? '') as KilledBackup;
@@ -38,6 +38,9 @@ const prepared = await hypervisor.prepare({
   scratchDir,
   warn: () => {},
 });
-if (work.until === 'snapshot') await prepared.snapshot();
+if (work.until !== 'prepared') {
+  const snapshot = await prepared.snapshot();
+  if (work.until === 'disks') await snapshot.disks();
+}
 process.stdout.write('there\n');
 setInterval(() => {}, 60_000);

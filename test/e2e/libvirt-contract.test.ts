@@ -5,10 +5,12 @@ import type { TestContext } from 'node:test';
 import { hypervisorContract, type ContractSubject } from './hypervisor.contract.ts';
 import { emptyDisk, libvirtFolder, startLibvirtGuest, systemDisk, virsh } from './libvirt-guest.ts';
 
-async function libvirtSubject(t: TestContext): Promise<ContractSubject> {
+/** @param hasThread of the first disk. */
+async function libvirtSubject(t: TestContext, hasThread: boolean): Promise<ContractSubject> {
   const folder = await libvirtFolder(t);
+  const first = { ...(await systemDisk(folder)), hasThread };
   const second = await emptyDisk(folder, { name: 'b', format: 'qcow2', size: '32M' });
-  const guest = await startLibvirtGuest(t, { folder, disks: [await systemDisk(folder), second] });
+  const guest = await startLibvirtGuest(t, { folder, disks: [first, second] });
   const scratchDir = join(folder, 'scratch');
   await mkdir(scratchDir);
   let changes = 0;
@@ -45,4 +47,5 @@ async function tracesOf(name: string): ReturnType<ContractSubject['traces']> {
   return { others: [...jobs, ...exports].map(({ id }) => id), bitmaps };
 }
 
-hypervisorContract('libvirt', libvirtSubject);
+hypervisorContract('libvirt', async (t) => await libvirtSubject(t, false));
+hypervisorContract('libvirt with an I/O thread', async (t) => await libvirtSubject(t, true));

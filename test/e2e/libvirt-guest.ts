@@ -17,7 +17,11 @@ import { tinyGuestFolder } from './tiny-guest.ts';
 export const URI = 'qemu:///system';
 const START = resolve(import.meta.dirname, '../lab/start-libvirtd');
 
-export type GuestDisk = { readonly path: string; readonly format: 'qcow2' | 'raw' };
+export type GuestDisk = {
+  readonly path: string;
+  readonly format: 'qcow2' | 'raw';
+  readonly hasThread?: boolean;
+};
 
 export type LibvirtGuest = {
   readonly name: string;
@@ -140,12 +144,12 @@ export async function domainXml(
   const [, commandLine] = /^TG_CMDLINE="(.*)"$/m.exec(environment) ?? [];
   assert.ok(commandLine !== undefined);
   const diskXml = disks.map(
-    ({ path, format }, index) => `<disk type='file' device='disk'>
-      <driver name='qemu' type='${format}' discard='unmap'/><source file='${path}'/>
+    ({ path, format, hasThread }, index) => `<disk type='file' device='disk'>
+      <driver name='qemu' type='${format}' discard='unmap'${hasThread === true ? " iothread='1'" : ''}/><source file='${path}'/>
       <target dev='vd${'abcdefgh'[index]}' bus='virtio'/><serial>serial-${index}</serial></disk>`,
   );
   return `<domain type='qemu'>
-    <name>${name}</name><memory unit='MiB'>256</memory><vcpu>1</vcpu>
+    <name>${name}</name><memory unit='MiB'>256</memory><vcpu>1</vcpu><iothreads>1</iothreads>
     <os><type arch='x86_64' machine='q35'>hvm</type><kernel>${guest}/kernel</kernel>
       <initrd>${guest}/initrd</initrd><cmdline>${commandLine}</cmdline></os>
     <features><acpi/></features>

@@ -125,22 +125,6 @@ test('disks that cannot be read safely are refused, and the others are backed up
       ...blockdev('s', `driver=raw,file.driver=file,file.filename=${shared},file.locking=off`),
       '-device',
       'virtio-blk-pci,drive=s,id=shared,share-rw=on',
-      '-object',
-      'iothread,id=io0',
-      ...blockdev(
-        't',
-        `driver=qcow2,file.driver=file,file.filename=${await image(runDir, 't.qcow2')}`,
-      ),
-      '-device',
-      'virtio-blk-pci,drive=t,id=threaded,iothread=io0',
-      ...blockdev(
-        'u',
-        `driver=qcow2,file.driver=file,file.filename=${await image(runDir, 'u.qcow2')}`,
-      ),
-      '-device',
-      'virtio-scsi-pci,id=scsi0,iothread=io0',
-      '-device',
-      'scsi-hd,bus=scsi0.0,drive=u,id=scsi',
     ],
   });
   const hypervisor = await connectTo(t, guest);
@@ -149,8 +133,6 @@ test('disks that cannot be read safely are refused, and the others are backed up
     (await hypervisor.list())[0]!.disks.map((disk) => [disk.name, disk.refusal]),
   );
   assert.match(refusals.get('shared') ?? '', /shared with other VMs/);
-  assert.match(refusals.get('threaded') ?? '', /has an I\/O thread/);
-  assert.match(refusals.get('scsi') ?? '', /has an I\/O thread/);
   assert.equal(refusals.get('vd0'), undefined);
   await assert.rejects(history.prepare(), { code: 'DiskUnsupported' });
   const rest = new BackupHistory({
@@ -160,6 +142,54 @@ test('disks that cannot be read safely are refused, and the others are backed up
     disks: ['vd0'],
   });
   expectTracking(await rest.take(), 'initial');
+});
+
+test('one I/O thread, of a disk or of a SCSI controller, and all disks of the VM are pushed, as one instant', async (t) => {
+  const runDir = await guestFolder(t);
+  const plain = await image(runDir, 'a.qcow2');
+  const scsi = await image(runDir, 'u.qcow2');
+  await promisify(execFile)('qemu-io', ['-c', 'write -P 7 1M 64k', scsi]);
+  const args = [
+    '-object',
+    'iothread,id=io0',
+    ...blockdev('u', `driver=qcow2,file.driver=file,file.filename=${scsi}`),
+    '-device',
+    'virtio-scsi-pci,id=scsi0,iothread=io0',
+    '-device',
+    'scsi-hd,bus=scsi0.0,drive=u,id=scsi',
+  ];
+  const guest = await startGuest(t, { runDir, disks: [plain], args });
+  const hypervisor = await connectTo(t, guest);
+  for (const { name, refusal } of (await hypervisor.list())[0]!.disks) {
+    assert.equal(refusal, undefined, name);
+  }
+  const history = historyIn(guest, hypervisor);
+  const first = await history.take();
+  expectTracking(first, 'initial');
+  const expected = Buffer.alloc(16 * MIB);
+  expected.fill(7, MIB, MIB + 65_536);
+  assert.ok(first.get('scsi')!.content.equals(expected));
+  await guest.sh('dd if=/dev/urandom of=/dev/vda bs=64k count=1 seek=5 conv=notrunc,fsync 2>&1');
+  const second = await history.take({
+    during: async (snapshot) => {
+      for (const disk of await snapshot.disks()) assert.equal(disk.format, 'qcow2');
+    },
+  });
+  expectTracking(second, 'bitmap');
+  assert.deepEqual(second.get('vd0')!.dirty, [{ offset: 5 * 65_536, length: 65_536 }]);
+  assert.deepEqual(second.get('scsi')!.dirty, []);
+  await hypervisor.close();
+
+  // A SCSI disk is written where the guest has no driver: by its image, which records it.
+  await guest.stop('quit');
+  await promisify(execFile)('qemu-io', ['-c', 'write -P 9 3M 64k', scsi]);
+  const again = await startGuest(t, { runDir, disks: [plain], args });
+  const third = await history.through(await connectTo(t, again)).take();
+  expectTracking(third, 'bitmap');
+  expected.fill(9, 3 * MIB, 3 * MIB + 65_536);
+  assert.ok(third.get('scsi')!.content.equals(expected));
+  assert.deepEqual(third.get('scsi')!.dirty, [{ offset: 3 * MIB, length: 65_536 }]);
+  assert.deepEqual((await tracesIn(again)).others, []);
 });
 
 test('a definition holds the command line, the UEFI variables and the state of the TPM', async (t) => {

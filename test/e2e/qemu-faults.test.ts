@@ -46,8 +46,8 @@ async function killBackup(
   return point;
 }
 
-for (const mechanism of ['filter', 'job'] as const) {
-  for (const until of ['prepared', 'snapshot'] as const) {
+for (const mechanism of ['filter', 'job', 'push'] as const) {
+  for (const until of ['prepared', 'snapshot', 'disks'] as const) {
     test(`a backup by ${mechanism} that was killed (${until}): the next one removes it and misses nothing`, async (t) => {
       const subject = await qemuSubject(t, { mechanism });
       const before = historyOf(subject);

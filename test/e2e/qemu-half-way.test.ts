@@ -23,7 +23,7 @@ import { tracesIn } from './qemu-subject.ts';
 import { guestFolder, type TinyGuest } from './tiny-guest.ts';
 
 type Fault = 'refuse' | 'cut';
-type Mechanism = 'filter' | 'job';
+type Mechanism = 'filter' | 'job' | 'push';
 
 const QUESTION = /^(query-|qom-get|qom-list|x-debug-|qmp_capabilities)/;
 
@@ -157,7 +157,7 @@ async function connect(relay: Relay, mechanism: Mechanism): ReturnType<typeof co
   return await connectQemu({ uri, clock: realClock(), random: randomBytes, mechanism });
 }
 
-for (const mechanism of ['filter', 'job'] as const) {
+for (const mechanism of ['filter', 'job', 'push'] as const) {
   test(`by ${mechanism}: whichever command is refused, nothing is left and no write is lost`, async (t) => {
     const machine = await startMachine(t);
     const relay = await startRelay(t, machine.runDir);
@@ -190,7 +190,8 @@ for (const mechanism of ['filter', 'job'] as const) {
       for (const { tracking, name } of next.disks)
         assert.equal(tracking.kind, 'bitmap', `${when}: ${name}`);
     }
-    for (const command of ['blockdev-add', 'nbd-server-start', 'block-export-add', 'transaction']) {
+    const own = mechanism === 'push' ? ['job-dismiss'] : ['nbd-server-start', 'block-export-add'];
+    for (const command of ['blockdev-add', 'transaction', ...own]) {
       assert.ok(refused.has(command), command);
     }
     await expectClean(machine, 'at the end');

@@ -24,6 +24,9 @@ export type QemuSubject = ContractSubject & {
 
 type Mechanism = NonNullable<ConnectQemuOptions['mechanism']>;
 
+/** Arguments that give every virtio disk of a guest an I/O thread. */
+export const THREADS = ['-object', 'iothread,id=io0', '-global', 'virtio-blk-device.iothread=io0'];
+
 /** Connects to a guest's QEMU; closed with the test. */
 export async function connectTo(
   t: TestContext,

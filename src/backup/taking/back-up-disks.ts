@@ -34,7 +34,7 @@ import type { UnitBatch } from './unit-job.ts';
  * by then is found by the next backup.
  *
  * @throws {HoldfastError} `ArgumentInvalid`; `DiskNotFound`, `DiskInUse`, `DiskFormatUnsupported`,
- *   `DiskUnavailable`, `DiskReadFailed`, `DiskChanged`; `Cancelled`; the store's and the repository's.
+ *   `DiskUnavailable`, `DiskReadFailed`, `DiskChanged`, `HintUnusable`; `Cancelled`; the store's and the repository's.
  */
 export async function backUpDisks(request: BackupRequest): Promise<BackupResult> {
   const { repository, disks, clock, signal } = request;

@@ -19,6 +19,8 @@ export type DiskToBackUp = {
   readonly allowedFiles?: readonly string[];
   /** Bytes that may have changed since the item's newest point; nothing is taken for granted. */
   readonly hint?: readonly Extent[];
+  /** What the hint leaves out cannot be read: it reads as zeros, and nothing of the hint can be audited. */
+  readonly holdsHintOnly?: boolean;
 };
 
 export type BackupSource = {
@@ -28,6 +30,7 @@ export type BackupSource = {
   readonly data: readonly Extent[];
   /** In whole blocks. */
   readonly hint: readonly Extent[] | undefined;
+  readonly holdsHintOnly: boolean;
   readonly stampBefore: string;
 };
 
@@ -67,7 +70,7 @@ export async function withSources<Result>(
 
 async function measure(
   prepared: PreparedDisk,
-  { name, hint }: DiskToBackUp,
+  { name, hint, holdsHintOnly = false }: DiskToBackUp,
   blockBytes: number,
 ): Promise<BackupSource> {
   const { sizeBytes } = prepared;
@@ -77,6 +80,7 @@ async function measure(
   return {
     name,
     prepared,
+    holdsHintOnly,
     stampBefore,
     data: alignExtents(await prepared.dataExtents(), bounds),
     hint: hint === undefined ? undefined : alignExtents(checkHint(name, hint, sizeBytes), bounds),

@@ -1,7 +1,7 @@
 /** Decides for each disk whether its hint is used, after an audit, or all of it is compared. */
 import type { Extent } from '#disk';
 import { normaliseExtents } from '#disk';
-import { throwIfCancelled } from '#base';
+import { HoldfastError, throwIfCancelled } from '#base';
 import type { BackupSession } from '#repository';
 import type { BackupRun, HintFailure } from './backup-run.ts';
 import type { BackupSource } from './backup-source.ts';
@@ -17,12 +17,13 @@ export async function plansOf(run: BackupRun): Promise<DiskPlan[]> {
   const { sources } = run;
   const plans: DiskPlan[] = [];
   for (const [disk, source] of sources.entries()) plans.push(await planOf(run, disk, source));
-  const missed = await auditHints(run, plans.filter(isHinted));
+  const audited = plans.filter(isHinted).filter(({ disk }) => !sources[disk]!.holdsHintOnly);
+  const missed = await auditHints(run, audited);
   return plans.map((plan) => {
     const miss = missed.get(plan.disk);
-    const { name } = sources[plan.disk]!;
-    if (plan.dirty !== undefined && run.session.base(name) === undefined) {
-      giveUpHint(run, name, { isWrong: false, reason: 'the point before cannot be read' });
+    const source = sources[plan.disk]!;
+    if (plan.dirty !== undefined && run.session.base(source.name) === undefined) {
+      giveUpHint(run, source, { isWrong: false, reason: 'the point before cannot be read' });
       return { ...plan, dirty: undefined };
     }
     if (miss === undefined) return plan;
@@ -30,7 +31,7 @@ export async function plansOf(run: BackupRun): Promise<DiskPlan[]> {
       ? 'it misses changes'
       : 'it cannot be checked, because the point before is damaged';
     const reason = `${what} (at ${miss.offset})`;
-    giveUpHint(run, name, { isWrong: miss.isChanged, reason });
+    giveUpHint(run, source, { isWrong: miss.isChanged, reason });
     return { ...plan, dirty: undefined };
   });
 }
@@ -44,19 +45,31 @@ async function planOf(run: BackupRun, disk: number, source: BackupSource): Promi
   if (hint === undefined) return whole;
   const base = session.base(name);
   if (base === undefined) {
-    giveUpHint(run, name, { isWrong: false, reason: 'there is no point before to start from' });
+    giveUpHint(run, source, { isWrong: false, reason: 'there is no point before to start from' });
     return whole;
   }
   if (await session.isBaseDamaged(name)) {
     const reason = 'the point before is damaged, and reading all of the disk heals it';
-    giveUpHint(run, name, { isWrong: false, reason });
+    giveUpHint(run, source, { isWrong: false, reason });
     return whole;
   }
   const moved = resizedExtents(base.disk.sizeBytes, { sizeBytes, blockSize });
   return { ...whole, dirty: normaliseExtents([...hint, ...moved]) };
 }
 
-function giveUpHint(run: BackupRun, name: string, failure: HintFailure): void {
+/** @throws {HoldfastError} `HintUnusable` where nothing but what the hint names can be read. */
+function giveUpHint(
+  run: BackupRun,
+  { name, holdsHintOnly }: BackupSource,
+  failure: HintFailure,
+): void {
+  if (holdsHintOnly) {
+    throw new HoldfastError(
+      'HintUnusable',
+      `what changed on ${name} is not enough (${failure.reason}): run again with all of the disk`,
+      { details: { disk: name } },
+    );
+  }
   run.hintFailures.set(name, failure);
   run.request.warn?.(
     `the hint for ${name} is not used and the whole disk is compared: ${failure.reason}`,

@@ -179,6 +179,20 @@ test('without a point to start from a hint is not used', async (t) => {
   await assertSame(await lab.contentOf(pointId), location);
 });
 
+test('of a disk that holds only what its hint names nothing else is read, and where that is not enough it is refused', async (t) => {
+  const lab = await hintLab(t);
+  const bytes = noise('x', 8192);
+  const hint = await patch(lab, { offset: 41 * MIB, bytes });
+  const location = lab.path('sparse.raw');
+  await writeImage(location, SIZE, [{ offset: 41 * MIB, bytes }]);
+  const disks = [{ name: 'vda', location, hint, holdsHintOnly: true }];
+  const { pointId, ...taken } = await lab.backUp({ disks });
+  assert.equal(taken.disks[0]!.read, bytes.length);
+  await assertSame(await lab.contentOf(pointId), lab.image);
+  const refused = lab.backUp({ item: 'without a point', disks });
+  await assert.rejects(refused, { code: 'HintUnusable', details: { disk: 'vda' } });
+});
+
 test('a hint that is none is refused; one past the end counts as far as there is disk', async (t) => {
   const lab = await hintLab(t);
   for (const wrong of [

@@ -26,6 +26,7 @@ import {
 import { newPointId, type Repository } from '#repository';
 import type { HintFailures } from '../taking/backup-run.ts';
 import { backUpDisks } from '../taking/back-up-disks.ts';
+import { againWhole, type Distrusted } from './again-whole.ts';
 import { trackingBases, type KnownBases } from './tracking-bases.ts';
 import { freshContact, type VmContact } from './vm-contact.ts';
 import { excludedDisks, vmNoteToJson, type DiskTracking, type NotedDisk } from './vm-note.ts';
@@ -98,10 +99,14 @@ type Run = {
  * @throws {HoldfastError} as `Hypervisor.prepare`, `quiesced` and `backUpDisks`.
  */
 export async function backUpVm(request: VmBackupRequest): Promise<VmBackupResult> {
+  return await againWhole(request.warn, async (distrusted) => await attempt(request, distrusted));
+}
+
+async function attempt(request: VmBackupRequest, distrusted: Distrusted): Promise<VmBackupResult> {
   const startedMs = request.clock.monotonicMs();
   const contact = await freshContact(request);
   try {
-    return await backUpContacted(request, { contact, startedMs });
+    return await backUpContacted(request, { contact, distrusted, startedMs });
   } finally {
     await contact.close();
   }
@@ -109,7 +114,15 @@ export async function backUpVm(request: VmBackupRequest): Promise<VmBackupResult
 
 async function backUpContacted(
   request: VmBackupRequest,
-  { contact, startedMs }: { readonly contact: VmContact; readonly startedMs: number },
+  {
+    contact,
+    distrusted,
+    startedMs,
+  }: {
+    readonly contact: VmContact;
+    readonly distrusted: Distrusted;
+    readonly startedMs: number;
+  },
 ): Promise<VmBackupResult> {
   const { repository, hypervisor, scratchDir, warn, signal } = request;
   const { vm } = contact;
@@ -124,6 +137,7 @@ async function backUpContacted(
       point,
       bases: known.bases,
       otherBases: known.otherBases,
+      distrusted: new Map([...known.suspects, ...distrusted]),
       blockSize: repository.state.blockSize,
     },
     scratchDir,
@@ -253,7 +267,7 @@ function diskRequest(
 ): Omit<Parameters<typeof backUpDisks>[0], 'signal'> {
   const { repository, clock, onProgress, threads, warn } = request;
   const bases = new Map<string, string>();
-  const disks = taken.map(({ name, location, format, dirty }) => {
+  const disks = taken.map(({ name, location, format, dirty, holdsDirtyOnly = false }) => {
     const { tracking } = prepared.disks.find((disk) => disk.name === name)!;
     const isTrusted = tracking.kind === 'bitmap' && !known.suspects.has(name);
     if (isTrusted) bases.set(name, tracking.base);
@@ -262,6 +276,7 @@ function diskRequest(
       location,
       ...(format === undefined ? {} : { format }),
       ...(isTrusted && dirty !== undefined ? { hint: dirty } : {}),
+      holdsHintOnly: holdsDirtyOnly,
     };
   });
   return {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { folderOfSocket, isBackupAlive, makeBackupFolder } from './backup-folder.ts';
+import { folderOfImage, folderOfSocket, isBackupAlive, makeBackupFolder } from './backup-folder.ts';
 
 async function scratch(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'scratch-'));
@@ -55,7 +55,14 @@ test('in a deep folder only the scratch images lie deep: sockets have short path
   const folder = await makeBackupFolder(parent, undefined);
   assert.ok(Buffer.byteLength(folder.socketPath) <= 107);
   assert.ok(folder.scratchPath('vda').startsWith(parent));
+  // A job in push mode tells only where its images are.
+  const ofImages = folderOfImage(folder.scratchPath('vda'))!;
+  assert.ok(await isBackupAlive(ofImages));
+  const second = await makeBackupFolder(parent, undefined);
+  assert.ok((await readdir(parent)).includes(basename(ofImages)), 'it lives');
+  await second.remove();
   await folder.remove();
+  assert.ok(!(await isBackupAlive(ofImages)));
   assert.deepEqual(await readdir(parent), []);
 });
 

@@ -9,7 +9,17 @@
  *     qemu/                 QEMU's user writes here: nbd, vda.qcow2 …
  * ```
  */
-import { access, chmod, chown, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import {
+  access,
+  chmod,
+  chown,
+  mkdir,
+  mkdtemp,
+  readdir,
+  realpath,
+  rm,
+  symlink,
+} from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { HoldfastError } from '#base';
@@ -45,6 +55,8 @@ export async function makeBackupFolder(
     const isShort = Buffer.byteLength(scratchDir) <= MAX_PARENT_BYTES;
     const sockets = isShort ? scratch : await makeShared(SHORT_PARENT, owner);
     const server = await listen(join(sockets, ALIVE));
+    // Whoever knows only where the images are finds it too.
+    if (!isShort) await symlink(join(sockets, ALIVE), join(scratch, ALIVE));
     return {
       socketPath: join(sockets, QEMU_FOLDER, SOCKET),
       scratchPath: (diskName) => join(scratch, QEMU_FOLDER, `${diskName}.qcow2`),
@@ -106,6 +118,11 @@ async function listen(path: string): Promise<Server> {
   return server;
 }
 
+/** The folder of the backup that has this scratch image; undefined: no backup of ours. */
+export function folderOfImage(imagePath: string): string | undefined {
+  return folderOfSocket(join(dirname(imagePath), SOCKET));
+}
+
 /** The folder of the backup that has this NBD socket; undefined: no backup of ours. */
 export function folderOfSocket(socketPath: string): string | undefined {
   const folder = dirname(dirname(socketPath));
@@ -118,8 +135,11 @@ export function folderOfSocket(socketPath: string): string | undefined {
 
 /** Whether the process that made the folder still has its backup. */
 export async function isBackupAlive(folder: string): Promise<boolean> {
+  const alive = join(folder, ALIVE);
+  // A socket's path is short; that of a link to it may be any.
+  const path = await realpath(alive).catch(() => alive);
   return await new Promise((resolve) => {
-    const socket = connect(join(folder, ALIVE));
+    const socket = connect(path);
     socket.once('connect', () => {
       socket.destroy();
       resolve(true);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
-import { backupXml, readRunningBackup } from './backup-xml.ts';
+import { backupXml, pushXml, readRunningBackup } from './backup-xml.ts';
 import { checkpointXml } from './checkpoints.ts';
 import { jobOf } from './jobs.ts';
 
@@ -23,6 +23,19 @@ test('a backup names its disks, each full or counted from its own checkpoint', (
   assert.match(xml, /<disk name="vdb"[^>]* backupmode="full" exportname="vdb">/);
   assert.deepEqual(readRunningBackup(xml), {
     socketPath: '/run/a & b/nbd',
+    scratchPaths: ['/s/vda.qcow2', '/s/vdb.qcow2'],
+  });
+});
+
+test('a push names what each disk is copied into, and has no server', () => {
+  const xml = pushXml([
+    { name: 'vda', scratchPath: '/s/vda.qcow2', base: 'cp1' },
+    { name: 'vdb', scratchPath: '/s/vdb.qcow2', base: undefined },
+  ]);
+  assert.match(xml, /<disk name="vda"[^>]* backupmode="incremental" incremental="cp1">/);
+  assert.match(xml, /<disk name="vdb"[^>]* backupmode="full"><driver type="qcow2"\/><target /);
+  assert.deepEqual(readRunningBackup(xml), {
+    socketPath: undefined,
     scratchPaths: ['/s/vda.qcow2', '/s/vdb.qcow2'],
   });
 });

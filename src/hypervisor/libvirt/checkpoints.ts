@@ -25,6 +25,8 @@ export type Checkpoint = {
   readonly disks: readonly string[];
   /** Those of them whose bitmap is there, consistent and recording. None while the VM is off. */
   readonly validDisks: ReadonlySet<string>;
+  /** Of those, how many bytes were written since. */
+  readonly dirtyBytes: ReadonlyMap<string, number>;
 };
 
 export async function checkpointNames({ virsh, uuid }: CheckpointScope): Promise<string[]> {
@@ -44,12 +46,12 @@ export async function readCheckpoint(
     (disk) => attribute(disk, 'checkpoint') === 'bitmap',
   );
   const nameOf = (disk: (typeof tracked)[number]): string => attribute(disk, 'name') ?? '';
+  const valid = tracked.filter((disk) => attribute(disk, 'size') !== undefined);
   return {
     name,
     disks: tracked.map(nameOf),
-    validDisks: new Set(
-      tracked.filter((disk) => attribute(disk, 'size') !== undefined).map(nameOf),
-    ),
+    validDisks: new Set(valid.map(nameOf)),
+    dirtyBytes: new Map(valid.map((disk) => [nameOf(disk), Number(attribute(disk, 'size'))])),
   };
 }
 

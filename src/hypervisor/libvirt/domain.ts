@@ -1,7 +1,7 @@
 /** A domain of libvirt as the contract shows it: found by its name, with its disks' places and sizes. */
 import { HoldfastError, isHoldfastError } from '#base';
 import type { PowerState, Vm, VmDisk } from '../vm.ts';
-import { threadRefusal } from '../io-thread.ts';
+import { showsThreadedDisks } from '../io-thread.ts';
 import { readDomain, type DomainDisk, type DomainFacts, type DomainSource } from './domain-xml.ts';
 import type { Virsh } from './virsh.ts';
 
@@ -12,6 +12,8 @@ export type Domain = {
   readonly state: PowerState;
   readonly facts: DomainFacts;
   readonly vm: Vm;
+  /** Names of disks with an I/O thread that this QEMU may end of when they are read over NBD (`io-thread.ts`). */
+  readonly unshowable: ReadonlySet<string>;
 };
 
 type Options = { readonly signal?: AbortSignal | undefined };
@@ -66,32 +68,33 @@ async function readDomainState(virsh: Virsh, uuid: string, options: Options): Pr
     blocks === undefined
       ? await sizesOneByOne(virsh, { uuid, disks: facts.disks }, options)
       : diskSizes(blocks);
-  const mayThread = await threadRefusalHere(virsh, { facts, state }, options);
+  const unshowable = await unshowableDisks(virsh, { facts, state }, options);
   const disks = await Promise.all(
     facts.disks.map(async (disk) => {
       const location = await locationOf(virsh, disk.source, options);
-      const forThread = disk.hasThread ? mayThread : undefined;
-      return vmDisk(disk, { state, location, sizeBytes: sizes.get(disk.name), forThread });
+      return vmDisk(disk, { state, location, sizeBytes: sizes.get(disk.name) });
     }),
   );
   const { name, firmware, networkCards, hasAgentChannel } = facts;
   const saved = isSaved ? { hasSavedMemory: true } : {};
   const vm = { name, uuid, state, ...saved, disks, firmware, networkCards, hasAgentChannel };
-  return { uuid, state, facts, vm };
+  return { uuid, state, facts, vm, unshowable };
 }
 
-/** Why a disk with an I/O thread cannot be backed up now; asked of libvirt only where there is one. */
-async function threadRefusalHere(
+/** QEMU's version is asked of libvirt only where a disk has a thread. */
+async function unshowableDisks(
   virsh: Virsh,
   domain: { readonly facts: DomainFacts; readonly state: PowerState },
   options: Options,
-): Promise<string | undefined> {
+): Promise<ReadonlySet<string>> {
   const { facts, state } = domain;
-  if (state === 'off' || !facts.disks.some(({ hasThread }) => hasThread)) return undefined;
+  const threaded = facts.disks.flatMap(({ hasThread, name }) => (hasThread ? [name] : []));
+  if (state === 'off' || threaded.length === 0) return new Set();
   const [, major, minor] =
     /hypervisor: QEMU (\d+)\.(\d+)/.exec(await virsh.run(['version'], options)) ?? [];
   // Of a version that libvirt does not tell nothing good is assumed.
-  return threadRefusal({ major: Number(major ?? '0'), minor: Number(minor ?? '0') });
+  const version = { major: Number(major ?? '0'), minor: Number(minor ?? '0') };
+  return new Set(showsThreadedDisks(version) ? [] : threaded);
 }
 
 export async function domainState(
@@ -195,11 +198,9 @@ function vmDisk(
     readonly state: PowerState;
     readonly location: string | undefined;
     readonly sizeBytes: number | undefined;
-    readonly forThread: string | undefined;
   },
 ): VmDisk {
-  const thread = read.forThread === undefined ? undefined : `${disk.name}: ${read.forThread}`;
-  const refusal = disk.refusal ?? unreadable(disk, read) ?? thread;
+  const refusal = disk.refusal ?? unreadable(disk, read);
   return {
     name: disk.name,
     sizeBytes: read.sizeBytes ?? 0,

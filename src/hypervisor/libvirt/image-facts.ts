@@ -6,6 +6,8 @@ import { imageIdentity } from '../image-identity.ts';
 
 export type ImageFacts = {
   readonly fingerprint: string;
+  /** Of the image and its backing files, as QEMU names them. */
+  readonly files: readonly string[];
   /** Names of the bitmaps in the image; of a running VM's those that were there when it started. */
   readonly bitmaps: readonly string[];
   /** Why no bitmap can be kept in the image; undefined: one can. */
@@ -13,6 +15,7 @@ export type ImageFacts = {
 };
 
 type ChainInfo = Omit<QemuImageInfo, 'backing-image'> & {
+  readonly filename: string;
   readonly 'format-specific'?: {
     readonly data?: {
       readonly compat?: string;
@@ -32,7 +35,7 @@ export async function readImageFacts(
   if (image.format === 'raw') {
     const info = { format: 'raw', 'virtual-size': image.sizeBytes };
     const fingerprint = imageFingerprint(info, await imageIdentity(image.location));
-    return { fingerprint, bitmaps: [], untracked: noBitmaps('raw') };
+    return { fingerprint, files: [image.location], bitmaps: [], untracked: noBitmaps('raw') };
   }
   const result = await runTool({
     command: 'qemu-img',
@@ -55,6 +58,7 @@ export async function readImageFacts(
   const specific = chain[0]!['format-specific']?.data;
   return {
     fingerprint: imageFingerprint(nested!, await imageIdentity(image.location)),
+    files: chain.map(({ filename }) => filename),
     bitmaps: (specific?.bitmaps ?? []).map(({ name }) => name),
     untracked:
       image.format !== 'qcow2'

@@ -17,13 +17,14 @@ function webDomain(): Domain {
   );
   const { name, firmware, networkCards, hasAgentChannel } = facts;
   const vm = { name, state: 'paused' as const, disks: [], firmware, networkCards, hasAgentChannel };
-  return { uuid: UUID, state: 'paused', facts, vm };
+  return { uuid: UUID, state: 'paused', facts, vm, unshowable: new Set() };
 }
 
 /** Claims a domain with the job of a backup whose process is dead. */
 async function claim(
   t: TestContext,
   state: string,
+  mode: 'pull' | 'push' = 'pull',
 ): Promise<{ readonly commands: readonly string[]; readonly warnings: readonly string[] }> {
   const parent = await mkdtemp(join(tmpdir(), 'jobs-'));
   t.after(async () => await rm(parent, { recursive: true, force: true }));
@@ -35,6 +36,9 @@ async function claim(
     if (command === 'domstate') return `${state}\n\n`;
     if (command === 'domjobinfo') return 'Job type:         None\n';
     if (command !== 'backup-dumpxml') return '';
+    if (!commands.includes('domjobabort') && mode === 'push') {
+      return `<domainbackup mode='push'><disks><disk name='vda'><target file='${folder}/qemu/vda.qcow2'/></disk></disks></domainbackup>`;
+    }
     if (!commands.includes('domjobabort')) {
       return `<domainbackup mode='pull'><server transport='unix' socket='${folder}/qemu/nbd'/><disks/></domainbackup>`;
     }
@@ -57,6 +61,12 @@ test('a guest that a dead backup’s full scratch file system paused runs on onc
   assert.equal(warnings.length, 2);
   assert.match(warnings[0]!, /ended the backup job of "web"/);
   assert.match(warnings[1]!, /^"web" was paused by an I\/O error.* was resumed$/);
+});
+
+test('a job in push mode whose backup is dead is ended too', async (t) => {
+  const { commands, warnings } = await claim(t, 'running (booted)', 'push');
+  assert.ok(commands.includes('domjobabort'));
+  assert.match(warnings.join(), /ended the backup job of "web"/);
 });
 
 test('a guest that somebody paused stays paused', async (t) => {

@@ -1,7 +1,12 @@
 /** The jobs of a domain. libvirt runs one at a time: a backup, a migration, a save, a snapshot; and block jobs of disks. */
 import { HoldfastError, isHoldfastError, type Clock } from '#base';
 import { readRunningBackup, type RunningBackup } from './backup-xml.ts';
-import { folderOfSocket, isBackupAlive, removeDeadFolders } from './backup-folder.ts';
+import {
+  folderOfImage,
+  folderOfSocket,
+  isBackupAlive,
+  removeDeadFolders,
+} from './backup-folder.ts';
 import type { Domain } from './domain.ts';
 import type { Virsh } from './virsh.ts';
 
@@ -69,11 +74,14 @@ export async function claimDomain(
   const { uuid, vm } = domain;
   const backup = await runningBackup(virsh, uuid);
   if (backup !== undefined) {
-    const folder = folderOfSocket(backup.socketPath ?? '');
+    const { socketPath, scratchPaths } = backup;
+    // A job in push mode has no socket.
+    const folder =
+      socketPath === undefined ? folderOfImage(scratchPaths[0] ?? '') : folderOfSocket(socketPath);
     if (folder === undefined) throw busy(vm.name, 'a backup job of another product');
     if (await isBackupAlive(folder)) throw busy(vm.name, 'another backup by Holdfast');
     await endBackup(parts, uuid);
-    await removeDeadFolders([folder, ...backup.scratchPaths.map(scratchFolder)]);
+    await removeDeadFolders([folder, ...scratchPaths.map(folderOfImage)]);
     parts.warn(`ended the backup job of "${vm.name}" that a killed backup left`);
     if (await resumeAfterIoError(virsh, uuid)) {
       parts.warn(
@@ -89,10 +97,6 @@ export async function claimDomain(
     const blockJob = (await blockJobOf(virsh, { uuid, disk: disk.name }))?.type;
     if (blockJob !== undefined) throw busy(vm.name, `a block job (${blockJob}) on ${disk.name}`);
   }
-}
-
-function scratchFolder(path: string): string | undefined {
-  return folderOfSocket(path.replace(/[^/]+$/, 'nbd'));
 }
 
 function busy(name: string, what: string): HoldfastError {

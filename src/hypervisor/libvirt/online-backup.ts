@@ -1,5 +1,6 @@
 /**
- * The backup of a VM that runs or is paused: libvirt's pull mode with a checkpoint (VM-LAB §4 gave the sequence).
+ * The backup of a VM that runs or is paused: libvirt's pull mode with a checkpoint (VM-LAB §4 gave the sequence);
+ * where a disk must not be read from QEMU (`io-thread.ts`) push mode, which copies first (`push.ts`).
  *
  * ```
  *   prepare: claim the domain · folder, room · checkpoints in line · tracking of each disk
@@ -21,11 +22,12 @@ import type {
 import type { VmDisk } from '../vm.ts';
 import { makeBackupFolder, type BackupFolder } from './backup-folder.ts';
 import { watchBackup } from './backup-watch.ts';
-import { backupXml, bitmapExportName } from './backup-xml.ts';
+import { backupXml, bitmapExportName, pushXml } from './backup-xml.ts';
 import {
   checkpointNames,
   checkpointXml,
   deleteCheckpoint,
+  readCheckpoint,
   type CheckpointScope,
 } from './checkpoints.ts';
 import { readExport } from './dirty-extents.ts';
@@ -33,6 +35,7 @@ import type { Domain } from './domain.ts';
 import { readImageFacts } from './image-facts.ts';
 import { claimDomain, endBackup } from './jobs.ts';
 import { dropReplaced, reconcileCheckpoints } from './our-checkpoints.ts';
+import { followPush, pushNeeds } from './push.ts';
 import { refuseImpassable } from './qemu-user.ts';
 import { makeScratchImages } from './scratch-images.ts';
 import { checkScratchSpace, scratchNeeds, type ScratchNeeds } from './scratch-space.ts';
@@ -50,6 +53,8 @@ type Backup = {
   readonly folder: BackupFolder;
   readonly disks: readonly PreparedDisk[];
   readonly needs: ScratchNeeds;
+  /** In push mode: all disks, so that they are of one instant. */
+  readonly pushes: boolean;
   readonly scope: CheckpointScope;
 };
 
@@ -67,17 +72,45 @@ export async function prepareOnline(
   });
   const folder = await makeBackupFolder(request.scratchDir, domain.facts.owner);
   try {
-    const needs = scratchNeeds(chosen.map(({ sizeBytes }) => sizeBytes));
-    await checkScratchSpace(request.scratchDir, needs);
     const scope = { virsh: parts.virsh, uuid: domain.uuid };
     const disks = await prepareDisks(scope, { request, chosen });
+    const pushes = chosen.some(({ name }) => domain.unshowable.has(name));
+    const needs = pushes
+      ? await needsOfPush(scope, { request, chosen, disks })
+      : scratchNeeds(chosen.map(({ sizeBytes }) => sizeBytes));
+    await checkScratchSpace(request.scratchDir, needs);
     await makeScratchImages(folder, { disks: chosen, owner: domain.facts.owner });
     throwIfCancelled(request.signal);
-    return prepared({ parts, domain, request, folder, disks, needs, scope });
+    return prepared({ parts, domain, request, folder, disks, needs, pushes, scope });
   } catch (error) {
     await folder.remove();
     throw error;
   }
+}
+
+/** Asks for what the bitmaps counted, of those that are used. */
+async function needsOfPush(
+  scope: CheckpointScope,
+  {
+    request,
+    chosen,
+    disks,
+  }: {
+    readonly request: PrepareRequest;
+    readonly chosen: readonly VmDisk[];
+    readonly disks: readonly PreparedDisk[];
+  },
+): Promise<ScratchNeeds> {
+  const { scratchDir, signal } = request;
+  const dirtyBytes = new Map<string, number>();
+  for (const { name, tracking } of disks) {
+    if (tracking.kind !== 'bitmap') continue;
+    const { repositoryId } = request.tracking;
+    const base = formatBitmapName({ repositoryId, point: tracking.base });
+    const counted = (await readCheckpoint(scope, base)).dirtyBytes.get(name);
+    if (counted !== undefined) dirtyBytes.set(name, counted);
+  }
+  return await pushNeeds({ scratchDir, chosen, dirtyBytes, signal });
 }
 
 async function prepareDisks(
@@ -101,6 +134,7 @@ async function prepareDisks(
       repositoryId: tracking.repositoryId,
       bases: tracking.bases.get(disk.name),
       checkpoints,
+      distrust: tracking.distrusted?.get(disk.name),
     }),
     ...(disk.untracked === undefined ? {} : { untracked: disk.untracked }),
   }));
@@ -126,7 +160,7 @@ async function takeSnapshot(backup: Backup): Promise<Snapshot> {
   try {
     await begin(backup);
     throwIfCancelled(backup.request.signal);
-    return begun(backup);
+    return backup.pushes ? pushed(backup) : begun(backup);
   } catch (error) {
     await undo(backup, error);
     throw error;
@@ -145,7 +179,8 @@ async function begin(backup: Backup): Promise<void> {
         ? formatBitmapName({ repositoryId, point: disk.tracking.base })
         : undefined,
   }));
-  const xml = backupXml({ socketPath: folder.socketPath, disks: backedUp });
+  const { socketPath } = folder;
+  const xml = backup.pushes ? pushXml(backedUp) : backupXml({ socketPath, disks: backedUp });
   const tracked = trackedDisks(backup);
   // The scratch images are there: libvirt would make them while the guest is frozen.
   const args = ['backup-begin', domain.uuid, '--reuse-external', '--backupxml'];
@@ -173,12 +208,39 @@ function begun(backup: Backup): Snapshot {
   const { uuid, vm } = domain;
   const watch = watchBackup({ ...parts, uuid, vmName: vm.name, socketPath, scratchDir, needs });
   let shown: Promise<readonly SnapshotDisk[]> | undefined;
-  let released: Promise<void> | undefined;
-  return {
+  return snapshotOf(backup, {
     disks: async ({ signal = request.signal } = {}) => await (shown ??= readDisks(backup, signal)),
     lost: watch.lost,
+    stop: async () => {
+      await watch.stop();
+      return false;
+    },
+  });
+}
+
+function pushed(backup: Backup): Snapshot {
+  const { parts, domain, request, folder, disks, needs } = backup;
+  const { uuid, vm } = domain;
+  const { scratchDir, signal } = request;
+  const imageOf = (name: string): string => folder.scratchPath(name);
+  const of = { ...parts, uuid, vmName: vm.name, scratchDir, needs, disks, imageOf, signal };
+  return snapshotOf(backup, followPush(of));
+}
+
+type Held = Pick<Snapshot, 'disks' | 'lost'> & {
+  /** On return nothing is watched any more. @returns whether the job has ended by itself. */
+  stop(): Promise<boolean>;
+};
+
+function snapshotOf(backup: Backup, held: Held): Snapshot {
+  let released: Promise<void> | undefined;
+  return {
+    disks: async (waiting) => await held.disks(waiting),
+    lost: held.lost,
     release: async (outcome) => {
-      released ??= watch.stop().then(async () => await release(backup, outcome));
+      released ??= held
+        .stop()
+        .then(async (hasEnded) => await release(backup, { outcome, hasEnded }));
       await released;
     },
   };
@@ -198,10 +260,14 @@ async function readDisks(
   return await Promise.all(reading);
 }
 
-async function release(backup: Backup, outcome: 'committed' | 'failed'): Promise<void> {
+async function release(
+  backup: Backup,
+  { outcome, hasEnded }: { readonly outcome: 'committed' | 'failed'; readonly hasEnded: boolean },
+): Promise<void> {
   const { parts, domain, folder } = backup;
   try {
-    await endBackup(parts, domain.uuid);
+    // A job that runs by now is another's.
+    if (!hasEnded) await endBackup(parts, domain.uuid);
     await whileRunning(async () => {
       if (outcome === 'failed') await deleteNew(backup);
       else await deleteOld(backup);

@@ -37,7 +37,7 @@ export async function checkScratchSpace(folder: string, needs: ScratchNeeds): Pr
   if (free >= needs.neededBytes) return;
   throw scratchFull(
     folder,
-    `has ${inMiB(free)} free and needs ${inMiB(needs.neededBytes)} for what the guest overwrites during the backup`,
+    `has ${inMiB(free)} free and needs ${inMiB(needs.neededBytes)} for what the guest overwrites, or what is copied, during the backup`,
   );
 }
 

@@ -13,7 +13,8 @@ const DISK = { name: 'vda', fingerprint, untracked: undefined };
 
 function checkpoint(point: string, disks = ['vda'], valid = disks): [string, Checkpoint] {
   const name = `holdfast-${REPOSITORY}-${point}`;
-  return [name, { name, disks, validDisks: new Set(valid) }];
+  const dirtyBytes = new Map(valid.map((disk) => [disk, 65_536]));
+  return [name, { name, disks, validDisks: new Set(valid), dirtyBytes }];
 }
 
 function choose(

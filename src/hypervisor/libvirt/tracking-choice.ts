@@ -19,10 +19,13 @@ export function chooseTracking(
     readonly repositoryId: string;
     readonly bases: readonly TrackingBase[] | undefined;
     readonly checkpoints: ReadonlyMap<string, Checkpoint>;
+    /** Why none may be used this time. */
+    readonly distrust?: string | undefined;
   },
 ): Tracking {
-  const { bases = [], repositoryId, checkpoints } = choice;
+  const { bases = [], repositoryId, checkpoints, distrust } = choice;
   if (bases.length === 0) return { kind: 'initial' };
+  if (distrust !== undefined) return { kind: 'compare', reason: distrust };
   if (disk.untracked !== undefined) return { kind: 'compare', reason: disk.untracked };
   let reason: string | undefined;
   for (const base of bases) {

@@ -7,14 +7,16 @@ import type { DiskNames } from './names.ts';
 import type { ScratchFolder } from './scratch-folder.ts';
 
 /**
- * How the instant is held.
+ * How the instant is held, until it is read: from QEMU's NBD server, or where it is pushed from its copy.
  *
  * - `filter`: a copy-before-write filter between device and disk. If its scratch image is full, the snapshot
  *   is lost and the guest writes on.
  * - `job`: a backup job (sync=none), where QEMU is older than 7.1 or the device cannot be given another node.
  *   If its scratch image is full, QEMU stops the guest: it must be watched.
+ * - `push`: a backup job that copies what is needed into the scratch image, which is read when it has ended. For
+ *   disks that QEMU must not show over NBD (`io-thread.ts`). Watched like `job` until it has ended.
  */
-export type Mechanism = 'filter' | 'job';
+export type Mechanism = 'filter' | 'job' | 'push';
 
 export type BackupDisk = {
   readonly disk: QemuDisk;

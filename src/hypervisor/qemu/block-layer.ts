@@ -8,7 +8,7 @@
  *
  * `query-block` tells of the devices; which node lies on which only `x-debug-query-block-graph` (QEMU >= 4.0).
  */
-import { threadRefusal, type QemuVersion } from '../io-thread.ts';
+import { showsThreadedDisks, type QemuVersion } from '../io-thread.ts';
 import { basename, dirname } from 'node:path';
 import type { QmpClient } from '../qmp/qmp-client.ts';
 import type { QmpBitmap, QmpBlock, QmpBlockGraph, QmpNode } from '../qmp/qmp-commands.ts';
@@ -22,6 +22,8 @@ export type QemuDisk = VmDisk & {
   /** Of the image node. */
   readonly bitmaps: readonly QmpBitmap[];
   readonly node: QmpNode;
+  /** It has an I/O thread, and this QEMU may end when it is read over NBD (`io-thread.ts`). */
+  readonly isUnshowable: boolean;
 };
 
 export type BlockLayer = {
@@ -70,7 +72,7 @@ export async function readBlockLayer(qmp: QmpClient): Promise<BlockLayer> {
       const node = byName.get(imageName) ?? inserted;
       const device = { ...block, qdev: block.qdev, inserted };
       const disk = await describeDisk(qmp, device, node);
-      disks.push(await refuseThread(qmp, disk, qemu));
+      disks.push({ ...disk, isUnshowable: await isUnshowable(qmp, disk, qemu) });
     }
   }
   const all = [...disks, ...outside].toSorted((left, right) => (left.name < right.name ? -1 : 1));
@@ -114,7 +116,7 @@ async function describeDisk(
   qmp: QmpClient,
   block: QmpBlock & { readonly qdev: string; readonly inserted: QmpNode },
   node: QmpNode,
-): Promise<QemuDisk> {
+): Promise<Omit<QemuDisk, 'isUnshowable'>> {
   const qomPath = block.qdev.startsWith('/') ? block.qdev : `/machine/peripheral/${block.qdev}`;
   const [type, serial, isShared] = await Promise.all(
     ['type', 'serial', 'share-rw'].map((property) => readProperty(qmp, qomPath, property)),
@@ -161,17 +163,19 @@ function refusalOf(disk: {
   return undefined;
 }
 
-async function refuseThread(qmp: QmpClient, disk: QemuDisk, qemu: QemuVersion): Promise<QemuDisk> {
-  const refusal = threadRefusal(qemu);
-  if (disk.refusal !== undefined || refusal === undefined) return disk;
+async function isUnshowable(
+  qmp: QmpClient,
+  { qomPath, refusal }: Pick<QemuDisk, 'qomPath' | 'refusal'>,
+  qemu: QemuVersion,
+): Promise<boolean> {
+  if (refusal !== undefined || showsThreadedDisks(qemu)) return false;
   // Of the disk itself, or of the SCSI controller whose bus it is on.
-  const bus = await readProperty(qmp, disk.qomPath, 'parent_bus');
+  const bus = await readProperty(qmp, qomPath, 'parent_bus');
   const controller = typeof bus === 'string' ? [dirname(bus)] : [];
   const threads = await Promise.all(
-    [disk.qomPath, ...controller].map((path) => readProperty(qmp, path, 'iothread')),
+    [qomPath, ...controller].map((path) => readProperty(qmp, path, 'iothread')),
   );
-  if (!threads.some((thread) => typeof thread === 'string' && thread !== '')) return disk;
-  return { ...disk, refusal };
+  return threads.some((thread) => typeof thread === 'string' && thread !== '');
 }
 
 /** Undefined where the object has no such property. */
@@ -220,6 +224,7 @@ async function disksOutside(qmp: QmpClient): Promise<QemuDisk[]> {
         imageNode: '',
         bitmaps: [],
         node: { drv: type, file: '', ro: false, image },
+        isUnshowable: false,
       },
     ];
   });

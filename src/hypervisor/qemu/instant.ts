@@ -1,10 +1,11 @@
 /**
- * The instant of a snapshot, and its disks as NBD exports afterwards. Both ways keep the order in which no
+ * The instant of a snapshot, and its disks as NBD exports afterwards. Each way keeps the order in which no
  * write is in neither bitmap: the new one counts before the old one ends; a write between is in both.
  *
  * ```
  *   filter: add N ─► make filters ─► [stop] ─► qom-set drive=filter, each ─► [cont] ─► disable A ─► access nodes
  *   job:    one transaction: backup job, add N, disable A, for all disks
+ *   push:   one transaction: add N, for all disks; backup job by A, which counts on, for all disks
  * ```
  *
  * The instant of several disks is one because the VM stands still for the moment in which they get their
@@ -23,7 +24,8 @@ const CBW_TIMEOUT_S = 30;
  * `restoreOldBitmaps`.
  */
 export async function takeInstant(backup: Backup, mechanism: Mechanism): Promise<void> {
-  if (mechanism === 'job') await startJobs(backup);
+  if (mechanism === 'push') await startPush(backup);
+  else if (mechanism === 'job') await startJobs(backup);
   else await insertFilters(backup);
 }
 
@@ -136,4 +138,28 @@ async function startJobs(backup: Backup): Promise<void> {
       ...freezeActions(disk),
     ]),
   );
+}
+
+/**
+ * A job takes what A counts, and its instant, while QEMU holds the disk's requests back. The guest's own thread
+ * may write between the actions before: such a write is in N, in A and in what is pushed.
+ */
+async function startPush(backup: Backup): Promise<void> {
+  const { qmp, disks } = backup;
+  const jobs = disks.map(({ disk, names, base }) => ({
+    type: 'blockdev-backup' as const,
+    data: {
+      'job-id': names.job,
+      // The bitmaps' own node, below filters of the VM.
+      device: disk.imageNode,
+      target: names.scratch,
+      'auto-dismiss': false,
+      'on-source-error': 'report' as const,
+      'on-target-error': 'report' as const,
+      ...(base === undefined
+        ? { sync: 'full' as const }
+        : { sync: 'bitmap' as const, bitmap: base, 'bitmap-mode': 'never' as const }),
+    },
+  }));
+  await transact(qmp, [...disks.flatMap((disk) => beginActions(backup, disk)), ...jobs]);
 }

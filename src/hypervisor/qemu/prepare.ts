@@ -12,6 +12,7 @@ import { probeBitmap, transact } from './bitmaps.ts';
 import { readBlockLayer, type QemuDisk } from './block-layer.ts';
 import { startServer } from './instant.ts';
 import { namesOf } from './names.ts';
+import { checkPushRoom } from './push.ts';
 import { checkDisks, checkReady } from './readiness.ts';
 import { makeScratchFolder } from './scratch-folder.ts';
 import { addScratch } from './scratch.ts';
@@ -41,9 +42,9 @@ export async function prepareBackup(
     request.warn(`${vm.name}: a backup that was killed had left its snapshot: it was removed`);
   }
   await checkReady(qmp);
-  const mechanism = context.mechanism ?? (await mechanismOf(qmp));
   const layer = await readBlockLayer(qmp);
   const chosen = chooseDisks(layer.disks, request);
+  const mechanism = context.mechanism ?? (await mechanismOf(qmp, chosen));
   checkDisks(chosen, layer);
   const disks: BackupDisk[] = [];
   for (const [place, disk] of chosen.entries()) {
@@ -55,7 +56,9 @@ export async function prepareBackup(
 }
 
 /** Filters that give up the snapshot and not the guest's write came with QEMU 7.1. */
-async function mechanismOf(qmp: QmpClient): Promise<Mechanism> {
+async function mechanismOf(qmp: QmpClient, disks: readonly QemuDisk[]): Promise<Mechanism> {
+  // All of them, so that they are of one instant.
+  if (disks.some(({ isUnshowable }) => isUnshowable)) return 'push';
   const { qemu } = await qmp.execute('query-version');
   return qemu.major > 7 || (qemu.major === 7 && qemu.minor >= 1) ? 'filter' : 'job';
 }
@@ -109,6 +112,11 @@ async function readyDisk(
     };
   }
   const next = { name: formatBitmapName(wanted), persistent: probe.persistent };
+  const distrust = wanted.distrusted?.get(name);
+  if (plan.tracking.kind === 'bitmap' && distrust !== undefined) {
+    const tracking = { kind: 'compare', reason: distrust } as const;
+    return { ...shared, base: undefined, next, prepared: { ...prepared, tracking } };
+  }
   return { ...shared, base: plan.base, next, prepared: { ...prepared, tracking: plan.tracking } };
 }
 
@@ -129,8 +137,9 @@ async function readyScratch(
   const folder = await makeScratchFolder(scratchDir, { owner, diskCount, random });
   const backup: Backup = { qmp, clock, request, folder, disks };
   try {
+    if (mechanism === 'push') await checkPushRoom(backup);
     await addScratch(backup, mechanism);
-    await startServer(backup);
+    if (mechanism !== 'push') await startServer(backup);
     throwIfCancelled(signal);
     return backup;
   } catch (error) {

@@ -1,13 +1,15 @@
-/** The scratch images of a backup: what the guest overwrites while it is read. */
+/** The scratch images of a backup: what the guest overwrites while it is read, or what is pushed. */
 import { join } from 'node:path';
 import { HoldfastError } from '#base';
 import { runTool } from '#disk';
 import type { Backup, Mechanism } from './backup.ts';
+import type { DiskNames } from './names.ts';
+import type { ScratchFolder } from './scratch-folder.ts';
 
 /** Makes one for each disk, and its node in QEMU. */
 export async function addScratch(backup: Backup, mechanism: Mechanism): Promise<void> {
   for (const { disk, names } of backup.disks) {
-    const path = join(backup.folder.path, `${names.scratch}.qcow2`);
+    const path = scratchPath(backup.folder, names);
     await createImage(path, disk.sizeBytes);
     await backup.folder.give(path);
     await backup.qmp.execute('blockdev-add', {
@@ -19,6 +21,10 @@ export async function addScratch(backup: Backup, mechanism: Mechanism): Promise<
       ...(mechanism === 'job' ? { backing: disk.rootNode } : {}),
     });
   }
+}
+
+export function scratchPath({ path }: ScratchFolder, { scratch }: DiskNames): string {
+  return join(path, `${scratch}.qcow2`);
 }
 
 async function createImage(path: string, sizeBytes: number): Promise<void> {

@@ -1,4 +1,4 @@
-/** A snapshot of a VM of QEMU: taken, read over NBD, watched, released. */
+/** A snapshot of a VM of QEMU: taken, read over NBD or where it was pushed, watched, released. */
 import { HoldfastError, isHoldfastError, throwIfCancelled } from '#base';
 import { formatNbdUri, type NbdClient } from '#disk';
 import type { Snapshot, SnapshotDisk } from '../hypervisor.ts';
@@ -6,6 +6,7 @@ import type { Backup, Mechanism } from './backup.ts';
 import { keepNewBitmaps, restoreOldBitmaps } from './bitmaps.ts';
 import { changedExtents, connectExport } from './changes.ts';
 import { exportDisks, startServer, takeInstant } from './instant.ts';
+import { followPush } from './push.ts';
 import { addScratch } from './scratch.ts';
 import { removeTraces } from './traces.ts';
 import { watchSnapshot } from './watch.ts';
@@ -45,11 +46,18 @@ export async function takeSnapshot(backup: Backup, mechanism: Mechanism): Promis
 }
 
 async function attempt(backup: Backup, mechanism: Mechanism): Promise<Snapshot> {
-  const { signal } = backup.request;
+  if (mechanism === 'push') return await push(backup);
+  throwIfCancelled(backup.request.signal);
+  await takeInstant(backup, mechanism);
+  return snapshotOf(backup, heldForReading(backup, mechanism));
+}
+
+/** The disks are shown when they are asked for: while the guest may be frozen nothing is done but the instant. */
+function heldForReading(backup: Backup, mechanism: 'filter' | 'job'): Held {
   const clients: NbdClient[] = [];
-  try {
+  const watch = watchSnapshot({ backup, mechanism, clients });
+  const show = async (signal = backup.request.signal): Promise<SnapshotDisk[]> => {
     throwIfCancelled(signal);
-    await takeInstant(backup, mechanism);
     await exportDisks(backup, mechanism);
     const disks: SnapshotDisk[] = [];
     for (const one of backup.disks) {
@@ -60,30 +68,39 @@ async function attempt(backup: Backup, mechanism: Mechanism): Promise<Snapshot> 
       const location = locationOf(backup, name);
       disks.push({ name, sizeBytes, location, dirty: await changedExtents(client, one) });
     }
-    return snapshotOf({ backup, mechanism, clients, disks });
-  } catch (error) {
-    for (const client of clients) await client.close();
-    throw error;
-  }
+    return disks;
+  };
+  let shown: Promise<readonly SnapshotDisk[]> | undefined;
+  return {
+    disks: async ({ signal } = {}) => await (shown ??= show(signal)),
+    lost: watch.lost,
+    stop: async () => {
+      await watch.stop();
+      await shown?.catch(() => {}); // Whoever asked for the disks has its failure.
+      for (const client of clients) await client.close();
+    },
+  };
 }
 
 function locationOf({ folder }: Backup, exportName: string): string {
   return formatNbdUri({ endpoint: { path: folder.socketPath }, exportName });
 }
 
-type Taken = {
-  readonly backup: Backup;
-  readonly mechanism: Mechanism;
-  readonly clients: readonly NbdClient[];
-  readonly disks: readonly SnapshotDisk[];
+async function push(backup: Backup): Promise<Snapshot> {
+  throwIfCancelled(backup.request.signal);
+  await takeInstant(backup, 'push');
+  return snapshotOf(backup, followPush(backup));
+}
+
+type Held = Pick<Snapshot, 'disks' | 'lost'> & {
+  /** On return nothing is read or watched any more. */
+  stop(): Promise<void>;
 };
 
-function snapshotOf({ backup, mechanism, clients, disks }: Taken): Snapshot {
-  const watch = watchSnapshot({ backup, mechanism, clients });
+function snapshotOf(backup: Backup, held: Held): Snapshot {
   let released: Promise<void> | undefined;
   const release = async (outcome: Outcome): Promise<void> => {
-    await watch.stop();
-    for (const client of clients) await client.close();
+    await held.stop();
     try {
       if (backup.qmp.isOpen) await end(backup, outcome);
     } catch (error) {
@@ -93,8 +110,8 @@ function snapshotOf({ backup, mechanism, clients, disks }: Taken): Snapshot {
     }
   };
   return {
-    disks: async () => await Promise.resolve(disks),
-    lost: watch.lost,
+    disks: async (waiting) => await held.disks(waiting),
+    lost: held.lost,
     release: async (outcome) => {
       released ??= release(outcome);
       await released;

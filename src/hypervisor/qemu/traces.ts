@@ -9,6 +9,7 @@
 import { dirname } from 'node:path';
 import { HoldfastError, isHoldfastError, type Clock } from '#base';
 import type { QmpClient } from '../qmp/qmp-client.ts';
+import type { QmpJob } from '../qmp/qmp-commands.ts';
 import { readBlockLayer } from './block-layer.ts';
 import { isOurs, OURS, SERVING_MARK, STOPPED_MARK } from './names.ts';
 import { isFolderAlive, removeDeadFolder } from './scratch-folder.ts';
@@ -29,7 +30,7 @@ export async function removeTraces(context: Context): Promise<boolean> {
   const { qmp } = context;
   const resumed = await resumeIfStopped(qmp);
   const served = await removeExports(context);
-  const jobs = await removeJobs(context);
+  const jobs = await endJobs(context);
   const nodes = await removeNodes(qmp);
   return resumed || served || jobs || nodes;
 }
@@ -90,17 +91,37 @@ async function hasNode(qmp: QmpClient, name: string): Promise<boolean> {
   return nodes.some((node) => node['node-name'] === name);
 }
 
-/** A job that filled its scratch has stopped the VM: without the job the guest's write goes through. */
-async function removeJobs({ qmp, clock }: Context): Promise<boolean> {
-  const ours = async (): Promise<readonly string[]> =>
-    (await qmp.execute('query-jobs')).map(({ id }) => id).filter(isOurs);
+/**
+ * Cancels our jobs that run and dismisses those that have ended. A job that filled its scratch has stopped the
+ * VM: without the job the guest's write goes through.
+ *
+ * @returns whether there was any.
+ */
+export async function endJobs({ qmp, clock }: Context): Promise<boolean> {
+  const ours = async (): Promise<readonly QmpJob[]> =>
+    (await qmp.execute('query-jobs')).filter(({ id }) => isOurs(id));
   const jobs = await ours();
   if (jobs.length === 0) return false;
-  for (const device of jobs) await qmp.execute('block-job-cancel', { device, force: true });
-  await untilNone(ours, { clock, what: 'jobs' });
+  for (const { id, status } of jobs) if (status !== 'concluded') await cancel(qmp, id);
+  const left = async (): Promise<readonly string[]> => {
+    const ended = (await ours()).filter(({ status }) => status === 'concluded');
+    for (const { id } of ended) await qmp.execute('job-dismiss', { id });
+    return (await ours()).map(({ id }) => id);
+  };
+  await untilNone(left, { clock, what: 'jobs' });
   const { status } = await qmp.execute('query-status');
   if (status === 'io-error') await qmp.execute('cont');
   return true;
+}
+
+async function cancel(qmp: QmpClient, id: string): Promise<void> {
+  try {
+    await qmp.execute('block-job-cancel', { device: id, force: true });
+  } catch (error) {
+    const job = (await qmp.execute('query-jobs')).find((known) => known.id === id);
+    // It may just have ended by itself.
+    if (job !== undefined && job.status !== 'concluded') throw error;
+  }
 }
 
 async function removeNodes(qmp: QmpClient): Promise<boolean> {

@@ -9,14 +9,12 @@ import { HoldfastError } from '#base';
 import type { NbdClient } from '#disk';
 import type { QmpEvent } from '../qmp/qmp-client.ts';
 import type { Backup, Mechanism } from './backup.ts';
+import { reservedBytes } from '../pushed-image.ts';
 import { isOurs } from './names.ts';
 import { removeTraces } from './traces.ts';
 
 const FILTER_POLL_MS = 2000;
 const JOB_POLL_MS = 250;
-/** A job is given up before the guest is stopped: below this part of the file system, or that many bytes. */
-const RESERVED_PART = 0.05;
-const RESERVED_BYTES = 256 * 1024 * 1024;
 const LOOKED_AT_BYTES = 512;
 
 export type Watch = {
@@ -28,7 +26,7 @@ export type Watch = {
 export type Watched = {
   readonly backup: Backup;
   readonly mechanism: Mechanism;
-  /** One for each disk. */
+  /** One for each disk that is shown by now. */
   readonly clients: readonly NbdClient[];
 };
 
@@ -60,15 +58,22 @@ export function watchSnapshot(watched: Watched): Watch {
   };
 }
 
-function complaintOf({ event, data }: QmpEvent): string | undefined {
-  const isOfScratch = [data['node-name'], data['device']].some(
+function complaintOf(event: QmpEvent): string | undefined {
+  if (event.event !== 'BLOCK_JOB_ERROR' || !isOfScratch(event)) return writeRefused(event);
+  return `its job failed (${String(event.data['operation'])})`;
+}
+
+/** Why the guest's own write failed: its old data could not be saved. */
+export function writeRefused(event: QmpEvent): string | undefined {
+  if (event.event !== 'BLOCK_IO_ERROR') return undefined;
+  const { nospace, reason } = event.data;
+  return isOfScratch(event) || nospace === true ? String(reason) : undefined;
+}
+
+function isOfScratch({ data }: QmpEvent): boolean {
+  return [data['node-name'], data['device']].some(
     (name) => typeof name === 'string' && isOurs(name),
   );
-  if (event === 'BLOCK_JOB_ERROR' && isOfScratch)
-    return `its job failed (${String(data['operation'])})`;
-  if (event !== 'BLOCK_IO_ERROR') return undefined;
-  // The guest's own write fails where its old data cannot be saved.
-  return isOfScratch || data['nospace'] === true ? String(data['reason']) : undefined;
 }
 
 async function watchSpace(
@@ -92,9 +97,10 @@ async function watchSpace(
   }
 }
 
-async function isShort({ folder }: Backup): Promise<boolean> {
+/** Whether a job must be given up. */
+export async function isShort({ folder }: Backup): Promise<boolean> {
   const { freeBytes, sizeBytes } = await folder.space();
-  return freeBytes < Math.min(RESERVED_BYTES, sizeBytes * RESERVED_PART);
+  return freeBytes < reservedBytes(sizeBytes);
 }
 
 async function firstFailure(clients: readonly NbdClient[]): Promise<string | undefined> {

@@ -85,9 +85,13 @@ type BackupJob = {
   readonly 'job-id': string;
   readonly device: string;
   readonly target: string;
-  readonly sync: 'none';
   readonly 'auto-dismiss': boolean;
-};
+  readonly 'on-source-error'?: 'report';
+  readonly 'on-target-error'?: 'report';
+} & (
+  | { readonly sync: 'none' | 'full' }
+  | { readonly sync: 'bitmap'; readonly bitmap: string; readonly 'bitmap-mode': 'never' }
+);
 
 export type QmpAction =
   | { readonly type: 'blockdev-backup'; readonly data: BackupJob }
