@@ -9,13 +9,7 @@ import type { BackupMainCalls, BackupWorkerCalls, BeginData } from './backup-cal
 import { HintAudit } from './hint-audit.ts';
 import { ReadAhead } from './read-ahead.ts';
 import { UnitBackup } from './unit-backup.ts';
-import type {
-  AuditBatch,
-  AuditBatchResult,
-  HintMiss,
-  UnitBatch,
-  UnitBatchResult,
-} from './unit-job.ts';
+import type { AuditBatch, AuditBatchResult, UnitBatch, UnitBatchResult } from './unit-job.ts';
 
 type Open = {
   readonly store: ObjectStore;
@@ -103,11 +97,7 @@ async function backUp(
     signal,
     onDone: (bytes) => addDone(done, bytes),
   });
-  const pages: { unit: number; id: Uint8Array }[] = [];
-  for (const job of units) {
-    const id = await unitBackup.run(job, writer);
-    pages.push({ unit: job.unit, id: new Uint8Array(id) });
-  }
+  const pages = await unitBackup.run(units, writer);
   const { readBytes } = unitBackup;
   return { disk, pages, readBytes, ...writer.statistics };
 }
@@ -120,12 +110,9 @@ async function audit(
   const hintAudit = new HintAudit({
     source: await open.sources(disk),
     thread: open.thread,
+    readAhead: open.readAhead,
     signal,
   });
-  let miss: HintMiss | undefined;
-  for (const job of units) {
-    miss = await hintAudit.run(job);
-    if (miss !== undefined) break;
-  }
+  const miss = await hintAudit.run(units);
   return { disk, readBytes: hintAudit.readBytes, miss };
 }

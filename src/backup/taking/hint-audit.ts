@@ -10,7 +10,7 @@
 import { isHoldfastError, throwIfCancelled } from '#base';
 import type { DiskSource } from '#disk';
 import type { SessionThread } from '#repository';
-import { readPadded } from './read-ahead.ts';
+import type { ReadAhead } from './read-ahead.ts';
 import {
   LEAF_BLOCKS,
   UNIT_BLOCKS,
@@ -23,8 +23,13 @@ import {
 export type HintAuditOptions = {
   readonly source: DiskSource;
   readonly thread: SessionThread;
+  /** Used by nobody else meanwhile. */
+  readonly readAhead: ReadAhead;
   readonly signal: AbortSignal;
 };
+
+/** A block to be read, and its id in the point before. */
+type Check = { readonly block: number; readonly id: Buffer };
 
 type AuditLeaf = {
   readonly firstBlock: number;
@@ -42,7 +47,6 @@ const ZERO_PAGE = Buffer.alloc(LEAF_BLOCKS * ID_BYTES);
 
 export class HintAudit {
   readonly #options: HintAuditOptions;
-  readonly #buffer: Buffer;
   readonly #zeroBlock: Buffer;
   /** Of all units so far. */
   readBytes = 0;
@@ -50,16 +54,25 @@ export class HintAudit {
   constructor(options: HintAuditOptions) {
     const { blockSize } = options.thread;
     this.#options = options;
-    this.#buffer = Buffer.allocUnsafeSlow(blockSize);
     this.#zeroBlock = Buffer.alloc(blockSize);
   }
 
   /**
-   * Compares one unit.
+   * Compares units: first what needs no reading, then, ahead of the comparison, what does.
    *
    * @returns where the hint cannot be believed; undefined: nowhere.
    */
-  async run(job: AuditJob): Promise<HintMiss | undefined> {
+  async run(jobs: readonly AuditJob[]): Promise<HintMiss | undefined> {
+    const checks: Check[] = [];
+    for (const job of jobs) {
+      const missed = await this.#runUnit(job, checks);
+      if (missed !== undefined) return missed;
+    }
+    return await this.#compare(checks);
+  }
+
+  /** Adds to `checks` what must be read of a unit. */
+  async #runUnit(job: AuditJob, checks: Check[]): Promise<HintMiss | undefined> {
     const unitPage = await this.#page(Buffer.from(job.previousId));
     if (unitPage === undefined) return this.#miss(job.unit * UNIT_BLOCKS, false);
     const leaves = leavesOf(job);
@@ -68,13 +81,16 @@ export class HintAudit {
       throwIfCancelled(this.#options.signal);
       if (found.clean.length + found.holes.length === 0) continue;
       const leaf = { ...found, samples: [...found.samples, ...(probes.get(at) ?? [])] };
-      const missed = await this.#runLeaf(leaf, entryOf(unitPage, at));
+      const missed = await this.#runLeaf({ leaf, id: entryOf(unitPage, at) }, checks);
       if (missed !== undefined) return missed;
     }
     return undefined;
   }
 
-  async #runLeaf(leaf: AuditLeaf, id: Buffer): Promise<HintMiss | undefined> {
+  async #runLeaf(
+    { leaf, id }: { readonly leaf: AuditLeaf; readonly id: Buffer },
+    checks: Check[],
+  ): Promise<HintMiss | undefined> {
     const { firstBlock, clean, holes, samples } = leaf;
     const wasZero = id.equals(ZERO_ID);
     if (!wasZero && holes.length === 0 && samples.length === 0) return undefined;
@@ -87,9 +103,28 @@ export class HintAudit {
       ? entriesOf(clean).filter((entry) => entryOf(page, entry).equals(ZERO_ID))
       : [];
     for (const entry of new Set([...samples, ...grown])) {
-      if (!(await this.#isSame(firstBlock + entry, entryOf(page, entry)))) {
-        return this.#miss(firstBlock + entry, true);
+      checks.push({ block: firstBlock + entry, id: entryOf(page, entry) });
+    }
+    return undefined;
+  }
+
+  async #compare(checks: readonly Check[]): Promise<HintMiss | undefined> {
+    const { source, thread, readAhead, signal } = this.#options;
+    const { blockSize } = thread;
+    const pieces = checks.map(({ block }) => {
+      const offset = block * blockSize;
+      return { offset, length: Math.min(blockSize, source.sizeBytes - offset) };
+    });
+    readAhead.start(source, pieces);
+    try {
+      for (const [at, { block, id }] of checks.entries()) {
+        throwIfCancelled(signal);
+        const bytes = await readAhead.next();
+        this.readBytes += pieces[at]!.length;
+        if (!this.#isSame(bytes, id)) return this.#miss(block, true);
       }
+    } finally {
+      await readAhead.settle();
     }
     return undefined;
   }
@@ -98,15 +133,9 @@ export class HintAudit {
     return { offset: block * this.#options.thread.blockSize, isChanged };
   }
 
-  async #isSame(block: number, id: Buffer): Promise<boolean> {
-    const { source, thread } = this.#options;
-    const { blockSize } = thread;
-    const offset = block * blockSize;
-    const length = Math.min(blockSize, source.sizeBytes - offset);
-    const bytes = await readPadded(source, { offset, length }, { buffer: this.#buffer, blockSize });
-    this.readBytes += length;
+  #isSame(bytes: Buffer, id: Buffer): boolean {
     if (bytes.equals(this.#zeroBlock)) return id.equals(ZERO_ID);
-    return thread.blockId(bytes).equals(id);
+    return this.#options.thread.blockId(bytes).equals(id);
   }
 
   async #page(id: Buffer): Promise<Buffer | undefined> {

@@ -1,12 +1,19 @@
 /**
- * The hot loop's disk half, in a worker thread: reads what a unit's job says, ahead of the repository's
+ * The hot loop's disk half, in a worker thread: reads what the jobs of units say, ahead of the repository's
  * half (`UnitWriter`: compare, hash, look up, compress, seal), leaf by leaf.
  */
 import { throwIfCancelled } from '#base';
 import type { DiskSource } from '#disk';
 import type { UnitWriter } from '#repository';
 import { readPadded, type Piece, type ReadAhead } from './read-ahead.ts';
-import { LEAF_BLOCKS, UNIT_BLOCKS, runsByLeaf, type LeafRun, type UnitJob } from './unit-job.ts';
+import {
+  LEAF_BLOCKS,
+  UNIT_BLOCKS,
+  runsByLeaf,
+  type LeafRun,
+  type UnitBatchResult,
+  type UnitJob,
+} from './unit-job.ts';
 
 export type UnitBackupOptions = {
   readonly source: DiskSource;
@@ -37,24 +44,36 @@ export class UnitBackup {
     this.#pieceBlocks = Math.min(LEAF_BLOCKS, options.readAhead.pieceBytes / options.blockSize);
   }
 
-  /** Backs one unit up. @returns its page's id. @throws what the source and the store throw. */
-  async run(job: UnitJob, writer: UnitWriter): Promise<Buffer> {
-    const leaves = this.#leavesOf(job);
-    await writer.open(Buffer.from(job.previousId), this.#leafCountOf(job.unit));
-    const { readAhead, source, signal } = this.#options;
+  /**
+   * Backs units up, reading ahead from one into the next.
+   *
+   * @returns the ids of their pages. @throws what the source and the store throw.
+   */
+  async run(jobs: readonly UnitJob[], writer: UnitWriter): Promise<UnitBatchResult['pages']> {
+    const units = jobs.map((job) => ({ job, leaves: this.#leavesOf(job) }));
+    const { readAhead, source } = this.#options;
     readAhead.start(
       source,
-      leaves.flatMap((leaf) => leaf.reads.map((run) => this.#pieceOf(leaf.firstBlock, run))),
+      units.flatMap(({ leaves }) => leaves.flatMap((leaf) => this.#piecesOf(leaf))),
     );
+    const pages: { unit: number; id: Uint8Array }[] = [];
     try {
-      for (const leaf of leaves) {
-        throwIfCancelled(signal);
-        await this.#runLeaf(leaf, writer);
+      for (const { job, leaves } of units) {
+        await writer.open(Buffer.from(job.previousId), this.#leafCountOf(job.unit));
+        await this.#runLeaves(leaves, writer);
+        pages.push({ unit: job.unit, id: new Uint8Array(await writer.finish()) });
       }
     } finally {
       await readAhead.settle();
     }
-    return await writer.finish();
+    return pages;
+  }
+
+  async #runLeaves(leaves: readonly Leaf[], writer: UnitWriter): Promise<void> {
+    for (const leaf of leaves) {
+      throwIfCancelled(this.#options.signal);
+      await this.#runLeaf(leaf, writer);
+    }
   }
 
   async #runLeaf(leaf: Leaf, writer: UnitWriter): Promise<void> {
@@ -112,6 +131,10 @@ export class UnitBackup {
       zeros: zeros[leaf]!,
     }));
     return leaves.filter((leaf) => leaf.reads.length + leaf.zeros.length > 0);
+  }
+
+  #piecesOf({ firstBlock, reads }: Leaf): Piece[] {
+    return reads.map((run) => this.#pieceOf(firstBlock, run));
   }
 
   /** The bytes of a run of blocks; none of them are past the disk's end. */
