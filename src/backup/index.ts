@@ -10,7 +10,14 @@ export {
   type RepositoryRequest,
 } from './open-repository.ts';
 export { addKey, addRecoveryKey, listKeys, removeKey } from './repository-keys.ts';
-export { findPoint, keepPlanOfItems, pointDetails, type PointDetails } from './find-point.ts';
+export {
+  findPoint,
+  keepPlanOfItems,
+  listPoints,
+  pointDetails,
+  type ListedPoint,
+  type PointDetails,
+} from './find-point.ts';
 export { checkItem, itemNames } from './points/item-names.ts';
 export { verify } from './verify.ts';
 export {
@@ -19,6 +26,7 @@ export {
   expirePoints,
   isBlockSize,
   makeRecoveryKey,
+  newPointId,
   planExpiry,
   pointSizes,
   readDocument,
@@ -32,6 +40,7 @@ export {
   type VerifyResult,
 } from '#repository';
 export { connectHypervisor, type Hypervisor, type TrackingMark } from '#hypervisor';
+export { describeVmPoint, type VmPointDescription } from './vms/describe-vm-point.ts';
 export { backUpVm, type VmBackupResult } from './vms/back-up-vm.ts';
 export { contactVm, type VmContact } from './vms/vm-contact.ts';
 export { restoreVm, type VmRestoreResult } from './vms/restore-vm.ts';

@@ -38,18 +38,27 @@ export type Item = {
 /** @throws {HoldfastError} `ResourceNotFound` for the vault; `BMSUserErrorProtectedItemNotFound`. */
 export async function getItem(reader: CatalogueReader, name: ItemName): Promise<Item> {
   const { id } = await getVault(reader, name.vault);
-  const found = await reader
-    .selectFrom('items')
-    .selectAll()
-    .where('vaultId', '=', id)
-    .where('vmGroupKey', '=', nameKey(name.vm.group))
-    .where('vmKey', '=', nameKey(name.vm.name))
-    .executeTakeFirst();
-  if (found !== undefined) return itemOf(found);
+  const found = await findItem(reader, id, name.vm);
+  if (found !== undefined) return found;
   throw new HoldfastError(
     'BMSUserErrorProtectedItemNotFound',
     `The vault '${name.vault.name}' protects no VM '${name.vm.name}' of the resource group '${name.vm.group}'.`,
   );
+}
+
+export async function findItem(
+  reader: CatalogueReader,
+  vaultId: string,
+  vm: VmName,
+): Promise<Item | undefined> {
+  const found = await reader
+    .selectFrom('items')
+    .selectAll()
+    .where('vaultId', '=', vaultId)
+    .where('vmGroupKey', '=', nameKey(vm.group))
+    .where('vmKey', '=', nameKey(vm.name))
+    .executeTakeFirst();
+  return found === undefined ? undefined : itemOf(found);
 }
 
 /** Of one vault; by the VM's name. */
@@ -62,10 +71,17 @@ export async function listItems(
   return (await query.orderBy('vmKey').orderBy('vmGroupKey').execute()).map(itemOf);
 }
 
-/** The item of this id. @throws if there is none: whoever has the id has seen it. */
-export async function itemById(reader: CatalogueReader, id: string): Promise<Item> {
+export async function findItemById(reader: CatalogueReader, id: string): Promise<Item | undefined> {
   const query = reader.selectFrom('items').selectAll().where('id', '=', id);
-  return itemOf(await query.executeTakeFirstOrThrow());
+  const row = await query.executeTakeFirst();
+  return row === undefined ? undefined : itemOf(row);
+}
+
+/** @throws {HoldfastError} `BMSUserErrorProtectedItemNotFound` if it was deleted meanwhile. */
+export async function itemById(reader: CatalogueReader, id: string): Promise<Item> {
+  const item = await findItemById(reader, id);
+  if (item !== undefined) return item;
+  throw new HoldfastError('BMSUserErrorProtectedItemNotFound', 'The item was deleted meanwhile.');
 }
 
 export function itemOf(row: Row<'items'>): Item {

@@ -49,7 +49,7 @@ const HOURS_A_DAY = 24;
 /** Wall time in the policy's time zone: `HH:MM` or `HH:MM:SS`. */
 export type TimeOfDay = string;
 
-type Duration = { readonly count: number; readonly unit: DurationUnit };
+export type Duration = { readonly count: number; readonly unit: DurationUnit };
 
 type DailySchedule = {
   readonly frequency: 'daily';

@@ -2,6 +2,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoldfastError } from '#base';
+import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import { nameKey } from '../names.ts';
 import { policyGone } from '../policies/policy-records.ts';
 import { changeVault } from '../repositories/change-vault.ts';
@@ -29,11 +30,7 @@ export async function deleteVault(parts: ServiceParts, name: VaultName): Promise
     const gone = { id: VAULT_DOCUMENT, value: undefined };
     return {
       documents: [...policies.map(({ id }) => policyGone(id)), gone],
-      apply: async (change) => {
-        await change.deleteFrom('policies').where('vaultId', '=', vault.id).execute();
-        await change.deleteFrom('documents').where('vaultId', '=', vault.id).execute();
-        await change.deleteFrom('vaults').where('id', '=', vault.id).execute();
-      },
+      apply: async (change) => await deleteVaultRows(change, vault.id),
     };
   });
   const folder = join(dataFolder.vaults, vault.id);
@@ -43,6 +40,16 @@ export async function deleteVault(parts: ServiceParts, name: VaultName): Promise
     : 0;
   await repositories.release(vault.id);
   if (points === 0) await rm(folder, { recursive: true, force: true });
+}
+
+/** All that the catalogue holds of the vault but its jobs. */
+export async function deleteVaultRows(change: CatalogueChange, vaultId: string): Promise<void> {
+  const items = change.selectFrom('items').select('id').where('vaultId', '=', vaultId);
+  await change.deleteFrom('points').where('itemId', 'in', items).execute();
+  for (const table of ['items', 'policies', 'documents'] as const) {
+    await change.deleteFrom(table).where('vaultId', '=', vaultId).execute();
+  }
+  await change.deleteFrom('vaults').where('id', '=', vaultId).execute();
 }
 
 async function requireEmpty(

@@ -1,0 +1,49 @@
+/** What a recovery point of a VM says of itself. */
+import { readManifest, type Repository } from '#repository';
+import { vmPoint } from './vm-point.ts';
+
+export type VmPointDescription = {
+  readonly point: string;
+  readonly item: string;
+  readonly timeMs: number;
+  readonly consistency: string;
+  readonly vm: { readonly name: string; readonly state: string };
+  /** In the VM's order: its place there, and bytes. */
+  readonly disks: readonly {
+    readonly name: string;
+    readonly place: number;
+    readonly sizeBytes: number;
+    readonly changedBytes: number;
+    readonly storedBytes: number;
+  }[];
+  /** Disks that the VM had and the point has not, with their place. */
+  readonly lacking: readonly { readonly name: string; readonly place: number }[];
+};
+
+/** @throws {HoldfastError} `PointNotFound`; `DefinitionUnsupported` if it holds disks without a VM. */
+export async function describeVmPoint(
+  repository: Repository,
+  point: string,
+): Promise<VmPointDescription> {
+  const { note, lacking } = await vmPoint(repository, point);
+  const manifest = await readManifest(repository.parts, repository.state.points.get(point)!);
+  const { vm } = note.definition;
+  const order = vm.disks.map(({ name }) => name);
+  const placed = <Named extends { readonly name: string }>(named: Named) => ({
+    ...named,
+    place: order.indexOf(named.name),
+  });
+  return {
+    point,
+    item: manifest.item,
+    timeMs: manifest.timeMs,
+    consistency: manifest.consistency,
+    vm: { name: vm.name, state: vm.state },
+    disks: manifest.disks
+      .map(({ name, sizeBytes, changedBytes, storedBytes }) =>
+        placed({ name, sizeBytes, changedBytes, storedBytes }),
+      )
+      .toSorted((a, b) => a.place - b.place),
+    lacking: lacking.map((name) => placed({ name })),
+  };
+}

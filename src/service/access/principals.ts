@@ -1,0 +1,98 @@
+/** Service principals: who may sign in. What each may do is not told apart yet: all may everything. */
+import { randomUUID } from 'node:crypto';
+import { HoldfastError } from '#base';
+import type { CatalogueReader } from '../catalogue/catalogue.ts';
+import type { Row } from '../catalogue/schema.ts';
+import { parseName } from '../names.ts';
+import type { RecordParts } from '../record-parts.ts';
+import { hashSecret, makeSecret } from './secret-hash.ts';
+
+export type Principal = {
+  /** A UUID. */
+  readonly clientId: string;
+  readonly name: string;
+  readonly createdAt: number;
+};
+
+/** The secret is told once, and kept nowhere. */
+export type NewPrincipal = Principal & { readonly clientSecret: string };
+
+type Parts = Pick<RecordParts, 'catalogue' | 'clock' | 'random'>;
+
+/** @throws {HoldfastError} `InvalidResourceName`. */
+export async function createPrincipal(parts: Parts, name: string): Promise<NewPrincipal> {
+  const { catalogue, clock, random } = parts;
+  const clientSecret = makeSecret(random);
+  const row = {
+    clientId: randomUUID(),
+    name: parseName(name, 'service principal'),
+    secretHash: await hashSecret(clientSecret, random),
+    createdAt: clock.nowMs(),
+    disabledAt: null,
+  };
+  await catalogue.change(async (change) => {
+    await change.insertInto('principals').values(row).execute();
+  });
+  return { ...principalOf(row), clientSecret };
+}
+
+/** Gives it another secret; the old one is void at once, tokens that were given for it within the hour. */
+export async function rotateSecret(parts: Parts, clientId: string): Promise<NewPrincipal> {
+  const clientSecret = makeSecret(parts.random);
+  const secretHash = await hashSecret(clientSecret, parts.random);
+  return await parts.catalogue.change(async (change) => {
+    const principal = await getPrincipal(change, clientId);
+    await change
+      .updateTable('principals')
+      .set({ secretHash })
+      .where('clientId', '=', principal.clientId)
+      .execute();
+    return { ...principal, clientSecret };
+  });
+}
+
+/** Its tokens are void at once. @throws {HoldfastError} `PrincipalNotFound`; `PrincipalNeeded` for the last one. */
+export async function deletePrincipal(
+  { catalogue }: Pick<Parts, 'catalogue'>,
+  clientId: string,
+): Promise<void> {
+  await catalogue.change(async (change) => {
+    const principal = await getPrincipal(change, clientId);
+    if ((await listPrincipals(change)).length === 1) {
+      throw new HoldfastError(
+        'PrincipalNeeded',
+        `'${principal.name}' is the last service principal: without it nobody could sign in.`,
+      );
+    }
+    await change.deleteFrom('principals').where('clientId', '=', principal.clientId).execute();
+  });
+}
+
+/** Oldest first. */
+export async function listPrincipals(reader: CatalogueReader): Promise<readonly Principal[]> {
+  const query = reader.selectFrom('principals').selectAll().where('disabledAt', 'is', null);
+  return (await query.orderBy('createdAt').orderBy('clientId').execute()).map(principalOf);
+}
+
+/** @throws {HoldfastError} `PrincipalNotFound`. */
+export async function getPrincipal(reader: CatalogueReader, clientId: string): Promise<Principal> {
+  const row = await principalRow(reader, clientId);
+  if (row !== undefined) return principalOf(row);
+  throw new HoldfastError('PrincipalNotFound', `There is no service principal '${clientId}'.`);
+}
+
+export async function principalRow(
+  reader: CatalogueReader,
+  clientId: string,
+): Promise<Row<'principals'> | undefined> {
+  return await reader
+    .selectFrom('principals')
+    .selectAll()
+    .where('clientId', '=', clientId.toLowerCase())
+    .where('disabledAt', 'is', null)
+    .executeTakeFirst();
+}
+
+export function principalOf({ clientId, name, createdAt }: Row<'principals'>): Principal {
+  return { clientId, name, createdAt };
+}

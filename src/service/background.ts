@@ -1,0 +1,34 @@
+/** What the service does by itself, again and again, until it closes. */
+import { runSchedule } from './backing-up/scheduler.ts';
+import { discoverAll } from './hosts/discovery.ts';
+import { purgeEnded } from './items/purge.ts';
+import type { ServiceParts } from './service-parts.ts';
+
+const PURGE_MS = 60_000;
+
+/** Runs until aborted; done when everything has ended. */
+export async function runInBackground(parts: ServiceParts, signal: AbortSignal): Promise<void> {
+  const again = async (
+    everyMs: number,
+    what: string,
+    work: (parts: ServiceParts) => Promise<void>,
+  ): Promise<void> => {
+    while (!signal.aborted) {
+      try {
+        await work(parts);
+      } catch (error) {
+        parts.log.error({ error: String(error) }, `${what} failed; it is tried again`);
+      }
+      try {
+        await parts.clock.sleep(everyMs, signal);
+      } catch {
+        return; // Aborted.
+      }
+    }
+  };
+  await Promise.all([
+    runSchedule(parts, signal),
+    again(parts.settings.discoveryIntervalMs, 'listing VMs', discoverAll),
+    again(PURGE_MS, 'ending soft delete', purgeEnded),
+  ]);
+}

@@ -1,0 +1,85 @@
+/** How Backup jobs come to be: by hand, or by the schedule. */
+import { HoldfastError } from '#base';
+import type { CatalogueChange } from '../catalogue/catalogue.ts';
+import { itemById, getItem, type Item, type ItemName } from '../items/items.ts';
+import { requireAllowed } from '../items/item-states.ts';
+import type { Accepted } from '../items/protect.ts';
+import { tasksFromJson } from '../jobs/job-records.ts';
+import type { ServiceParts } from '../service-parts.ts';
+import type { BackupRequest } from './backup-work.ts';
+
+const LONGEST_DAYS = 99 * 366;
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+/**
+ * Backs the item up now (R20, R57, M29).
+ *
+ * @param expiresAt when the point shall expire; undefined: 30 days from now.
+ * @throws {HoldfastError} `ResourceNotFound`, `BMSUserErrorProtectedItemNotFound`; `UserErrorProtectionStopped`,
+ *   `UserErrorItemSoftDeleted`; `UserErrorInvalidRecoveryPointExpiry`; `UserErrorBackupOperationInProgress` while
+ *   another backup of it is in its snapshot (R41; in its transfer, this one waits).
+ */
+export async function backUpNow(
+  parts: ServiceParts,
+  name: ItemName,
+  expiresAt: number | undefined,
+): Promise<Accepted> {
+  const { catalogue, clock } = parts;
+  const now = clock.nowMs();
+  const date = expiresAt ?? now + 30 * DAY_MS;
+  if (!(date > now && date <= now + LONGEST_DAYS * DAY_MS)) {
+    throw new HoldfastError(
+      'UserErrorInvalidRecoveryPointExpiry',
+      `The recovery point's expiry must lie between now and 99 years from now; it is ${new Date(date).toISOString()}.`,
+    );
+  }
+  const { id } = await getItem(catalogue.read, name);
+  return await catalogue.change(async (change) => {
+    const item = await itemById(change, id);
+    requireAllowed('backUp', item);
+    await requireNoSnapshot(change, item);
+    return {
+      jobId: await addBackup(parts, change, { item, origin: 'on-demand', expiresAt: date }),
+    };
+  });
+}
+
+export async function addBackup(
+  { jobs, clock, settings }: ServiceParts,
+  change: CatalogueChange,
+  backup: BackupRequest & { readonly item: Item },
+): Promise<string> {
+  const { item, ...request } = backup;
+  const isFirst = item.lastBackup?.pointAt === undefined;
+  const deadline = isFirst ? {} : { deadlineAt: clock.nowMs() + settings.backupTimeoutMs };
+  return await jobs.add(change, {
+    vaultId: item.vaultId,
+    itemId: item.id,
+    entity: item.vmName,
+    operation: 'Backup',
+    isUserTriggered: request.origin === 'on-demand',
+    request,
+    claims: [`item:${item.id}`],
+    ...deadline,
+  });
+}
+
+/** R41. */
+async function requireNoSnapshot(change: CatalogueChange, item: Item): Promise<void> {
+  const running = await change
+    .selectFrom('jobs')
+    .select('tasks')
+    .where('itemId', '=', item.id)
+    .where('operation', '=', 'Backup')
+    .where('endedAt', 'is', null)
+    .execute();
+  const isTransferring = (tasks: string): boolean =>
+    tasksFromJson(tasks).some(
+      ({ name, status }) => name === 'Take Snapshot' && status === 'Completed',
+    );
+  if (running.every(({ tasks }) => isTransferring(tasks))) return;
+  throw new HoldfastError(
+    'UserErrorBackupOperationInProgress',
+    `Unable to initiate backup of '${item.vmName}' as another backup operation is currently in progress.`,
+  );
+}

@@ -1,0 +1,64 @@
+/** An item and its points as a document of the repository: all that a new server needs of them beside the data. */
+import { z } from 'zod';
+import type { Row } from '../catalogue/schema.ts';
+import { nameKey } from '../names.ts';
+import { POINT_ORIGINS } from '../points/point-facts.ts';
+import type { VaultDocument } from '../repositories/change-vault.ts';
+
+const DOCUMENT = z.strictObject({
+  version: z.literal(1),
+  vmGroup: z.string(),
+  vmName: z.string(),
+  repositoryItem: z.string(),
+  policyId: z.string().nullable(),
+  state: z.string(),
+  stateSince: z.number(),
+  diskSelection: z.string().nullable(),
+  lastBackup: z.string().nullable(),
+  purgeAt: z.number().nullable(),
+  deletedAt: z.number().nullable(),
+  createdAt: z.number(),
+  /** What the points' manifests do not say. */
+  points: z.array(
+    z.strictObject({
+      id: z.string(),
+      origin: z.enum(POINT_ORIGINS),
+      expiresAt: z.number().nullable(),
+    }),
+  ),
+});
+
+const PREFIX = 'item-';
+
+export type RememberedPoint = Pick<Row<'points'>, 'id' | 'origin' | 'expiresAt'>;
+
+export function itemDocument(
+  item: Row<'items'>,
+  points: readonly RememberedPoint[],
+): VaultDocument {
+  const { id, vaultId: _, vmGroupKey: _g, vmKey: _v, lastRunAt: _l, nextRunAt: _n, ...rest } = item;
+  const { revision: _r, ...remembered } = rest;
+  const of = points.map(({ id: point, origin, expiresAt }) => ({ id: point, origin, expiresAt }));
+  return { id: PREFIX + id, value: { version: 1, ...remembered, points: of } };
+}
+
+export function itemGone(id: string): VaultDocument {
+  return { id: PREFIX + id, value: undefined };
+}
+
+/** @returns undefined if the document is no item. */
+export function itemIdOf(documentId: string): string | undefined {
+  return documentId.startsWith(PREFIX) ? documentId.slice(PREFIX.length) : undefined;
+}
+
+export function itemFromDocument(of: {
+  readonly vaultId: string;
+  readonly id: string;
+  readonly value: unknown;
+}): { readonly item: Row<'items'>; readonly points: readonly RememberedPoint[] } {
+  const { vaultId, id, value } = of;
+  const { version: _, points, ...item } = DOCUMENT.parse(value);
+  const keys = { vmGroupKey: nameKey(item.vmGroup), vmKey: nameKey(item.vmName) };
+  const schedule = { lastRunAt: null, nextRunAt: null, revision: 1 };
+  return { item: { id, vaultId, ...keys, ...item, ...schedule }, points };
+}

@@ -1,0 +1,246 @@
+/**
+ * What a user does with an item's protection (states and transitions: item-states.ts). Each is one change with a
+ * finished job beside it, as Azure shows one; deleting data at once is work (delete-data.ts).
+ */
+import { randomUUID } from 'node:crypto';
+import { HoldfastError } from '#base';
+import type { CatalogueChange } from '../catalogue/catalogue.ts';
+import type { Row } from '../catalogue/schema.ts';
+import { getVm } from '../hosts/vms.ts';
+import type { JobOperation } from '../jobs/job-runner.ts';
+import { nameKey } from '../names.ts';
+import { getPolicy } from '../policies/policies.ts';
+import { changeVault } from '../repositories/change-vault.ts';
+import type { ServiceParts } from '../service-parts.ts';
+import { getVault, type Vault } from '../vaults/vaults.ts';
+import { changeItem } from './change-item.ts';
+import type { DiskSelection } from './disk-selection.ts';
+import { itemDocument } from './item-documents.ts';
+import { requireAllowed, type ItemState } from './item-states.ts';
+import { findItem, getItem, type Item, type ItemName } from './items.ts';
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+export type Protection = {
+  readonly policy: string;
+  /** Undefined: all disks. */
+  readonly diskSelection: DiskSelection | undefined;
+};
+
+/** What was accepted: the job that shows it. */
+export type Accepted = { readonly jobId: string };
+
+/**
+ * Protects the VM, or gives a protected one another policy or choice of disks; resumes a stopped one.
+ *
+ * @throws {HoldfastError} `ResourceNotFound` for vault or VM, `BMSUserErrorPolicyNotFound`;
+ *   `UserErrorItemAlreadyProtected` if another vault protects it; `UserErrorItemSoftDeleted`;
+ *   `UserErrorSharedDiskBackupNotSupported`-like refusals of disks; `UserErrorInvalidDiskSelection`.
+ */
+export async function protect(
+  parts: ServiceParts,
+  name: ItemName,
+  wanted: Protection,
+): Promise<Accepted> {
+  const vault = await getVault(parts.catalogue.read, name.vault);
+  const policy = await getPolicy(parts.catalogue.read, { vault: name.vault, name: wanted.policy });
+  const known = await findItem(parts.catalogue.read, vault.id, name.vm);
+  if (known === undefined) return await protectNew(parts, { vault, name, wanted });
+  return await changeItem(parts, known, async (item) => {
+    const isStopped = item.state === 'ProtectionStopped' || item.state === 'BackupsSuspended';
+    requireAllowed(isStopped ? 'resume' : 'changePolicy', item);
+    // A VM that is gone keeps its item, but cannot be given backups again.
+    if (isStopped) await getVm(parts.catalogue.read, name.vm);
+    const now = parts.clock.nowMs();
+    const state = item.lastBackup?.pointAt === undefined ? 'IRPending' : 'Protected';
+    return {
+      item: {
+        policyId: policy.id,
+        diskSelection: selectionJson(wanted.diskSelection),
+        nextRunAt: null,
+        ...(isStopped ? { state, stateSince: now } : {}),
+      },
+      also: async (change) => await done(parts, change, { item, operation: 'ConfigureBackup' }),
+    };
+  });
+}
+
+async function protectNew(
+  parts: ServiceParts,
+  of: { readonly vault: Vault; readonly name: ItemName; readonly wanted: Protection },
+): Promise<Accepted> {
+  const { vault, name, wanted } = of;
+  return await changeVault(parts, vault.id, async () => {
+    const reader = parts.catalogue.read;
+    const vm = await getVm(reader, name.vm);
+    await requireUnprotected(parts, vault, name);
+    const policy = await getPolicy(reader, { vault: name.vault, name: wanted.policy });
+    requireDisks(vm, wanted.diskSelection);
+    const now = parts.clock.nowMs();
+    const row: Row<'items'> = {
+      id: randomUUID(),
+      vaultId: vault.id,
+      vmGroupKey: nameKey(vm.group),
+      vmKey: nameKey(vm.name),
+      vmGroup: vm.group,
+      vmName: vm.name,
+      repositoryItem: `${nameKey(vm.group)}/${nameKey(vm.name)}`,
+      policyId: policy.id,
+      state: 'IRPending' satisfies ItemState,
+      stateSince: now,
+      diskSelection: selectionJson(wanted.diskSelection),
+      lastBackup: null,
+      purgeAt: null,
+      deletedAt: null,
+      lastRunAt: null,
+      nextRunAt: null,
+      revision: 1,
+      createdAt: now,
+    };
+    return {
+      documents: [itemDocument(row, [])],
+      apply: async (change) => {
+        await change.insertInto('items').values(row).execute();
+        const item = { id: row.id, vaultId: vault.id, vmName: vm.name };
+        return await done(parts, change, { item, operation: 'ConfigureBackup' });
+      },
+    };
+  });
+}
+
+/** R54: no more backups; every point stays for ever. */
+export async function stopRetaining(parts: ServiceParts, name: ItemName): Promise<Accepted> {
+  return await stop(parts, name, { action: 'stopRetain', state: 'ProtectionStopped' });
+}
+
+/** R54: no more backups; points go by the policy, the last one stays. */
+export async function stopByPolicy(parts: ServiceParts, name: ItemName): Promise<Accepted> {
+  return await stop(parts, name, { action: 'stopByPolicy', state: 'BackupsSuspended' });
+}
+
+async function stop(
+  parts: ServiceParts,
+  name: ItemName,
+  to: {
+    readonly action: 'stopRetain' | 'stopByPolicy';
+    readonly state: 'ProtectionStopped' | 'BackupsSuspended';
+  },
+): Promise<Accepted> {
+  return await changeItem(parts, await getItem(parts.catalogue.read, name), async (item) => {
+    requireAllowed(to.action, item);
+    const { state } = to;
+    const policyId = state === 'ProtectionStopped' ? null : (item.policyId ?? null);
+    return {
+      item: { state, stateSince: parts.clock.nowMs(), policyId, nextRunAt: null },
+      also: async (change) => await done(parts, change, { item, operation: 'DisableBackup' }),
+    };
+  });
+}
+
+/**
+ * Stops protection and deletes the data: with soft delete it stays restorable for the vault's days (R58, M33),
+ * else a job deletes it at once.
+ *
+ * @throws {HoldfastError} `ResourceNotFound`, `BMSUserErrorProtectedItemNotFound`, `UserErrorItemSoftDeleted`.
+ */
+export async function deleteData(parts: ServiceParts, name: ItemName): Promise<Accepted> {
+  const reader = parts.catalogue.read;
+  return await changeItem(parts, await getItem(reader, name), async (item) => {
+    requireAllowed('delete', item);
+    const { settings } = await getVault(reader, name.vault);
+    const now = parts.clock.nowMs();
+    const isSoft = settings.softDelete !== 'Disabled';
+    const purgeAt = isSoft ? now + settings.softDeleteDays * DAY_MS : now;
+    return {
+      item: {
+        state: 'SoftDeleted',
+        stateSince: now,
+        policyId: null,
+        nextRunAt: null,
+        deletedAt: now,
+        purgeAt,
+      },
+      also: async (change) =>
+        isSoft
+          ? await done(parts, change, { item, operation: 'DeleteBackupData' })
+          : await begun(parts, change, item),
+    };
+  });
+}
+
+/** R59: back to stopped, with all points. */
+export async function undelete(parts: ServiceParts, name: ItemName): Promise<Accepted> {
+  return await changeItem(parts, await getItem(parts.catalogue.read, name), async (item) => {
+    requireAllowed('undelete', item);
+    const now = parts.clock.nowMs();
+    if (item.purgeAt !== undefined && item.purgeAt <= now) {
+      throw new HoldfastError(
+        'UserErrorSoftDeleteEnded',
+        `The data of '${item.vmName}' is being deleted: its soft delete has ended.`,
+      );
+    }
+    return {
+      item: { state: 'ProtectionStopped', stateSince: now, deletedAt: null, purgeAt: null },
+      also: async (change) => await done(parts, change, { item, operation: 'Undelete' }),
+    };
+  });
+}
+
+type Named = Pick<Item, 'id' | 'vaultId' | 'vmName'>;
+
+async function done(
+  parts: ServiceParts,
+  change: CatalogueChange,
+  { item, operation }: { readonly item: Named; readonly operation: JobOperation },
+): Promise<Accepted> {
+  return { jobId: await parts.jobs.addDone(change, jobOf(item, operation)) };
+}
+
+async function begun(parts: ServiceParts, change: CatalogueChange, item: Named): Promise<Accepted> {
+  const job = { ...jobOf(item, 'DeleteBackupData'), claims: [`item:${item.id}`] };
+  return { jobId: await parts.jobs.add(change, job) };
+}
+
+function jobOf(item: Named, operation: JobOperation) {
+  const { id: itemId, vaultId, vmName: entity } = item;
+  const of = { vaultId, itemId, entity, operation };
+  return { ...of, isUserTriggered: true, request: {} };
+}
+
+function selectionJson(selection: DiskSelection | undefined): string | null {
+  return selection === undefined ? null : JSON.stringify(selection);
+}
+
+/** One vault a VM; a soft-deleted item is in the way only in its own vault (R59). */
+async function requireUnprotected(
+  { catalogue }: ServiceParts,
+  vault: Vault,
+  { vm }: ItemName,
+): Promise<void> {
+  const other = await catalogue.read
+    .selectFrom('items')
+    .innerJoin('vaults', 'vaults.id', 'items.vaultId')
+    .select(['vaults.name', 'vaults.id'])
+    .where('items.vmGroupKey', '=', nameKey(vm.group))
+    .where('items.vmKey', '=', nameKey(vm.name))
+    .where('items.state', 'in', ['IRPending', 'Protected'])
+    .executeTakeFirst();
+  if (other === undefined || other.id === vault.id) return;
+  throw new HoldfastError(
+    'UserErrorItemAlreadyProtected',
+    `'${vm.name}' is protected by the vault '${other.name}': stop its protection there first.`,
+  );
+}
+
+function requireDisks(
+  vm: Awaited<ReturnType<typeof getVm>>,
+  selection: DiskSelection | undefined,
+): void {
+  const luns = vm.facts.disks.flatMap(({ lun }) => (lun === undefined ? [] : [lun]));
+  const stranger = selection?.luns.find((lun) => !luns.includes(lun));
+  if (stranger === undefined) return;
+  throw new HoldfastError(
+    'UserErrorInvalidDiskSelection',
+    `'${vm.name}' has no disk at LUN ${stranger}; it has ${luns.join(', ') || 'only its system disk'}.`,
+  );
+}

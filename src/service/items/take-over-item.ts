@@ -1,0 +1,51 @@
+/** An item's rows as its document and its points in the repository say. */
+import type { VmPointDescription } from '#backup';
+import type { CatalogueChange } from '../catalogue/catalogue.ts';
+import type { Row } from '../catalogue/schema.ts';
+import { pointFactsOf, pointFactsToJson } from '../points/point-facts.ts';
+import { itemFromDocument } from './item-documents.ts';
+
+export type ItemToTakeOver = {
+  readonly vaultId: string;
+  readonly id: string;
+  /** Its document. */
+  readonly value: unknown;
+  /** All visible points of the vault's repository. */
+  readonly points: ReadonlyMap<string, VmPointDescription>;
+};
+
+/** Points that the repository has and the document does not name are taken for scheduled ones, without a date. */
+export async function takeOverItem(change: CatalogueChange, of: ItemToTakeOver): Promise<void> {
+  const { item, points: remembered } = itemFromDocument(of);
+  const { lastRunAt: _l, nextRunAt: _n, revision: _r, ...told } = item;
+  await change
+    .insertInto('items')
+    .values(item)
+    .onConflict((known) => known.column('id').doUpdateSet(told))
+    .execute();
+  const dates = new Map(remembered.map((point) => [point.id, point]));
+  const there = [...of.points.values()].filter((point) => point.item === item.repositoryItem);
+  for (const description of there) {
+    const { point: id, timeMs, consistency } = description;
+    const { origin, expiresAt } = dates.get(id) ?? { origin: 'scheduled', expiresAt: null };
+    const row: Row<'points'> = {
+      id,
+      itemId: item.id,
+      takenAt: timeMs,
+      consistency,
+      origin,
+      jobId: null,
+      expiresAt,
+      facts: pointFactsToJson(pointFactsOf(description)),
+    };
+    await change
+      .insertInto('points')
+      .values(row)
+      .onConflict((known) => known.columns(['itemId', 'id']).doUpdateSet({ origin, expiresAt }))
+      .execute();
+  }
+  let gone = change.deleteFrom('points').where('itemId', '=', item.id);
+  const ids = there.map(({ point }) => point);
+  if (ids.length > 0) gone = gone.where('id', 'not in', ids);
+  await gone.execute();
+}

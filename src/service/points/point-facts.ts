@@ -1,0 +1,49 @@
+/** What the catalogue holds of a recovery point beside its dates: copied from its manifest, never the truth. */
+import { z } from 'zod';
+import type { VmPointDescription } from '#backup';
+
+const PLACED = { name: z.string(), /** Absent: the system disk. */ lun: z.int().optional() };
+
+const FACTS = z.strictObject({
+  version: z.literal(1),
+  vmState: z.string(),
+  /** Bytes. */
+  disks: z.array(
+    z.strictObject({
+      ...PLACED,
+      sizeBytes: z.number(),
+      changedBytes: z.number(),
+      storedBytes: z.number(),
+    }),
+  ),
+  /** Disks that the VM had and that were not backed up. */
+  excluded: z.array(z.strictObject(PLACED)),
+});
+
+export type PointFacts = Readonly<Omit<z.infer<typeof FACTS>, 'version'>>;
+
+/** How a point came to be: it decides what its expiry follows (R20, R68). */
+export const POINT_ORIGINS = ['scheduled', 'on-demand', 'safety'] as const;
+export type PointOrigin = (typeof POINT_ORIGINS)[number];
+
+export function pointFactsOf({ vm, disks, lacking }: VmPointDescription): PointFacts {
+  return {
+    vmState: vm.state,
+    disks: disks.map(({ place, ...disk }) => ({ ...disk, ...lunOf(place) })),
+    excluded: lacking.map(({ name, place }) => ({ name, ...lunOf(place) })),
+  };
+}
+
+/** The first disk is the system's. */
+function lunOf(place: number): { readonly lun?: number } {
+  return place === 0 ? {} : { lun: place - 1 };
+}
+
+export function pointFactsToJson(facts: PointFacts): string {
+  return JSON.stringify({ version: 1, ...facts });
+}
+
+export function pointFactsFromJson(json: string): PointFacts {
+  const { version: _, ...facts } = FACTS.parse(JSON.parse(json));
+  return facts;
+}

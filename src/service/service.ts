@@ -1,0 +1,96 @@
+/**
+ * The service on one data folder.
+ *
+ * ```
+ *   lock ─► master key ─► catalogue ─► what the repositories remember ─► jobs, schedule, discovery ─► open
+ *   close: no new work, running jobs are given back, repositories closed, catalogue closed, unlocked
+ * ```
+ */
+import type { Clock } from '#base';
+import type { Caller } from '#backup';
+import { openMasterKey } from '#keyvault';
+import { backupWork } from './backing-up/backup-work.ts';
+import { runInBackground } from './background.ts';
+import { openCatalogue } from './catalogue/catalogue.ts';
+import { lockDataFolder } from './data-folder/data-folder.ts';
+import { connectHosts } from './hosts/connect-hosts.ts';
+import { deleteDataWork } from './items/delete-data-work.ts';
+import { openJobRunner } from './jobs/open-job-runner.ts';
+import type { ServiceLog } from './record-parts.ts';
+import { openRepositories } from './repositories/repository-pool.ts';
+import type { ServiceParts } from './service-parts.ts';
+import { DEFAULT_SETTINGS, type ServiceSettings } from './service-settings.ts';
+import { takeTurns } from './turns.ts';
+import { takeOverVaults } from './vaults/take-over-vaults.ts';
+
+export type ServiceOptions = {
+  readonly data: string;
+  readonly clock: Clock;
+  readonly random: (sizeBytes: number) => Buffer;
+  readonly version: string;
+  readonly process: Caller['process'];
+  readonly log: ServiceLog;
+  readonly settings?: Partial<ServiceSettings>;
+};
+
+export type Service = ServiceParts & {
+  /** Ends everything; running jobs go on at the next start. Idempotent. */
+  readonly close: () => Promise<void>;
+};
+
+/**
+ * @throws {HoldfastError} `DataFolderHeld`, `MasterKeyWrong`, `CatalogueUnusable`; `StoreReadOnly`,
+ *   `StoreUnsupported` for the folder.
+ */
+export async function openService(options: ServiceOptions): Promise<Service> {
+  const { clock, random, version, process, log } = options;
+  const holder = { ...process, sinceMs: clock.nowMs() };
+  const folder = await lockDataFolder(options.data, holder);
+  const settings = { ...DEFAULT_SETTINGS, ...options.settings };
+  const warn = (message: string): void => log.warn({}, message);
+  const caller = { clock, random, version, warn, process };
+  try {
+    const masterKey = await openMasterKey(folder.masterKey, { random, mayCreate: true });
+    const catalogue = await openCatalogue(folder.catalogue);
+    const records = { catalogue, clock, random, settings, log };
+    const pool = { clock, settings, masterKey, vaults: folder.vaults, caller };
+    const repositories = openRepositories(pool);
+    const jobs = openJobRunner(records);
+    const parts: ServiceParts = {
+      ...records,
+      dataFolder: folder,
+      masterKey,
+      caller,
+      turns: takeTurns(),
+      repositories,
+      hosts: connectHosts(records),
+      jobs,
+    };
+    await agree(parts);
+    await jobs.start({ Backup: backupWork(parts), DeleteBackupData: deleteDataWork(parts) });
+    const closing = new AbortController();
+    const background = runInBackground(parts, closing.signal);
+    let closed: Promise<void> | undefined;
+    const end = async (): Promise<void> => {
+      closing.abort();
+      await background;
+      await jobs.stop();
+      await repositories.close();
+      await catalogue.close();
+      folder.release();
+    };
+    return { ...parts, close: async () => await (closed ??= end()) };
+  } catch (error) {
+    folder.release();
+    throw error;
+  }
+}
+
+/** The catalogue learns what the repositories remember and it does not. */
+async function agree(parts: ServiceParts): Promise<void> {
+  const { applied, unreachable } = await takeOverVaults(parts);
+  if (applied.length > 0) parts.log.info({ documents: applied }, 'taken over from repositories');
+  for (const [vault, reason] of unreachable) {
+    parts.log.error({ vault, reason }, 'the repository of a vault cannot be opened');
+  }
+}

@@ -1,0 +1,146 @@
+/** Storage accounts: folders that disks are restored to, each with a queue of its own (M22). */
+import { access, constants, mkdir, realpath } from 'node:fs/promises';
+import { isAbsolute } from 'node:path';
+import { z } from 'zod';
+import { HoldfastError } from '#base';
+import type { CatalogueReader } from '../catalogue/catalogue.ts';
+import { getResourceGroup } from '../groups/resource-groups.ts';
+import { LOCATION, nameKey, parseName } from '../names.ts';
+import type { RecordParts } from '../record-parts.ts';
+
+const SETTINGS = z.strictObject({
+  version: z.literal(1),
+  /** Absent: the service's. */
+  restoresAtOnce: z.int().min(1).optional(),
+});
+
+export type StorageAccountName = { readonly group: string; readonly name: string };
+
+export type StorageAccount = StorageAccountName & {
+  readonly location: string;
+  /** Absolute. */
+  readonly path: string;
+  readonly restoresAtOnce: number | undefined;
+};
+
+export type NewStorageAccount = Pick<StorageAccount, 'group' | 'name' | 'path'> & {
+  readonly restoresAtOnce?: number | undefined;
+};
+
+/**
+ * Adds the account, or changes its limit; its folder is made.
+ *
+ * @throws {HoldfastError} `ResourceGroupNotFound`, `InvalidResourceName`; `StorageAccountUnusable` for a path that
+ *   is not absolute, no folder, or not writable; `ResourceExists` if the name or the folder is another's.
+ */
+export async function putStorageAccount(
+  { catalogue, clock }: RecordParts,
+  account: NewStorageAccount,
+): Promise<StorageAccount> {
+  const name = parseName(account.name, 'storage account');
+  const { name: group } = await getResourceGroup(catalogue.read, account.group);
+  const path = await usableFolder(account.path);
+  const { restoresAtOnce } = account;
+  const limits = restoresAtOnce === undefined ? {} : { restoresAtOnce };
+  const settings = JSON.stringify(SETTINGS.parse({ version: 1, ...limits }));
+  const [groupKey, key] = [nameKey(group), nameKey(name)];
+  return await catalogue.change(async (change) => {
+    const others = await change.selectFrom('storageAccounts').selectAll().execute();
+    const other = others.find(
+      (known) =>
+        !(known.key === key && known.groupKey === groupKey) &&
+        (known.key === key || known.path === path),
+    );
+    if (other !== undefined) {
+      const what = other.key === key ? `the name '${name}'` : path;
+      throw new HoldfastError('ResourceExists', `The storage account '${other.name}' has ${what}.`);
+    }
+    const known = others.find((one) => one.key === key);
+    if (known !== undefined && known.path !== path) {
+      throw new HoldfastError(
+        'ResourceExists',
+        `The storage account '${name}' is at ${known.path}.`,
+      );
+    }
+    const row = { groupKey, key, name, location: LOCATION, path, settings };
+    await change
+      .insertInto('storageAccounts')
+      .values({ ...row, createdAt: clock.nowMs() })
+      .onConflict((there) => there.column('key').doUpdateSet({ settings }))
+      .execute();
+    return await getStorageAccount(change, { group, name });
+  });
+}
+
+/** @throws {HoldfastError} `ResourceNotFound`. */
+export async function getStorageAccount(
+  reader: CatalogueReader,
+  { group, name }: StorageAccountName,
+): Promise<StorageAccount> {
+  const row = await accountRows(reader)
+    .where('storageAccounts.groupKey', '=', nameKey(group))
+    .where('storageAccounts.key', '=', nameKey(name))
+    .executeTakeFirst();
+  if (row !== undefined) return accountOf(row);
+  throw new HoldfastError(
+    'ResourceNotFound',
+    `The storage account '${name}' in the resource group '${group}' was not found.`,
+    { details: { type: 'Microsoft.Storage/storageAccounts', name, group } },
+  );
+}
+
+/** Of one group, or all; by name. */
+export async function listStorageAccounts(
+  reader: CatalogueReader,
+  group?: string,
+): Promise<readonly StorageAccount[]> {
+  const all = accountRows(reader).orderBy('storageAccounts.key');
+  const query =
+    group === undefined ? all : all.where('storageAccounts.groupKey', '=', nameKey(group));
+  return (await query.execute()).map(accountOf);
+}
+
+/** Forgets the account; what was restored to its folder stays. @throws {HoldfastError} `ResourceNotFound`. */
+export async function removeStorageAccount(
+  { catalogue }: RecordParts,
+  account: StorageAccountName,
+): Promise<void> {
+  await catalogue.change(async (change) => {
+    await getStorageAccount(change, account);
+    await change
+      .deleteFrom('storageAccounts')
+      .where('groupKey', '=', nameKey(account.group))
+      .where('key', '=', nameKey(account.name))
+      .execute();
+  });
+}
+
+async function usableFolder(path: string): Promise<string> {
+  try {
+    if (!isAbsolute(path)) throw new Error('give an absolute path');
+    await mkdir(path, { recursive: true });
+    await access(path, constants.W_OK | constants.X_OK);
+    return await realpath(path);
+  } catch (error) {
+    throw new HoldfastError(
+      'StorageAccountUnusable',
+      `${path} cannot be the folder of a storage account: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+function accountRows(reader: CatalogueReader) {
+  return reader
+    .selectFrom('storageAccounts')
+    .innerJoin('resourceGroups', 'resourceGroups.key', 'storageAccounts.groupKey')
+    .selectAll('storageAccounts')
+    .select('resourceGroups.name as group');
+}
+
+type AccountRow = Awaited<ReturnType<ReturnType<typeof accountRows>['execute']>>[number];
+
+function accountOf({ group, name, location, path, settings }: AccountRow): StorageAccount {
+  const { restoresAtOnce } = SETTINGS.parse(JSON.parse(settings));
+  return { group, name, location, path, restoresAtOnce };
+}

@@ -1,0 +1,215 @@
+/**
+ * Brings the catalogue to what the repositories remember: at every start, and for a repository that comes from a
+ * lost server (DESIGN §3.4, promise 6). Documents win: they are written first (decision 0008, invariant 2).
+ */
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isHoldfastError } from '#base';
+import { describeVmPoint, type VmPointDescription } from '#backup';
+import type { CatalogueChange } from '../catalogue/catalogue.ts';
+import { takeOverItem } from '../items/take-over-item.ts';
+import { itemIdOf } from '../items/item-documents.ts';
+import { LOCATION, nameKey } from '../names.ts';
+import { policyFromDocument, policyIdOf } from '../policies/policy-records.ts';
+import type { OpenRepository } from '../repositories/repositories.ts';
+import { readDocuments } from '../repositories/repository-pool.ts';
+import { listVaultFolders } from '../repositories/vault-folder.ts';
+import type { ServiceParts } from '../service-parts.ts';
+import { tagsToJson } from '../tags.ts';
+import { deleteVaultRows } from './delete-vault.ts';
+import { VAULT_DOCUMENT, vaultFromDocument } from './vault-document.ts';
+import { vaultSettingsToJson } from './vault-settings.ts';
+
+export type TakenOver = {
+  /** Documents that the catalogue did not have. */
+  readonly applied: readonly string[];
+  /** Vaults that could not be looked at, with the reason. */
+  readonly unreachable: ReadonlyMap<string, string>;
+};
+
+/** Looks at every vault that has a folder; what cannot be opened now is told, and tried at the next start. */
+export async function takeOverVaults(parts: ServiceParts): Promise<TakenOver> {
+  const applied: string[] = [];
+  const unreachable = new Map<string, string>();
+  for (const id of await listVaultFolders(parts.dataFolder.vaults)) {
+    try {
+      applied.push(...(await takeOverVault(parts, id)));
+    } catch (error) {
+      unreachable.set(id, error instanceof Error ? error.message : String(error));
+    }
+  }
+  return { applied, unreachable };
+}
+
+async function takeOverVault(parts: ServiceParts, vaultId: string): Promise<readonly string[]> {
+  const { repositories, catalogue } = parts;
+  const known = await catalogue.read
+    .selectFrom('documents')
+    .select(['document', 'revision'])
+    .where('vaultId', '=', vaultId)
+    .execute();
+  const revisions = new Map(known.map(({ document, revision }) => [document, revision]));
+  const found = await lookAt(repositories, vaultId, revisions);
+  if (found.kind === 'known') return [];
+  if (found.kind === 'abandoned') {
+    await catalogue.change(async (change) => await deleteVaultRows(change, vaultId));
+    if (!found.hasPoints) await removeFolder(parts, vaultId);
+    return [VAULT_DOCUMENT];
+  }
+  await catalogue.change(async (change) => await apply(change, { vaultId, ...found }));
+  return found.documents
+    .filter((one) => revisions.get(one.id) !== one.revision)
+    .map((one) => one.id);
+}
+
+type Documents = Awaited<ReturnType<typeof readDocuments>>;
+
+type Found =
+  | { readonly kind: 'known' }
+  /** Never finished, or deleted but for its folder. */
+  | { readonly kind: 'abandoned'; readonly hasPoints: boolean }
+  | {
+      readonly kind: 'newer';
+      readonly repository: string;
+      readonly repositoryId: string;
+      readonly documents: Documents;
+      readonly points: ReadonlyMap<string, VmPointDescription>;
+    };
+
+async function lookAt(
+  repositories: ServiceParts['repositories'],
+  vaultId: string,
+  revisions: ReadonlyMap<string, number>,
+): Promise<Found> {
+  try {
+    return await repositories.use(vaultId, async (repository) => {
+      const { documents } = repository.state;
+      const changed = [...documents].filter(([id, { revision }]) => revisions.get(id) !== revision);
+      if (documents.size > 0 && changed.length === 0) return { kind: 'known' };
+      const read = await readDocuments(repository);
+      if (!read.some(({ id }) => id === VAULT_DOCUMENT)) {
+        return { kind: 'abandoned', hasPoints: repository.state.points.size > 0 };
+      }
+      const { store, keyring } = repository.parts;
+      return {
+        kind: 'newer',
+        repository: store.location,
+        repositoryId: keyring.repositoryId.toString('hex'),
+        documents: read,
+        points: await describeAll(repository),
+      };
+    });
+  } catch (error) {
+    // Killed between the folder and the repository.
+    if (isHoldfastError(error, 'RepositoryNotFound') && revisions.size === 0) {
+      return { kind: 'abandoned', hasPoints: false };
+    }
+    throw error;
+  }
+}
+
+/** Points of VMs; those of `holdfast repo` belong to no item. */
+async function describeAll(
+  repository: OpenRepository,
+): Promise<ReadonlyMap<string, VmPointDescription>> {
+  const all = new Map<string, VmPointDescription>();
+  for (const { point, visible } of repository.state.points.values()) {
+    if (!visible) continue;
+    try {
+      all.set(point, await describeVmPoint(repository, point));
+    } catch (error) {
+      if (!isHoldfastError(error, 'DefinitionUnsupported')) throw error;
+    }
+  }
+  return all;
+}
+
+type Remembered = Extract<Found, { readonly kind: 'newer' }> & { readonly vaultId: string };
+
+/** The rows of the vault become what its documents say. */
+async function apply(change: CatalogueChange, remembered: Remembered): Promise<void> {
+  const { vaultId, documents } = remembered;
+  await putVaultRow(change, remembered);
+  const policies = documents.flatMap(({ id, value }) => {
+    const policy = policyIdOf(id);
+    return policy === undefined ? [] : [policyFromDocument({ vaultId, id: policy, value })];
+  });
+  for (const policy of policies) {
+    await change
+      .insertInto('policies')
+      .values(policy)
+      .onConflict((known) => known.column('id').doUpdateSet(policy))
+      .execute();
+  }
+  const items = documents.flatMap(({ id, value }) => {
+    const item = itemIdOf(id);
+    return item === undefined ? [] : [{ id: item, value }];
+  });
+  for (const item of items)
+    await takeOverItem(change, { vaultId, ...item, points: remembered.points });
+  await deleteOthers(change, vaultId, {
+    items: items.map(({ id }) => id),
+    policies: policies.map(({ id }) => id),
+  });
+  await change.deleteFrom('documents').where('vaultId', '=', vaultId).execute();
+  for (const { id: document, revision } of documents) {
+    await change.insertInto('documents').values({ vaultId, document, revision }).execute();
+  }
+}
+
+async function putVaultRow(change: CatalogueChange, of: Remembered): Promise<void> {
+  const value = of.documents.find(({ id }) => id === VAULT_DOCUMENT)!.value;
+  const { group, name, tags, settings, createdAt } = vaultFromDocument(value);
+  const groupKey = nameKey(group);
+  await change
+    .insertInto('resourceGroups')
+    .values({ key: groupKey, name: group, location: LOCATION, tags: '{}', createdAt })
+    .onConflict((known) => known.doNothing())
+    .execute();
+  const told = {
+    groupKey,
+    key: nameKey(name),
+    name,
+    tags: tagsToJson(tags),
+    repository: of.repository,
+    repositoryId: of.repositoryId,
+    settings: JSON.stringify(vaultSettingsToJson(settings)),
+  };
+  await change
+    .insertInto('vaults')
+    .values({
+      id: of.vaultId,
+      ...told,
+      location: LOCATION,
+      recoveryKeyFetchedAt: null,
+      revision: 1,
+      createdAt,
+    })
+    .onConflict((known) => known.column('id').doUpdateSet(told))
+    .execute();
+}
+
+/** What the documents do not name any more. */
+async function deleteOthers(
+  change: CatalogueChange,
+  vaultId: string,
+  named: { readonly items: readonly string[]; readonly policies: readonly string[] },
+): Promise<void> {
+  const all = await change
+    .selectFrom('items')
+    .select('id')
+    .where('vaultId', '=', vaultId)
+    .execute();
+  for (const { id } of all.filter((item) => !named.items.includes(item.id))) {
+    await change.deleteFrom('points').where('itemId', '=', id).execute();
+    await change.deleteFrom('items').where('id', '=', id).execute();
+  }
+  let policies = change.deleteFrom('policies').where('vaultId', '=', vaultId);
+  if (named.policies.length > 0) policies = policies.where('id', 'not in', named.policies);
+  await policies.execute();
+}
+
+async function removeFolder({ repositories, dataFolder }: ServiceParts, id: string): Promise<void> {
+  await repositories.release(id);
+  await rm(join(dataFolder.vaults, id), { recursive: true, force: true });
+}
