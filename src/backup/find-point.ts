@@ -1,6 +1,7 @@
 /** Recovery points as people name them, and what there is to know of one. */
 import { HoldfastError } from '#base';
 import { checkItem, itemsThere } from './points/item-names.ts';
+import { safetyBeforeOf } from './vms/vm-note.ts';
 import { keepPlan, type KeepPlan, type KeepRules } from './points/keep-plan.ts';
 import {
   pointSizes,
@@ -11,7 +12,14 @@ import {
 } from '#repository';
 
 /** A point with its manifest and what it costs. */
-export type PointDetails = { readonly manifest: Manifest; readonly sizes: PointSizes };
+export type PointDetails = {
+  readonly manifest: Manifest;
+  readonly sizes: PointSizes;
+  /** Of a safety point: the point that the VM was then put back to. */
+  readonly safetyBefore?: string;
+};
+
+export type ListedPoint = PointSizes & Pick<PointDetails, 'safetyBefore'>;
 
 const LATEST = 'latest';
 const SHOWN_MATCHES = 3;
@@ -99,6 +107,33 @@ export async function keepPlanOfItems(
   };
 }
 
+/**
+ * The visible points, oldest first.
+ *
+ * @param item only those of the item of this name; absent: all.
+ * @throws {HoldfastError} as `checkItem`.
+ */
+export async function listPoints(
+  repository: Repository,
+  item: string | undefined,
+): Promise<readonly ListedPoint[]> {
+  const { state, parts } = repository;
+  const isEmpty = ![...state.points.values()].some((point) => point.visible);
+  if (item !== undefined && !isEmpty) await checkItem(repository, item);
+  const before = new Map<string, string>();
+  const sizes = await pointSizes(parts, {
+    ...(item === undefined || isEmpty ? {} : { item }),
+    onManifest: ({ point, vm }) => {
+      const safetyBefore = safetyBeforeOf(vm);
+      if (safetyBefore !== undefined) before.set(point, safetyBefore);
+    },
+  });
+  return sizes.map((point) => {
+    const safetyBefore = before.get(point.id);
+    return safetyBefore === undefined ? point : { ...point, safetyBefore };
+  });
+}
+
 /** @throws {HoldfastError} `PointNotFound`; `ObjectDamaged` if its manifest cannot be read. */
 export async function pointDetails(repository: Repository, id: string): Promise<PointDetails> {
   const { parts } = repository;
@@ -111,5 +146,6 @@ export async function pointDetails(repository: Repository, id: string): Promise<
   if (sizes === undefined) {
     throw new HoldfastError('PointNotFound', `the recovery point ${id} has expired`);
   }
-  return { manifest, sizes };
+  const safetyBefore = safetyBeforeOf(manifest.vm);
+  return { manifest, sizes, ...(safetyBefore === undefined ? {} : { safetyBefore }) };
 }

@@ -26,7 +26,6 @@ export {
   expirePoints,
   isBlockSize,
   makeRecoveryKey,
-  newPointId,
   planExpiry,
   pointSizes,
   readDocument,
@@ -40,7 +39,6 @@ export {
   type VerifyResult,
 } from '#repository';
 export { connectHypervisor, type Hypervisor, type TrackingMark } from '#hypervisor';
-export { describeVmPoint, type VmPointDescription } from './vms/describe-vm-point.ts';
 export { backUpVm, type VmBackupResult } from './vms/back-up-vm.ts';
 export { contactVm, type VmContact } from './vms/vm-contact.ts';
 export { restoreVm, type VmRestoreResult } from './vms/restore-vm.ts';

@@ -115,7 +115,7 @@ test('a VM is restored beside the one that it is a copy of', async (t) => {
     const raw = await rawCopy(used[0]!);
     await assertCleanFileSystem(raw);
     assert.ok((await recordsIn(raw)) >= source.records);
-    const safe = await json<{ readonly disks: readonly unknown[] }>([
+    const safe = await json<{ readonly disks: readonly unknown[]; readonly safetyBefore: string }>([
       'repo',
       'show',
       source.repository,
@@ -123,6 +123,7 @@ test('a VM is restored beside the one that it is a copy of', async (t) => {
       '--no-encryption',
     ]);
     assert.equal(safe.disks.length, 2);
+    assert.equal(safe.safetyBefore, point);
   });
 
   await t.test('only its disks, or some of them, are restored', async () => {

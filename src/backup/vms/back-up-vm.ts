@@ -40,6 +40,8 @@ export type VmBackupRequest = {
   readonly contact?: VmContact;
   /** The item in the repository; absent: the VM's name. */
   readonly item?: string;
+  /** Of a safety point: the point that the VM will then be put back to. */
+  readonly safetyBefore?: string;
   /** Names of the disks; absent: all. */
   readonly disks?: readonly string[];
   /** An empty folder, for scratch images and sockets. */
@@ -221,6 +223,7 @@ async function transfer(
           run.vm,
           run.prepared.disks.map(({ name }) => name),
         ),
+        ...(request.safetyBefore === undefined ? {} : { safetyBefore: request.safetyBefore }),
       });
     result = await whileThere(snapshot, request.signal, async (signal) => {
       const [definition, disks] = await Promise.all([

@@ -84,8 +84,8 @@ function afterSafety(
 }
 
 async function safetyBackup(request: VmReplaceRequest): Promise<VmBackupResult> {
-  const { point: _, disks: __, directory: ___, ...backup } = request;
-  return await backUpVm({ ...backup, quiesces: false });
+  const { point, disks: _, directory: __, ...backup } = request;
+  return await backUpVm({ ...backup, quiesces: false, safetyBefore: point });
 }
 
 type Chosen = { readonly source: VmPoint; readonly vm: Vm; readonly chosen: readonly string[] };

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isHoldfastError } from '#base';
 import type { Vm } from '#hypervisor';
-import { excludedDisks, vmNoteFromJson, vmNoteToJson, type VmNote } from './vm-note.ts';
+import {
+  excludedDisks,
+  safetyBeforeOf,
+  vmNoteFromJson,
+  vmNoteToJson,
+  type VmNote,
+} from './vm-note.ts';
 
 const vm: Vm = {
   name: 'web',
@@ -33,6 +39,15 @@ test('what a manifest keeps of a VM comes back the same through JSON, and small'
   const text = JSON.stringify(vmNoteToJson(note));
   assert.ok(text.length < 4096, `${text.length} characters`);
   assert.deepEqual(vmNoteFromJson(JSON.parse(text)), note);
+  assert.equal(safetyBeforeOf(JSON.parse(text)), undefined);
+});
+
+test('a safety point names the point that the VM was then put back to', () => {
+  const safety = { ...note, safetyBefore: '123456789012345' };
+  const read = JSON.parse(JSON.stringify(vmNoteToJson(safety))) as unknown;
+  assert.deepEqual(vmNoteFromJson(read), safety);
+  assert.equal(safetyBeforeOf(read), '123456789012345');
+  assert.equal(safetyBeforeOf(undefined), undefined);
 });
 
 test('a point without a VM has no note', () => {

@@ -24,6 +24,8 @@ export type VmNote = {
   readonly disks: readonly NotedDisk[];
   /** Disks of the VM that are not in the point. */
   readonly excluded: readonly string[];
+  /** Of a safety point: the point that the VM was then put back to. */
+  readonly safetyBefore?: string;
 };
 
 const VERSION = 1;
@@ -33,7 +35,7 @@ const MOST_FILE_BYTES = 64 * 1024 * 1024;
 type JsonFile = { readonly role: string; readonly path: string; readonly content: string };
 
 /** @throws {HoldfastError} `ArgumentInvalid` if a file of the definition is above 64 MiB. */
-export function vmNoteToJson({ definition, disks, excluded }: VmNote): unknown {
+export function vmNoteToJson({ definition, disks, excluded, safetyBefore }: VmNote): unknown {
   const files = definition.files.map(({ role, path, content }): JsonFile => {
     if (content.length > MOST_FILE_BYTES) {
       throw new HoldfastError('ArgumentInvalid', `${path} is too large to be kept with the point`, {
@@ -42,7 +44,18 @@ export function vmNoteToJson({ definition, disks, excluded }: VmNote): unknown {
     }
     return { role, path, content: gzipSync(content).toString('base64') };
   });
-  return { version: VERSION, definition: { ...definition, files }, disks, excluded };
+  return {
+    version: VERSION,
+    definition: { ...definition, files },
+    disks,
+    excluded,
+    ...(safetyBefore === undefined ? {} : { safetyBefore }),
+  };
+}
+
+/** `VmNote.safetyBefore` of a point, whichever version wrote it. */
+export function safetyBeforeOf(value: unknown): string | undefined {
+  return (value as { readonly safetyBefore?: string } | undefined)?.safetyBefore;
 }
 
 /**
@@ -52,11 +65,12 @@ export function vmNoteToJson({ definition, disks, excluded }: VmNote): unknown {
  */
 export function vmNoteFromJson(value: unknown): VmNote | undefined {
   if (value === undefined) return undefined;
-  const { version, definition, disks, excluded } = value as {
+  const { version, definition, disks, excluded, safetyBefore } = value as {
     readonly version: number;
     readonly definition: Omit<VmDefinition, 'files'> & { readonly files: readonly JsonFile[] };
     readonly disks: readonly NotedDisk[];
     readonly excluded: readonly string[];
+    readonly safetyBefore?: string;
   };
   if (version !== VERSION) {
     throw new HoldfastError(
@@ -69,7 +83,12 @@ export function vmNoteFromJson(value: unknown): VmNote | undefined {
     path: file.path,
     content: gunzipSync(Buffer.from(file.content, 'base64'), { maxOutputLength: MOST_FILE_BYTES }),
   }));
-  return { definition: { ...definition, files }, disks, excluded };
+  return {
+    definition: { ...definition, files },
+    disks,
+    excluded,
+    ...(safetyBefore === undefined ? {} : { safetyBefore }),
+  };
 }
 
 /** Names of the VM's disks that `chosen` leaves out. */

@@ -1,5 +1,5 @@
 /** `holdfast repo points`: the recovery points, oldest first, and what each costs. */
-import { checkItem, pointSizes, type PointSizes } from '#backup';
+import { listPoints, type ListedPoint } from '#backup';
 import type { Context } from '../context.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes, formatTime } from '../output/units.ts';
@@ -8,21 +8,21 @@ export async function points(
   context: Context,
   { location, item }: { readonly location: string; readonly item: string | undefined },
 ): Promise<void> {
-  const listed = await context.withRepository({ location, access: 'read' }, async (repository) => {
-    const { state, parts } = repository;
-    const isEmpty = ![...state.points.values()].some((point) => point.visible);
-    if (item === undefined || isEmpty) return await pointSizes(parts);
-    await checkItem(repository, item);
-    return await pointSizes(parts, { item });
-  });
+  const listed = await context.withRepository(
+    { location, access: 'read' },
+    async (repository) => await listPoints(repository, item),
+  );
   context.terminal.result({ points: listed.map(toJson) }, () => describe(listed));
 }
 
-function toJson({ id, item, timeMs, consistency, disks, freedIfExpired }: PointSizes): unknown {
-  return { id, item, time: timeMs / 1000, consistency, disks, freedIfExpired };
+function toJson(point: ListedPoint): unknown {
+  const { id, item, timeMs, consistency, disks, freedIfExpired, safetyBefore } = point;
+  const safety = safetyBefore === undefined ? {} : { safetyBefore };
+  return { id, item, time: timeMs / 1000, consistency, disks, freedIfExpired, ...safety };
 }
 
-function describe(listed: readonly PointSizes[]): string {
+/** Safety points have a column of their own where there are any. */
+function describe(listed: readonly ListedPoint[]): string {
   if (listed.length === 0) return 'No recovery points yet.';
   const columns = [
     left('POINT'),
@@ -31,10 +31,17 @@ function describe(listed: readonly PointSizes[]): string {
     left('DISKS'),
     ...['SIZE', 'OWNED', 'STORED', 'FREED IF EXPIRED'].map(right),
   ];
-  return formatTable(columns, listed.map(rowOf));
+  if (listed.every(({ safetyBefore }) => safetyBefore === undefined)) {
+    return formatTable(columns, listed.map(rowOf));
+  }
+  const rows = listed.map((point) => [
+    ...rowOf(point),
+    point.safetyBefore === undefined ? '' : `before it was put back to ${point.safetyBefore}`,
+  ]);
+  return formatTable([...columns, left('SAFETY')], rows);
 }
 
-function rowOf({ id, item, timeMs, disks, freedIfExpired }: PointSizes): string[] {
+function rowOf({ id, item, timeMs, disks, freedIfExpired }: ListedPoint): string[] {
   const sum = (of: 'size' | 'owned' | 'ownedStored'): string =>
     formatBytes(disks.reduce((total, disk) => total + disk[of], 0));
   const names = disks.map(({ name }) => name).join(' ');

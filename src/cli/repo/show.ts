@@ -54,11 +54,12 @@ function toJson(details: PointDetails): unknown {
     holdfast: manifest.holdfast,
     disks: disksOf(details),
     freedIfExpired: sizes.freedIfExpired,
+    ...(details.safetyBefore === undefined ? {} : { safetyBefore: details.safetyBefore }),
   };
 }
 
 function describe(details: PointDetails): string {
-  const { manifest, sizes } = details;
+  const { manifest, sizes, safetyBefore } = details;
   const facts = [
     `Point        ${manifest.point}`,
     `Item         ${oneLine(manifest.item)}`,
@@ -66,6 +67,9 @@ function describe(details: PointDetails): string {
     `Consistency  ${manifest.consistency}`,
     `Taken in     ${formatDuration(manifest.seconds)}, by Holdfast ${manifest.holdfast}`,
     `If expired   ${formatBytes(sizes.freedIfExpired)} are freed`,
+    ...(safetyBefore === undefined
+      ? []
+      : [`Safety       what was there before it was put back to ${safetyBefore}`]),
   ];
   const columns = [
     left('DISK'),

@@ -4,7 +4,7 @@ import { pointAdded } from '../map/placement-walk.ts';
 import { planExpiry } from '../expiry/expire.ts';
 import { isLost } from '../reading/lost.ts';
 import type { RepositoryParts } from '../repository-parts.ts';
-import { readManifest } from './manifest.ts';
+import { readManifest, type Manifest } from './manifest.ts';
 
 /** In place of what a lost manifest said. */
 const UNKNOWN = 'unknown';
@@ -32,11 +32,11 @@ export type PointSizes = {
 /**
  * The visible points, oldest first.
  *
- * @param options.item only those of the item of this name.
+ * @param options.item only those of the item of this name. `onManifest`: told of each manifest that can be read.
  */
 export async function pointSizes(
   parts: RepositoryParts,
-  options: { readonly item?: string } = {},
+  options: { readonly item?: string; readonly onManifest?: (manifest: Manifest) => void } = {},
 ): Promise<PointSizes[]> {
   const wanted = options.item === undefined ? undefined : parts.keyring.itemId(options.item);
   const points = [...parts.history.state.points.values()].filter(
@@ -44,7 +44,11 @@ export async function pointSizes(
   );
   const sizes: PointSizes[] = [];
   for (const point of points) {
-    const { item, consistency, timeMs } = await describe(parts, point, points);
+    const { item, consistency, timeMs } = await describe(
+      { parts, onManifest: options.onManifest },
+      point,
+      points,
+    );
     const disks: DiskSizes[] = [];
     for (const disk of point.disks) {
       disks.push({
@@ -62,14 +66,22 @@ export async function pointSizes(
 
 /** What the manifest says; of one that is lost, what the log and the item's other manifests say. */
 async function describe(
-  parts: RepositoryParts,
+  {
+    parts,
+    onManifest,
+  }: {
+    readonly parts: RepositoryParts;
+    readonly onManifest: ((manifest: Manifest) => void) | undefined;
+  },
   point: KnownPoint,
   points: readonly KnownPoint[],
 ): Promise<Pick<PointSizes, 'item' | 'consistency' | 'timeMs'>> {
   const siblings = points.filter((other) => other.item === point.item && other !== point);
   for (const other of [point, ...siblings]) {
     try {
-      const { item, consistency, timeMs } = await readManifest(parts, other);
+      const manifest = await readManifest(parts, other);
+      const { item, consistency, timeMs } = manifest;
+      if (other === point) onManifest?.(manifest);
       if (other === point) return { item, consistency, timeMs };
       return { item, consistency: UNKNOWN, timeMs: point.timeMs };
     } catch (error) {
