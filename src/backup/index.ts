@@ -26,6 +26,7 @@ export {
   expirePoints,
   isBlockSize,
   makeRecoveryKey,
+  newPointId,
   planExpiry,
   pointSizes,
   readDocument,
@@ -39,6 +40,7 @@ export {
   type VerifyResult,
 } from '#repository';
 export { connectHypervisor, type Hypervisor, type TrackingMark } from '#hypervisor';
+export { describeVmPoint, type VmPointDescription } from './vms/describe-vm-point.ts';
 export { backUpVm, type VmBackupResult } from './vms/back-up-vm.ts';
 export { contactVm, type VmContact } from './vms/vm-contact.ts';
 export { restoreVm, type VmRestoreResult } from './vms/restore-vm.ts';
