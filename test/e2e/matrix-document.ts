@@ -10,6 +10,11 @@ const CONSISTENCY: Readonly<Record<string, string>> = {
   CrashConsistent: 'crash',
 };
 
+/** The document from its first heading on that is no part of the matrix. */
+export function writtenByHand(document: string): string {
+  return document.slice(document.indexOf('\n## ') + 1);
+}
+
 /** A cell that failed has no outcome, and its row says so. */
 export function compatibilityDocument(outcomes: readonly Outcome[]): string {
   const byTitle = new Map(outcomes.map((outcome) => [titleOf(outcome.cell), outcome]));

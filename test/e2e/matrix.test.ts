@@ -3,11 +3,11 @@
  * set (`sh scripts/matrix.sh`), and then docs/compatibility.md is written.
  */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { withoutPasswords } from '../cli/holdfast.ts';
 import { CELLS, expectedOf, titleOf } from './matrix-cells.ts';
-import { compatibilityDocument } from './matrix-document.ts';
+import { compatibilityDocument, writtenByHand } from './matrix-document.ts';
 import { runCell, type Outcome } from './matrix.ts';
 
 withoutPasswords();
@@ -45,5 +45,8 @@ for (const cell of CELLS.filter((candidate) => wanted.has(titleOf(candidate)))) 
 }
 
 after(() => {
-  if (isWhole) writeFileSync('docs/compatibility.md', compatibilityDocument(outcomes));
+  if (!isWhole) return;
+  const path = 'docs/compatibility.md';
+  const byHand = writtenByHand(readFileSync(path, 'utf8'));
+  writeFileSync(path, `${compatibilityDocument(outcomes)}\n${byHand}`);
 });
