@@ -2,7 +2,7 @@
  * Takes a recovery point of disks.
  *
  * ```
- *   prepare disks ─► begin session ─► audit hints ─► units, in threads ─► disks unchanged? ─► commit
+ *   prepare disks ─► begin session ─► units and audits of hints, in threads ─► disks unchanged? ─► commit
  *         └───────────────┴── failure, cancel: seal and log what is stored, no point ──┘
  * ```
  *
@@ -14,7 +14,8 @@ import { totalBytes } from '#disk';
 import { BackupSession } from '#repository';
 import { newDoneCount, withProgress } from '../progress-meter.ts';
 import { defaultThreads } from '../threads/worker-thread.ts';
-import { BackupCrew } from './backup-crew.ts';
+import { HintAudits } from './audit-hints.ts';
+import { BackupCrew, type CrewJob } from './backup-crew.ts';
 import { refuseChange, withSources, type BackupSource } from './backup-source.ts';
 import type {
   BackupRequest,
@@ -27,7 +28,6 @@ import { baseUnitsOf, plansOf } from './choose-plans.ts';
 import { DiskResults } from './disk-results.ts';
 import { plannedBytes, unitBatches, type DiskPlan } from './disk-plan.ts';
 import { JobQueue } from './job-queue.ts';
-import type { UnitBatch } from './unit-job.ts';
 
 /**
  * Backs up all disks into one point. All or nothing: on any failure no point appears, and what was stored
@@ -93,20 +93,19 @@ async function stoppable(
 }
 
 async function takePoint(run: BackupRun, startedMs: number): Promise<BackupResult> {
-  const { request, session, sources, results, done } = run;
+  const { request, session, sources, results } = run;
   await beginCrew(run);
-  const plans = await plansOf(run);
-  const progress = {
-    clock: request.clock,
-    phase: `backing up ${sources.map(({ name }) => name).join(', ')}`,
-    totalBytes: plans.reduce((sum, plan) => sum + plannedBytes(plan), 0),
-    onProgress: request.onProgress,
-  };
-  const queue = new JobQueue(plans.map((plan) => unitBatches(plan, baseUnitsOf(run, plan.disk))));
-  await withProgress(done, progress, async () => await runQueue(run, queue));
+  const hinted = await plansOf(run);
+  const audits = new HintAudits(run, hinted);
+  await workOff(run, hinted, audits);
+  const comparisons = audits.comparisons();
+  for (const { disk } of comparisons) results.restart(disk);
+  await workOff(run, comparisons);
+  for (const frames of await run.crew.flush({ sealAll: false })) await session.adopt(frames);
   await refuseChange(sources);
   throwIfCancelled(request.signal);
-  await logDamage(run, plans);
+  const isCompared = (disk: number): boolean => comparisons.some((plan) => plan.disk === disk);
+  await logDamage(run, [...hinted.filter(({ disk }) => !isCompared(disk)), ...comparisons]);
   const seconds = (request.clock.monotonicMs() - startedMs) / 1000;
   const consistency = request.consistency ?? 'CrashConsistent';
   const { hintFailures } = run;
@@ -173,10 +172,41 @@ async function beginCrew({
   );
 }
 
-/** Has all units backed up; in between, where the session's tables fill up, all threads pause. */
+/** Has all units of the plans backed up, and beside them the hints audited. */
+async function workOff(
+  run: BackupRun,
+  plans: readonly DiskPlan[],
+  audits?: HintAudits,
+): Promise<void> {
+  if (plans.length === 0) return;
+  const { request, sources, done } = run;
+  const doneBefore = Number(new BigInt64Array(done)[0]);
+  const progress = {
+    clock: request.clock,
+    phase: `backing up ${plans.map(({ disk }) => sources[disk]!.name).join(', ')}`,
+    totalBytes: plans.reduce((sum, plan) => sum + plannedBytes(plan), doneBefore),
+    onProgress: request.onProgress,
+  };
+  const units = plans.map((plan) =>
+    labelled('units', unitBatches(plan, baseUnitsOf(run, plan.disk))),
+  );
+  const looks = audits?.batches().map((batches) => labelled('audit', batches)) ?? [];
+  const queue = new JobQueue<CrewJob>([...looks, ...units]);
+  await withProgress(done, progress, async () => await runQueue(run, queue, audits));
+}
+
+async function* labelled<Kind extends CrewJob['kind'], Batch>(
+  kind: Kind,
+  batches: AsyncGenerator<Batch>,
+): AsyncGenerator<{ readonly kind: Kind; readonly batch: Batch }> {
+  for await (const batch of batches) yield { kind, batch };
+}
+
+/** Has all jobs done; in between, where the session's tables fill up, all threads pause. */
 async function runQueue(
   { request, session, crew, results }: BackupRun,
-  queue: JobQueue<UnitBatch>,
+  queue: JobQueue<CrewJob>,
+  audits: HintAudits | undefined,
 ): Promise<void> {
   let isEmpty = false;
   while (!isEmpty) {
@@ -184,18 +214,20 @@ async function runQueue(
       await crew.flush({ sealAll: true });
       await crew.renew(await session.refresh());
     }
-    await crew.backUp({
+    await crew.work({
       next: async () => {
-        throwIfCancelled(request.signal);
-        const batch = await queue.next();
-        isEmpty ||= batch === undefined;
-        return batch;
+        for (;;) {
+          throwIfCancelled(request.signal);
+          const job = await queue.next();
+          isEmpty ||= job === undefined;
+          if (job === undefined || audits?.isMissed(job.batch.disk) !== true) return job;
+        }
       },
-      take: results.take,
+      onUnits: results.take,
+      onAudit: (result) => audits?.take(result),
       isPaused: () => session.needsRefresh,
     });
   }
-  for (const frames of await crew.flush({ sealAll: false })) await session.adopt(frames);
 }
 
 /** @throws {HoldfastError} `ArgumentInvalid`. */

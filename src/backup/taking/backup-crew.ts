@@ -1,7 +1,7 @@
 /**
  * The worker threads of a backup, seen from the main thread.
  *
- *     start ──begin──► idle ──backUp, audit──► idle ──flush, renew──► idle … ──end──► gone
+ *     start ──begin──► idle ──work──► idle ──flush, renew──► idle … ──end──► gone
  *
  * The first failure of one stops all; what they had sealed by then can still be flushed.
  */
@@ -31,11 +31,16 @@ export type CrewEvents = {
   readonly release: (view: IndexViewData) => Promise<void>;
 };
 
+export type CrewJob =
+  | { readonly kind: 'units'; readonly batch: UnitBatch }
+  | { readonly kind: 'audit'; readonly batch: AuditBatch };
+
 /** Jobs for all threads; undefined ends them. */
-export type CrewWork<Job, Result> = {
-  readonly next: () => Promise<Job | undefined>;
-  readonly take: (result: Result) => void;
-  readonly isPaused?: () => boolean;
+export type CrewWork = {
+  readonly next: () => Promise<CrewJob | undefined>;
+  readonly onUnits: (result: UnitBatchResult) => void;
+  readonly onAudit: (result: AuditBatchResult) => void;
+  readonly isPaused: () => boolean;
 };
 
 const WORKER = new URL('./backup.worker.ts', import.meta.url);
@@ -86,18 +91,15 @@ export class BackupCrew {
     await events.release(data.session.view);
   }
 
-  async backUp({ next, take, isPaused }: CrewWork<UnitBatch, UnitBatchResult>): Promise<void> {
-    await this.#crew.work<UnitBatch>({
+  /** Has jobs done until there are none left, or a pause is wanted. */
+  async work({ next, onUnits, onAudit, isPaused }: CrewWork): Promise<void> {
+    await this.#crew.work<CrewJob>({
       next,
-      run: async (port, batch) => take(await port.call('backUp', batch)),
-      ...(isPaused === undefined ? {} : { isPaused }),
-    });
-  }
-
-  async audit({ next, take }: CrewWork<AuditBatch, AuditBatchResult>): Promise<void> {
-    await this.#crew.work<AuditBatch>({
-      next,
-      run: async (port, batch) => take(await port.call('audit', batch)),
+      run: async (port, { kind, batch }) => {
+        if (kind === 'units') onUnits(await port.call('backUp', batch));
+        else onAudit(await port.call('audit', batch));
+      },
+      isPaused,
     });
   }
 

@@ -34,6 +34,13 @@ export class DiskResults {
     tally.newBytes += result.newBytes;
   };
 
+  /** All of the disk will be reported once more. What was read and stored for it so far remains so. */
+  restart(disk: number): void {
+    const tally = this.#tallies[disk]!;
+    tally.units = new Map();
+    tally.changedBlocks = 0;
+  }
+
   takeAudit(result: AuditBatchResult): void {
     this.#tallies[result.disk]!.readBytes += result.readBytes;
   }
