@@ -43,6 +43,7 @@ export { connectHypervisor, type Hypervisor, type TrackingMark } from '#hypervis
 export { describeVmPoint, type VmPointDescription } from './vms/describe-vm-point.ts';
 export { backUpVm, type VmBackupResult } from './vms/back-up-vm.ts';
 export { contactVm, type VmContact } from './vms/vm-contact.ts';
+export { writeDefinition } from './vms/write-definition.ts';
 export { restoreVm, type VmRestoreResult } from './vms/restore-vm.ts';
 export { replaceVm, type VmReplaceResult } from './vms/replace-vm.ts';
 export { forgetTracking, type TrackingOwner } from './vms/vm-tracking.ts';

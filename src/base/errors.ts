@@ -120,6 +120,7 @@ export const ERRORS = {
   UserErrorQuotaExceeded: { kind: 'conflict', retryable: false },
   UserErrorSoftDeleteEnded: { kind: 'conflict', retryable: false },
   UserErrorVmNotFoundV2: { kind: 'notFound', retryable: false },
+  UserErrorVmNotShutDown: { kind: 'conflict', retryable: false },
   VaultRepositoryTaken: { kind: 'conflict', retryable: false },
   VmBusy: { kind: 'conflict', retryable: true },
   VmExists: { kind: 'conflict', retryable: false },

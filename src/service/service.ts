@@ -18,6 +18,7 @@ import { deleteDataWork } from './items/delete-data-work.ts';
 import { openJobRunner } from './jobs/open-job-runner.ts';
 import type { ServiceLog } from './record-parts.ts';
 import { openRepositories } from './repositories/repository-pool.ts';
+import { restoreWork } from './restoring/restore-work.ts';
 import type { ServiceParts } from './service-parts.ts';
 import { DEFAULT_SETTINGS, type ServiceSettings } from './service-settings.ts';
 import { takeTurns } from './turns.ts';
@@ -67,7 +68,11 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       jobs,
     };
     await agree(parts);
-    await jobs.start({ Backup: backupWork(parts), DeleteBackupData: deleteDataWork(parts) });
+    await jobs.start({
+      Backup: backupWork(parts),
+      DeleteBackupData: deleteDataWork(parts),
+      Restore: restoreWork(parts),
+    });
     const closing = new AbortController();
     const background = runInBackground(parts, closing.signal);
     let closed: Promise<void> | undefined;

@@ -42,6 +42,8 @@ export type VmBackupRequest = {
   readonly item?: string;
   /** Of a safety point: the point that the VM will then be put back to. */
   readonly safetyBefore?: string;
+  /** The new point's id, by `newPointId`; absent: one is drawn. */
+  readonly newPoint?: string;
   /** Names of the disks; absent: all. */
   readonly disks?: readonly string[];
   /** An empty folder, for scratch images and sockets. */
@@ -55,6 +57,8 @@ export type VmBackupRequest = {
   readonly warn: (message: string) => void;
   /** Told of each step in the guest as it ends: all that is known of them where the backup then fails. */
   readonly onStep?: (step: QuiesceStep) => void;
+  /** Runs the transfer when its turn has come; meanwhile the hypervisor holds the snapshot. Absent: at once. */
+  readonly inTurn?: <Result>(transfer: () => Promise<Result>) => Promise<Result>;
   readonly threads?: number;
 };
 
@@ -129,7 +133,7 @@ async function backUpContacted(
   const { repository, hypervisor, scratchDir, warn, signal } = request;
   const { vm } = contact;
   const item = request.item ?? vm.name;
-  const point = newPointId(repository.parts);
+  const point = request.newPoint ?? newPointId(repository.parts);
   const known = await trackingBases(repository, item);
   const prepared = await hypervisor.prepare({
     vm: vm.name,
@@ -225,18 +229,21 @@ async function transfer(
         ),
         ...(request.safetyBefore === undefined ? {} : { safetyBefore: request.safetyBefore }),
       });
-    result = await whileThere(snapshot, request.signal, async (signal) => {
-      const [definition, disks] = await Promise.all([
-        request.hypervisor.definition(run.vm.name),
-        snapshot.disks({ signal, onProgress: request.onProgress }),
-      ]);
-      return await backUpDisks({
-        ...diskRequest(run, disks),
-        signal,
-        consistency: quiesce.consistency,
-        vm: (failures) => noted(definition, failures),
-      });
-    });
+    const inTurn = request.inTurn ?? (async (work) => await work());
+    result = await whileThere(snapshot, request.signal, async (signal) =>
+      inTurn(async () => {
+        const [definition, disks] = await Promise.all([
+          request.hypervisor.definition(run.vm.name),
+          snapshot.disks({ signal, onProgress: request.onProgress }),
+        ]);
+        return await backUpDisks({
+          ...diskRequest(run, disks),
+          signal,
+          consistency: quiesce.consistency,
+          vm: (failures) => noted(definition, failures),
+        });
+      }),
+    );
   } catch (error) {
     await snapshot.release('failed').catch((failure: unknown) => {
       request.warn(`the snapshot could not be ended: ${String(failure)}`);

@@ -17,8 +17,15 @@ export type VmRestoreRequest = ImageWriting & {
   readonly disks?: readonly string[];
   /** For images, and for what else belongs to a new VM. Made if it is not there. */
   readonly directory: string;
+  /** Of all images; absent: raw what was raw, all else qcow2. */
+  readonly format?: 'qcow2';
   /** Absent: only the disks are restored. */
-  readonly newVm?: NewVm;
+  readonly newVm?: RestoredVm;
+};
+
+type RestoredVm = Omit<NewVm, 'networks'> & {
+  /** `all`: what every card is plugged into. */
+  readonly networks: NewVm['networks'] | { readonly all: string };
 };
 
 export type NewVm = Pick<DefineRequest, 'name' | 'identity' | 'networks'> & {
@@ -43,14 +50,15 @@ export type VmRestoreResult = WrittenImages & {
  *   there where the VM could not be made.
  */
 export async function restoreVm(request: VmRestoreRequest): Promise<VmRestoreResult> {
-  const { repository, point, directory, clock, newVm } = request;
+  const { repository, point, directory, clock, format, newVm } = request;
   const source = await vmPoint(repository, point);
   const chosen = selectedDisks(source, request.disks);
   const definition = definitionOf(source);
   const vm = newVm?.name ?? definition.vm.name;
-  const images = newImages(source, chosen, { directory, vm, timeMs: clock.nowMs() });
-  const defined = (made: NewVm): DefineRequest => {
-    const { name, identity, networks, warn } = made;
+  const images = newImages(source, chosen, { directory, vm, timeMs: clock.nowMs(), format });
+  const defined = (made: RestoredVm): DefineRequest => {
+    const { name, identity, warn } = made;
+    const networks = networksOf(definition, made.networks);
     return { definition, name, identity, networks, disks: images, directory, warn };
   };
   if (newVm !== undefined) {
@@ -84,6 +92,14 @@ export async function restoreVm(request: VmRestoreRequest): Promise<VmRestoreRes
     );
   }
   return { ...restored, vm: { name, isStarted: starts } };
+}
+
+function networksOf(
+  { vm }: DefineRequest['definition'],
+  networks: RestoredVm['networks'],
+): DefineRequest['networks'] {
+  if (typeof networks === 'string' || !('all' in networks)) return networks;
+  return new Map(vm.networkCards.map(({ mac }) => [mac.toLowerCase(), networks.all]));
 }
 
 function pathsOf(images: readonly NewVmDisk[]): string {

@@ -67,11 +67,17 @@ export function selectedDisks(
 export function newImages(
   { note }: VmPoint,
   chosen: readonly PointDisk[],
-  place: { readonly directory: string; readonly vm: string; readonly timeMs: number },
+  place: {
+    readonly directory: string;
+    readonly vm: string;
+    readonly timeMs: number;
+    /** Absent: raw what was raw, all else qcow2. */
+    readonly format?: 'qcow2' | undefined;
+  },
 ): NewVmDisk[] {
   return chosen.map(({ name }) => {
-    const format =
-      note.disks.find((noted) => noted.name === name)?.format === 'raw' ? 'raw' : 'qcow2';
+    const wasRaw = note.disks.find((noted) => noted.name === name)?.format === 'raw';
+    const format = place.format ?? (wasRaw ? 'raw' : 'qcow2');
     const disk = note.definition.vm.disks.findIndex((other) => other.name === name);
     const file = restoredImageName({ vm: place.vm, disk, timeMs: place.timeMs });
     return { name, path: join(place.directory, `${file}.${format}`), format };

@@ -12,7 +12,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { HoldfastError, isHoldfastError } from '#base';
-import { backUpVm, describeVmPoint, newPointId, type VmBackupResult } from '#backup';
+import { backUpVm, newPointId, type VmBackupResult } from '#backup';
 import type { Row } from '../catalogue/schema.ts';
 import { discoverHost } from '../hosts/discovery.ts';
 import { getHost } from '../hosts/hosts.ts';
@@ -24,9 +24,7 @@ import { itemById, type Item } from '../items/items.ts';
 import type { LastBackup } from '../items/last-backup.ts';
 import type { JobFailure } from '../jobs/job-records.ts';
 import type { JobRun, JobWork } from '../jobs/job-runner.ts';
-import { expiryDate } from '../points/expiry-date.ts';
-import { pointFactsOf, pointFactsToJson } from '../points/point-facts.ts';
-import { policyById } from '../policies/policies.ts';
+import { recordPoint } from '../points/record-point.ts';
 import type { OpenRepository } from '../repositories/repositories.ts';
 import type { ServiceParts } from '../service-parts.ts';
 
@@ -119,7 +117,7 @@ async function backUpIn(
       hypervisor,
       vm: vm.name,
       item: item.repositoryItem,
-      point: run.job.pointId!,
+      newPoint: run.job.pointId!,
       disks: selectedDisks(vm, item),
       scratchDir,
       quiesces: true,
@@ -186,49 +184,20 @@ async function told(run: JobRun, result: VmBackupResult): Promise<void> {
   await run.task({ name: TRANSFER, status: 'InProgress' });
 }
 
-/** The point in documents and catalogue; bears being done again. */
 async function record(of: Run, repository: OpenRepository, pointId: string): Promise<void> {
-  const { parts, run, request } = of;
-  const description = await describeVmPoint(repository, pointId);
-  const facts = pointFactsOf(description);
-  const endedAt = parts.clock.nowMs();
-  await changeItem(parts, of.item, async (item) => {
-    const expiresAt = request.expiresAt ?? (await scheduledExpiry(parts, item, description.timeMs));
-    const point: Row<'points'> = {
-      id: pointId,
-      itemId: item.id,
-      takenAt: description.timeMs,
-      consistency: description.consistency,
-      origin: request.origin,
-      jobId: run.job.id,
-      expiresAt,
-      facts: pointFactsToJson(facts),
-    };
-    const lastBackup: LastBackup = { status: 'Completed', endedAt, pointAt: description.timeMs };
-    return {
-      item: {
-        lastBackup: JSON.stringify(lastBackup),
-        // Stopped meanwhile, it stays stopped.
-        ...(item.state === 'IRPending' ? { state: 'Protected', stateSince: endedAt } : {}),
-      },
-      newPoints: [point],
-      also: async () => undefined,
-    };
+  const { parts, run, item, request } = of;
+  const { origin, expiresAt } = request;
+  await recordPoint(parts, {
+    item,
+    repository,
+    point: pointId,
+    origin,
+    jobId: run.job.id,
+    expiresAt,
   });
-  await run.task({ name: TRANSFER, status: 'Completed', endedAt });
-  const date = request.expiresAt;
-  if (date !== undefined) {
-    run.property('Recovery Point Expiry Time in UTC', new Date(date).toISOString());
-  }
-}
-
-async function scheduledExpiry(
-  { catalogue }: ServiceParts,
-  { policyId }: Item,
-  takenAt: number,
-): Promise<number | null> {
-  if (policyId === undefined) return null;
-  return expiryDate((await policyById(catalogue.read, policyId)).policy, takenAt);
+  await run.task({ name: TRANSFER, status: 'Completed', endedAt: parts.clock.nowMs() });
+  if (expiresAt === undefined) return;
+  run.property('Recovery Point Expiry Time in UTC', new Date(expiresAt).toISOString());
 }
 
 async function noteFailure(

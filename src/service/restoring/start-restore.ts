@@ -1,0 +1,98 @@
+/** How Restore jobs come to be. What can be known now is refused now (decision 0008, invariant 5). */
+import { HoldfastError } from '#base';
+import { getVm, listVms } from '../hosts/vms.ts';
+import { requireAllowed } from '../items/item-states.ts';
+import { getItem, type Item, type ItemName } from '../items/items.ts';
+import type { Accepted } from '../items/protect.ts';
+import { LOCATION, nameKey, parseName } from '../names.ts';
+import { getPoint, type Point } from '../points/points.ts';
+import type { ServiceParts } from '../service-parts.ts';
+import { getStorageAccount } from '../storage-accounts/storage-accounts.ts';
+import type { RestoreRequest } from './restore-request.ts';
+
+/**
+ * Restores from a recovery point of the item.
+ *
+ * @throws {HoldfastError} `ResourceNotFound` for vault, storage account, VM or host;
+ *   `BMSUserErrorProtectedItemNotFound`, `BMSUserErrorRecoveryPointNotFound`; `UserErrorInvalidDiskSelection`;
+ *   of a new VM: `InvalidResourceName`, `VmExists`; of a replacement: `UserErrorVmNotShutDown` (R68), and
+ *   `UserErrorProtectionStopped`, as it takes a backup first.
+ */
+export async function startRestore(
+  parts: ServiceParts,
+  name: ItemName,
+  request: RestoreRequest,
+): Promise<Accepted> {
+  const { catalogue, jobs } = parts;
+  const reader = catalogue.read;
+  const item = await getItem(reader, name);
+  requireAllowed('restore', item);
+  const point = await getPoint(reader, item.id, request.point);
+  await getStorageAccount(reader, request.account);
+  requireLuns(point, request.luns);
+  if (request.kind === 'new-vm') await requireFree(parts, request);
+  if (request.kind === 'replace') await requireOff(parts, item);
+  const jobId = await catalogue.change(async (change) =>
+    jobs.add(change, {
+      vaultId: item.vaultId,
+      itemId: item.id,
+      entity: item.vmName,
+      operation: 'Restore',
+      isUserTriggered: true,
+      request,
+      properties: propertiesOf(request, point),
+      // A replacement must meet no backup of the same VM; what only reads points may.
+      claims: request.kind === 'replace' ? [`item:${item.id}`] : [],
+    }),
+  );
+  return { jobId };
+}
+
+function propertiesOf(request: RestoreRequest, point: Point): Readonly<Record<string, string>> {
+  const kinds = {
+    disks: 'Recover disks',
+    'new-vm': 'Create virtual machine',
+    replace: 'Replace disks',
+  };
+  return {
+    'Job Type': kinds[request.kind],
+    'Recovery point time': new Date(point.takenAt).toISOString(),
+    'Target Storage Account Name': request.account.name,
+    'Target Region': LOCATION,
+  };
+}
+
+function requireLuns({ facts }: Point, luns: readonly number[] | undefined): void {
+  const there = facts.disks.flatMap(({ lun }) => (lun === undefined ? [] : [lun]));
+  const stranger = luns?.find((lun) => !there.includes(lun));
+  if (stranger === undefined) return;
+  throw new HoldfastError(
+    'UserErrorInvalidDiskSelection',
+    `The recovery point has no disk at LUN ${stranger}; it has ${there.join(', ') || 'only the system disk'}.`,
+  );
+}
+
+async function requireFree(
+  { catalogue }: ServiceParts,
+  { hostKey, vmName }: Extract<RestoreRequest, { readonly kind: 'new-vm' }>,
+): Promise<void> {
+  parseName(vmName, 'virtual machine');
+  const there = await listVms(catalogue.read, hostKey);
+  if (!there.some(({ name }) => nameKey(name) === nameKey(vmName))) return;
+  throw new HoldfastError(
+    'VmExists',
+    `There is a VM '${vmName}' on that host: choose another name.`,
+  );
+}
+
+/** R68. */
+async function requireOff({ catalogue, hosts }: ServiceParts, item: Item): Promise<void> {
+  requireAllowed('backUp', item);
+  const vm = await getVm(catalogue.read, { group: item.vmGroup, name: item.vmName });
+  const { state } = await hosts.use(vm.hostKey, async (hypervisor) => hypervisor.find(vm.name));
+  if (state === 'off') return;
+  throw new HoldfastError(
+    'UserErrorVmNotShutDown',
+    `VM needs to be in deallocated state for performing replace disks operation: '${vm.name}' is ${state}. Shut it down, and retry.`,
+  );
+}
