@@ -2,6 +2,57 @@
  * The control plane: vaults, policies, items, schedules, jobs. Knows no HTTP and touches no disk byte: `api`
  * translates what is said in Azure's words, `#backup` moves the data.
  */
+export { openService, type Service, type ServiceOptions } from './service.ts';
+export type { ServiceLog } from './record-parts.ts';
+export { writePrivate } from './data-folder/write-private.ts';
+// Access
+export { openAccess, type Access } from './access/access.ts';
+export {
+  createPrincipal,
+  deletePrincipal,
+  getPrincipal,
+  listPrincipals,
+  rotateSecret,
+  type NewPrincipal,
+  type Principal,
+} from './access/principals.ts';
+// Groups, hosts, VMs, storage accounts
+export {
+  deleteResourceGroup,
+  getResourceGroup,
+  listResourceGroups,
+  putResourceGroup,
+  type ResourceGroup,
+} from './groups/resource-groups.ts';
+export { discoverAll, discoverHost } from './hosts/discovery.ts';
+export { getHost, listHosts, putHost, removeHost, type Host } from './hosts/hosts.ts';
+export { getVm, listVms, type HostVm } from './hosts/vms.ts';
+export {
+  getStorageAccount,
+  listStorageAccounts,
+  putStorageAccount,
+  removeStorageAccount,
+  type StorageAccount,
+} from './storage-accounts/storage-accounts.ts';
+// Vaults and policies
+export { createVault } from './vaults/create-vault.ts';
+export { deleteVault } from './vaults/delete-vault.ts';
+export {
+  getVault,
+  listVaults,
+  makeVaultRecoveryKey,
+  updateVault,
+  type Vault,
+  type VaultName,
+} from './vaults/vaults.ts';
+export type { VaultSettings } from './vaults/vault-settings.ts';
+export {
+  deletePolicy,
+  getPolicy,
+  listPolicies,
+  putPolicy,
+  type VaultPolicy,
+} from './policies/policies.ts';
 export type {
   BackupPolicy,
   Retention,
@@ -10,4 +61,13 @@ export type {
   Schedule,
   TimeOfDay,
 } from './policy/backup-policy.ts';
+export { validatePolicy } from './policy/validate-policy.ts';
 export { previewRuns, type PreviewedRun } from './schedule/runs.ts';
+// Operations
+export {
+  addOperation,
+  finishOperation,
+  getOperation,
+  startOperation,
+  type Operation,
+} from './operations/operations.ts';

@@ -1,0 +1,39 @@
+/** What the bodies of several resource types have in common. */
+import { z } from 'zod';
+import { Refusal } from './refusal.ts';
+
+/** Where everything is. */
+export const LOCATION = 'local';
+
+/** Fields that clients send back because we answered them; what is in them changes nothing. */
+export const ANSWERED = {
+  id: z.unknown().optional(),
+  name: z.unknown().optional(),
+  type: z.unknown().optional(),
+  etag: z.unknown().optional(),
+  eTag: z.unknown().optional(),
+  systemData: z.unknown().optional(),
+};
+
+export const TAGS = z.record(z.string(), z.string()).nullish();
+
+export const ON_OFF = z.enum(['Enabled', 'Disabled']);
+
+/** @throws {Refusal} `LocationNotAvailableForResourceType` for another place than `local`. */
+export function requireLocation(location: string | undefined): void {
+  if (location === undefined || location.toLowerCase().replaceAll(' ', '') === LOCATION) return;
+  throw new Refusal(
+    'LocationNotAvailableForResourceType',
+    `The location '${location.slice(0, 60)}' is not available: the only one here is '${LOCATION}'.`,
+  );
+}
+
+/**
+ * For what Azure has and Holdfast has not: it is refused, never left out.
+ *
+ * @param isWanted whether the request asks for it.
+ * @throws {Refusal} `NotSupported`
+ */
+export function refuseUnsupported(isWanted: boolean, what: string): void {
+  if (isWanted) throw new Refusal('NotSupported', `${what} not supported by Holdfast.`);
+}

@@ -1,0 +1,132 @@
+/** The API on a service of its own, for tests: requests by `inject`, signed in. */
+import { randomBytes } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { realClock, type Clock } from '#base';
+import {
+  discoverHost,
+  openAccess,
+  openService,
+  putHost,
+  putResourceGroup,
+  type ServiceLog,
+} from '#service';
+import { buildApp, DEFAULT_LIMITS, type ApiLimits } from '../frame/build-app.ts';
+import type { Route } from '../frame/route.ts';
+import { ROUTES } from '../routes.ts';
+
+export const HOST = 'localhost:8443';
+const UNLIMITED = { burst: 1e9, perSecond: 1e9 };
+
+export type Answer = {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, unknown>>;
+  /** JSON; undefined where there is no body. */
+  readonly body: any; // oxlint-disable-line typescript/no-explicit-any -- tests look into it
+};
+
+export type Call = {
+  readonly body?: unknown;
+  /** Instead of `body`: as it is. */
+  readonly payload?: string | Buffer;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Without the leading `?`; default: an api-version. */
+  readonly query?: string;
+};
+
+type Options = {
+  readonly clock?: Clock;
+  readonly limits?: Partial<ApiLimits>;
+  readonly routes?: readonly Route[];
+};
+
+export type TestApi = Awaited<ReturnType<typeof testApi>>;
+
+/** Ends with the test. */
+export async function testApi(t: TestContext, options: Options = {}) {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-api-'));
+  const logged: string[] = [];
+  const note =
+    (level: string) =>
+    (facts: object, message: string): void => {
+      logged.push(
+        JSON.stringify({ level, ...facts, err: String('err' in facts && facts.err), message }),
+      );
+    };
+  const log: ServiceLog = { info: note('info'), warn: note('warn'), error: note('error') };
+  const service = await openService({
+    data: join(folder, 'data'),
+    clock: options.clock ?? realClock(),
+    random: (sizeBytes) => randomBytes(sizeBytes),
+    version: '0.0.0-test',
+    process: { host: 'test', pid: process.pid, command: 'test' },
+    settings: { repositoryIdleMs: 100 },
+    log,
+  });
+  const access = await openAccess(service);
+  const limits = { ...DEFAULT_LIMITS, perAccount: UNLIMITED, perAddress: UNLIMITED };
+  const app = buildApp({
+    service,
+    access,
+    log,
+    routes: options.routes ?? ROUTES,
+    limits: { ...limits, ...options.limits },
+  });
+  t.after(async () => {
+    await app.close();
+    await service.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+  const { clientId, clientSecret } = access.firstPrincipal!;
+  const signIn = { clientId, clientSecret, address: '127.0.0.1' };
+  const { token } = await access.signIn({ ...signIn, audience: `https://${HOST}` });
+
+  const call = async (method: string, path: string, asked: Call = {}): Promise<Answer> => {
+    const { body, payload, headers, query = 'api-version=2023-06-01' } = asked;
+    const sent = payload ?? (body === undefined ? undefined : JSON.stringify(body));
+    const answer = await app.inject({
+      method: method as 'GET',
+      url: query === '' ? path : `${path}?${query}`,
+      headers: {
+        host: HOST,
+        authorization: `Bearer ${token}`,
+        ...(sent === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(sent === undefined ? {} : { payload: sent }),
+    });
+    const { statusCode: status, headers: told, payload: text } = answer;
+    return { status, headers: told, body: text === '' ? undefined : JSON.parse(text) };
+  };
+
+  const subscription = `/subscriptions/${access.subscriptionId}`;
+  return {
+    app,
+    service,
+    access,
+    call,
+    folder,
+    token,
+    /** What was logged, a JSON text each. */
+    logged,
+    subscription,
+    group: async (name: string): Promise<string> => {
+      await putResourceGroup(service, { name, location: 'local', tags: {} });
+      return `${subscription}/resourceGroups/${name}`;
+    },
+    /** A host `name` with VMs of raw images. @returns the path of its group. */
+    imagesHost: async (name: string, vms: readonly string[]): Promise<string> => {
+      const images = join(folder, `images-${name}`);
+      for (const vm of vms) {
+        await mkdir(join(images, vm), { recursive: true });
+        await writeFile(join(images, vm, 'a-system.raw'), Buffer.alloc(65_536, vm));
+        await writeFile(join(images, vm, 'b-data.raw'), Buffer.alloc(32_768, 1));
+      }
+      await putHost(service, { name, uri: `images:${images}` });
+      await discoverHost(service, name);
+      return `${subscription}/resourceGroups/${name}`;
+    },
+  };
+}
