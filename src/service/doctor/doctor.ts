@@ -1,0 +1,194 @@
+/**
+ * Looks whether catalogue and repositories agree, and whether all is as it should be (`holdfast doctor`). Reads
+ * only; what it finds says where and what to do. What is changing meanwhile is looked at in its vault's turn.
+ */
+import { isHoldfastError } from '#base';
+import type { Row } from '../catalogue/schema.ts';
+import { itemDocument } from '../items/item-documents.ts';
+import { policyDocument } from '../policies/policy-records.ts';
+import { readDocuments } from '../repositories/repository-pool.ts';
+import type { OpenRepository } from '../repositories/repositories.ts';
+import { listVaultFolders } from '../repositories/vault-folder.ts';
+import type { ServiceParts } from '../service-parts.ts';
+import { vaultDocument, VAULT_DOCUMENT } from '../vaults/vault-document.ts';
+import { listVaults, type Vault } from '../vaults/vaults.ts';
+
+export type Finding = {
+  readonly severity: 'error' | 'warning';
+  /** `vault v1`, `item web`, `job …`. */
+  readonly where: string;
+  readonly what: string;
+  readonly advice: string;
+};
+
+/** Errors first. */
+export async function examine(parts: ServiceParts): Promise<readonly Finding[]> {
+  const vaults = await listVaults(parts.catalogue.read);
+  const found: Finding[] = [];
+  for (const vault of vaults) {
+    found.push(...(await parts.turns(vault.id, async () => await examineVault(parts, vault))));
+  }
+  found.push(...(await strangeFolders(parts, vaults)));
+  found.push(...(await stuckJobs(parts)));
+  found.push(...(await silentHosts(parts)));
+  return found.toSorted((a, b) => a.severity.localeCompare(b.severity));
+}
+
+async function examineVault(parts: ServiceParts, vault: Vault): Promise<readonly Finding[]> {
+  const where = `vault ${vault.name}`;
+  const found: Finding[] = [];
+  if (!vault.hasRecoveryKey) {
+    found.push({
+      severity: 'warning',
+      where,
+      what: 'nobody has fetched its recovery key: without master.key its data would be lost',
+      advice: `run holdfast vault recovery-key ${vault.name}, and keep what it prints elsewhere`,
+    });
+  }
+  try {
+    const differing = await parts.repositories.use(vault.id, async (repository) => [
+      ...(await differingDocuments(parts, vault, repository)),
+      ...(await differingPoints(parts, vault, repository)),
+    ]);
+    return [...found, ...differing];
+  } catch (error) {
+    if (!isHoldfastError(error)) throw error;
+    const what = `its repository cannot be opened: ${error.message} [${error.code}]`;
+    const advice = 'mend what the message names; nothing can be backed up or restored until then';
+    return [...found, { severity: 'error', where, what, advice }];
+  }
+}
+
+const TAKE_OVER = 'restart the service: it takes over what the repository remembers';
+
+async function differingDocuments(
+  parts: ServiceParts,
+  vault: Vault,
+  repository: OpenRepository,
+): Promise<readonly Finding[]> {
+  const remembered = new Map(
+    (await readDocuments(repository)).map(({ id, value }) => [id, JSON.stringify(value)]),
+  );
+  const expected = await expectedDocuments(parts, vault);
+  const names = new Set([...remembered.keys(), ...expected.keys()]);
+  return [...names]
+    .filter((name) => remembered.get(name) !== expected.get(name)?.value)
+    .map((name) => ({
+      severity: 'error',
+      where: expected.get(name)?.where ?? `vault ${vault.name}`,
+      what: `the catalogue and the document ${name} of the repository disagree`,
+      advice: TAKE_OVER,
+    }));
+}
+
+type Expected = ReadonlyMap<string, { readonly value: string; readonly where: string }>;
+
+async function expectedDocuments({ catalogue }: ServiceParts, vault: Vault): Promise<Expected> {
+  const { read } = catalogue;
+  const expected = new Map<string, { readonly value: string; readonly where: string }>();
+  const add = (where: string, { id, value }: { readonly id: string; readonly value: unknown }) => {
+    expected.set(id, { value: JSON.stringify(value), where });
+  };
+  add(`vault ${vault.name}`, { ...vaultDocument(vault), id: VAULT_DOCUMENT });
+  const policies = read.selectFrom('policies').selectAll().where('vaultId', '=', vault.id);
+  for (const policy of await policies.execute())
+    add(`policy ${policy.name}`, policyDocument(policy));
+  const items = read.selectFrom('items').selectAll().where('vaultId', '=', vault.id);
+  for (const item of await items.execute()) {
+    const points = read.selectFrom('points').select(['id', 'origin', 'expiresAt']);
+    const ordered = points.where('itemId', '=', item.id).orderBy('takenAt').orderBy('id');
+    add(`item ${item.vmName}`, itemDocument(item, await ordered.execute()));
+  }
+  return expected;
+}
+
+async function differingPoints(
+  { catalogue }: ServiceParts,
+  vault: Vault,
+  { state, parts }: OpenRepository,
+): Promise<readonly Finding[]> {
+  const items = await catalogue.read
+    .selectFrom('items')
+    .selectAll()
+    .where('vaultId', '=', vault.id)
+    .execute();
+  const visible = [...state.points.values()].filter((point) => point.visible);
+  const pending = await pendingPoints(catalogue.read, vault.id);
+  const found: Finding[] = [];
+  for (const item of items) {
+    const itemId = parts.keyring.itemId(item.repositoryItem);
+    const there = new Set(
+      visible.filter(({ item: of }) => of === itemId).map(({ point }) => point),
+    );
+    const rows = catalogue.read.selectFrom('points').select('id').where('itemId', '=', item.id);
+    const known = new Set((await rows.execute()).map(({ id }) => id));
+    const say = (what: string, ids: readonly string[]): void => {
+      if (ids.length === 0) return;
+      const where = `item ${item.vmName}`;
+      found.push({
+        severity: 'error',
+        where,
+        what: `${what}: ${ids.join(', ')}`,
+        advice: TAKE_OVER,
+      });
+    };
+    say(
+      'points of the catalogue that the repository does not have',
+      [...known].filter((id) => !there.has(id)),
+    );
+    say(
+      'points of the repository that the catalogue does not have',
+      [...there].filter((id) => !known.has(id) && !pending.has(id)),
+    );
+  }
+  return found;
+}
+
+/** Of jobs that still run: committed, and about to be recorded. */
+async function pendingPoints(
+  reader: ServiceParts['catalogue']['read'],
+  vaultId: string,
+): Promise<ReadonlySet<string>> {
+  const query = reader.selectFrom('jobs').select('pointId').where('vaultId', '=', vaultId);
+  const rows = await query.where('endedAt', 'is', null).execute();
+  return new Set(rows.flatMap(({ pointId }) => (pointId === null ? [] : [pointId])));
+}
+
+async function strangeFolders(
+  { dataFolder }: ServiceParts,
+  vaults: readonly Vault[],
+): Promise<readonly Finding[]> {
+  const known = new Set(vaults.map(({ id }) => id));
+  const strangers = (await listVaultFolders(dataFolder.vaults)).filter((id) => !known.has(id));
+  return strangers.map((id) => ({
+    severity: 'error',
+    where: `${dataFolder.vaults}/${id}`,
+    what: 'a vault that the catalogue does not have',
+    advice: 'restart the service and see its log: it takes the vault over, or says why it cannot',
+  }));
+}
+
+async function stuckJobs({ catalogue, clock }: ServiceParts): Promise<readonly Finding[]> {
+  const rows = await catalogue.read
+    .selectFrom('jobs')
+    .selectAll()
+    .where('endedAt', 'is', null)
+    .where('leaseUntil', '<', clock.nowMs())
+    .execute();
+  return rows.map(({ id, entity, operation }: Row<'jobs'>) => ({
+    severity: 'error',
+    where: `job ${id}`,
+    what: `${operation} of ${entity} runs, and nobody works at it`,
+    advice: 'restart the service: it takes the job up again, or ends it with the reason',
+  }));
+}
+
+async function silentHosts({ catalogue }: ServiceParts): Promise<readonly Finding[]> {
+  const query = catalogue.read.selectFrom('hosts').select(['name', 'failure']);
+  return (await query.where('failure', 'is not', null).execute()).map(({ name, failure }) => ({
+    severity: 'warning',
+    where: `host ${name}`,
+    what: `its VMs cannot be listed: ${failure}`,
+    advice: 'mend what the message names; its VMs are not backed up until then',
+  }));
+}
