@@ -6,6 +6,7 @@
  * ```
  *   holdfast-XXXXXX/        ours, others may pass through
  *     alive                 our socket
+ *     backup.xml …          what virsh is given
  *     qemu/                 QEMU's user writes here: nbd, vda.qcow2 …
  * ```
  */
@@ -19,6 +20,7 @@ import {
   realpath,
   rm,
   symlink,
+  writeFile,
 } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { basename, dirname, join } from 'node:path';
@@ -29,6 +31,8 @@ export type BackupFolder = {
   readonly socketPath: string;
   /** Where a disk's scratch image will be made. */
   scratchPath(diskName: string): string;
+  /** Writes what only we, and the virsh that we start, may read. @returns its path. */
+  writeDocument(name: string, text: string): Promise<string>;
   /** Removes it with all that is in it. Idempotent. */
   remove(): Promise<void>;
 };
@@ -60,6 +64,11 @@ export async function makeBackupFolder(
     return {
       socketPath: join(sockets, QEMU_FOLDER, SOCKET),
       scratchPath: (diskName) => join(scratch, QEMU_FOLDER, `${diskName}.qcow2`),
+      writeDocument: async (name, text) => {
+        const path = join(scratch, name);
+        await writeFile(path, text, { mode: 0o600 });
+        return path;
+      },
       remove: async () => {
         server.close();
         await rm(sockets, { recursive: true, force: true });

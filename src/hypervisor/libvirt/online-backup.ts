@@ -41,7 +41,6 @@ import { makeScratchImages } from './scratch-images.ts';
 import { checkScratchSpace, scratchNeeds, type ScratchNeeds } from './scratch-space.ts';
 import { chooseTracking } from './tracking-choice.ts';
 import type { Virsh } from './virsh.ts';
-import { withXmlFile } from './xml-file.ts';
 
 export type LibvirtParts = { readonly virsh: Virsh; readonly clock: Clock };
 
@@ -56,6 +55,8 @@ type Backup = {
   /** In push mode: all disks, so that they are of one instant. */
   readonly pushes: boolean;
   readonly scope: CheckpointScope;
+  /** The command of virsh that takes the snapshot; its documents are written. */
+  readonly beginning: readonly string[];
 };
 
 /** @param chosen the disks to back up: all are readable. */
@@ -81,7 +82,8 @@ export async function prepareOnline(
     await checkScratchSpace(request.scratchDir, needs);
     await makeScratchImages(folder, { disks: chosen, owner: domain.facts.owner });
     throwIfCancelled(request.signal);
-    return prepared({ parts, domain, request, folder, disks, needs, pushes, scope });
+    const backup = { parts, domain, request, folder, disks, needs, pushes, scope };
+    return prepared({ ...backup, beginning: await writeDocuments(backup) });
   } catch (error) {
     await folder.remove();
     throw error;
@@ -158,7 +160,8 @@ function prepared(backup: Backup): PreparedBackup {
 
 async function takeSnapshot(backup: Backup): Promise<Snapshot> {
   try {
-    await begin(backup);
+    // Not cancelled half-way: libvirt goes on with what it has been asked for.
+    await backup.scope.virsh.run(backup.beginning);
     throwIfCancelled(backup.request.signal);
     return backup.pushes ? pushed(backup) : begun(backup);
   } catch (error) {
@@ -167,9 +170,9 @@ async function takeSnapshot(backup: Backup): Promise<Snapshot> {
   }
 }
 
-/** Not cancelled half-way: libvirt goes on with what it has been asked for. */
-async function begin(backup: Backup): Promise<void> {
-  const { domain, request, folder, disks, scope } = backup;
+/** Before anybody is frozen: on a busy machine files take their time. */
+async function writeDocuments(backup: Omit<Backup, 'beginning'>): Promise<string[]> {
+  const { domain, request, folder, disks } = backup;
   const { repositoryId } = request.tracking;
   const backedUp = disks.map((disk) => ({
     name: disk.name,
@@ -184,20 +187,13 @@ async function begin(backup: Backup): Promise<void> {
   const tracked = trackedDisks(backup);
   // The scratch images are there: libvirt would make them while the guest is frozen.
   const args = ['backup-begin', domain.uuid, '--reuse-external', '--backupxml'];
-  await withXmlFile(xml, async (path) => {
-    if (tracked.length === 0) return await scope.virsh.run([...args, path]);
-    const checkpoint = checkpointXml({
-      name: formatBitmapName(request.tracking),
-      disks: tracked,
-    });
-    return await withXmlFile(
-      checkpoint,
-      async (second) => await scope.virsh.run([...args, path, '--checkpointxml', second]),
-    );
-  });
+  args.push(await folder.writeDocument('backup.xml', xml));
+  if (tracked.length === 0) return args;
+  const checkpoint = checkpointXml({ name: formatBitmapName(request.tracking), disks: tracked });
+  return [...args, '--checkpointxml', await folder.writeDocument('checkpoint.xml', checkpoint)];
 }
 
-function trackedDisks({ disks }: Backup): string[] {
+function trackedDisks({ disks }: Pick<Backup, 'disks'>): string[] {
   return disks.filter(({ untracked }) => untracked === undefined).map(({ name }) => name);
 }
 
