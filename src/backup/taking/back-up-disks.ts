@@ -24,7 +24,7 @@ import type {
   HintFailure,
   HintFailures,
 } from './backup-run.ts';
-import { baseUnitsOf, plansOf } from './choose-plans.ts';
+import { baseUnitsOf, giveUpHint, plansOf } from './choose-plans.ts';
 import { DiskResults } from './disk-results.ts';
 import { plannedBytes, unitBatches, type DiskPlan } from './disk-plan.ts';
 import { JobQueue } from './job-queue.ts';
@@ -131,14 +131,17 @@ function failureOf(failures: HintFailures, name: string): { readonly hintFailure
 }
 
 /** Logs what could not be read, so that what the point needs of it is stored anew by `commit`. */
-async function logDamage(
-  { request, session, sources, damaged }: BackupRun,
-  plans: readonly DiskPlan[],
-): Promise<void> {
+async function logDamage(run: BackupRun, plans: readonly DiskPlan[]): Promise<void> {
+  const { request, session, sources, damaged } = run;
   const error = new HoldfastError('ObjectDamaged', 'a page of the point before cannot be read');
   await request.repository.logDamage(damaged.map((copy) => ({ ...copy, error })));
   for (const { disk, dirty } of plans) {
-    const { name } = sources[disk]!;
+    const source = sources[disk]!;
+    const { name } = source;
+    // Nobody has audited it: what its units would keep may be among what could not be read.
+    if (source.holdsHintOnly && damaged.length > 0) {
+      giveUpHint(run, source, { isWrong: false, reason: 'the point before is damaged' });
+    }
     if (dirty === undefined || session.base(name) !== undefined) continue;
     // What the hint left out was to come from the base: without it the point would not be whole.
     throw new HoldfastError('BlockMissing', `the point before of ${name} cannot be read any more`, {

@@ -63,6 +63,23 @@ test('a page pack with flipped bytes is stored anew, also when a hint names litt
   await assertHealed(lab, pointId);
 });
 
+test('damage is met, and the disk holds only what its hint names: no point, rather than one with holes', async (t) => {
+  const lab = await damageLab(t);
+  const [path] = await packsOf(lab, 'page');
+  const { length } = await readFile(path!);
+  // Of the map's lower pages, so that nothing is amiss until they are needed.
+  for (let at = 40; at < length / 2; at += 1000) await flipByte(path!, at);
+  const location = lab.path('sparse.raw');
+  const bytes = noise('x', 4096);
+  await writeImage(location, 60 * MIB, [{ offset: 34 * MIB, bytes }]);
+  const hint = [{ offset: 34 * MIB, length: bytes.length }];
+  const refused = lab.backUp({ disks: [{ name: 'vda', location, hint, holdsHintOnly: true }] });
+  await assert.rejects(refused, { code: 'HintUnusable' });
+  await patchImage(lab.image, { patches: [{ offset: 34 * MIB, bytes }] });
+  const { pointId } = await lab.backUp({ disks: [{ name: 'vda', location: lab.image }] });
+  await assertHealed(lab, pointId);
+});
+
 test('a data pack that is gone heals once the damage is known, whatever a hint says', async (t) => {
   const lab = await damageLab(t);
   for (const path of await packsOf(lab, 'data')) await rm(path);
