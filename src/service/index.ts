@@ -63,7 +63,28 @@ export type {
 } from './policy/backup-policy.ts';
 export { validatePolicy } from './policy/validate-policy.ts';
 export { previewRuns, type PreviewedRun } from './schedule/runs.ts';
+export { listItems } from './items/items.ts';
+// Items, points, jobs
+export {
+  checkProtection,
+  deleteData,
+  protect,
+  stopByPolicy,
+  stopRetaining,
+  undelete,
+  type Protection,
+} from './items/protect.ts';
+export { getItem, listItemsOfVm, type Item, type ItemName } from './items/items.ts';
+export { backUpNow } from './backing-up/start-backup.ts';
+export { getPoint, listPoints, type Point } from './points/points.ts';
+export { checkRestore, startRestore } from './restoring/start-restore.ts';
+export type { RestoreRequest } from './restoring/restore-request.ts';
+export { getJob, JOB_STATUSES, listJobs, type Job, type JobStatus } from './jobs/jobs.ts';
+export type { JobTask } from './jobs/job-records.ts';
+export type { JobOperation } from './jobs/job-runner.ts';
+export { examine, type Finding } from './doctor/doctor.ts';
 // Operations
+export { beginOperation } from './operations/begin-operation.ts';
 export {
   addOperation,
   finishOperation,

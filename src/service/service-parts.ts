@@ -4,6 +4,7 @@ import type { MasterKey } from '#keyvault';
 import type { DataFolder } from './data-folder/data-folder.ts';
 import type { HostConnections } from './hosts/host-connections.ts';
 import type { JobRunner } from './jobs/job-runner.ts';
+import type { Underway } from './operations/begin-operation.ts';
 import type { RecordParts } from './record-parts.ts';
 import type { Repositories } from './repositories/repositories.ts';
 import type { Turns } from './turns.ts';
@@ -15,6 +16,8 @@ export type ServiceParts = RecordParts & {
   readonly caller: Caller;
   /** One change of a vault at a time (`changeVault`). */
   readonly turns: Turns;
+  /** What accepted operations are doing. */
+  readonly underway: Underway;
   /** Lends vaults' repositories. */
   readonly repositories: Repositories;
   /** Lends connections to hosts. */

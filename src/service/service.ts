@@ -16,6 +16,7 @@ import { lockDataFolder } from './data-folder/data-folder.ts';
 import { connectHosts } from './hosts/connect-hosts.ts';
 import { deleteDataWork } from './items/delete-data-work.ts';
 import { openJobRunner } from './jobs/open-job-runner.ts';
+import { endAbandonedOperations, watchUnderway } from './operations/begin-operation.ts';
 import type { ServiceLog } from './record-parts.ts';
 import { openRepositories } from './repositories/repository-pool.ts';
 import { restoreWork } from './restoring/restore-work.ts';
@@ -63,11 +64,13 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       masterKey,
       caller,
       turns: takeTurns(),
+      underway: watchUnderway(),
       repositories,
       hosts: connectHosts(records),
       jobs,
     };
     await agree(parts);
+    await endAbandonedOperations(parts);
     await jobs.start({
       Backup: backupWork(parts),
       DeleteBackupData: deleteDataWork(parts),
@@ -79,6 +82,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     const end = async (): Promise<void> => {
       closing.abort();
       await background;
+      await parts.underway.ended();
       await jobs.stop();
       await repositories.close();
       await catalogue.close();

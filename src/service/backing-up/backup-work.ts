@@ -213,6 +213,7 @@ async function noteFailure(
     const last: LastBackup = {
       status: 'Failed',
       endedAt: parts.clock.nowMs(),
+      isOnDemand: job.isUserTriggered === 1,
       failure,
       ...(pointAt === undefined ? {} : { pointAt }),
       ...(sizeBytes === undefined ? {} : { sizeBytes }),

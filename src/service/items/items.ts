@@ -71,6 +71,12 @@ export async function listItems(
   return (await query.orderBy('vmKey').orderBy('vmGroupKey').execute()).map(itemOf);
 }
 
+/** All items of one VM, each of another vault. */
+export async function listItemsOfVm(reader: CatalogueReader, vm: VmName): Promise<readonly Item[]> {
+  const query = reader.selectFrom('items').selectAll().where('vmGroupKey', '=', nameKey(vm.group));
+  return (await query.where('vmKey', '=', nameKey(vm.name)).execute()).map(itemOf);
+}
+
 export async function findItemById(reader: CatalogueReader, id: string): Promise<Item | undefined> {
   const query = reader.selectFrom('items').selectAll().where('id', '=', id);
   const row = await query.executeTakeFirst();

@@ -8,6 +8,8 @@ const LAST = z.strictObject({
   pointAt: z.number().optional(),
   /** Of the newest successful one (R76): bytes on all disks. */
   sizeBytes: z.number().optional(),
+  /** Of a failed one: whether somebody had asked for it (R55). */
+  isOnDemand: z.boolean().optional(),
   failure: z.strictObject({ code: z.string(), message: z.string() }).optional(),
 });
 

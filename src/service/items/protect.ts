@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { HoldfastError } from '#base';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
-import { getVm } from '../hosts/vms.ts';
+import { getVm, type HostVm } from '../hosts/vms.ts';
 import type { JobOperation } from '../jobs/job-runner.ts';
 import { nameKey } from '../names.ts';
 import { getPolicy } from '../policies/policies.ts';
@@ -14,7 +14,7 @@ import { changeVault } from '../repositories/change-vault.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { getVault, type Vault } from '../vaults/vaults.ts';
 import { changeItem } from './change-item.ts';
-import type { DiskSelection } from './disk-selection.ts';
+import { isSelected, type DiskSelection } from './disk-selection.ts';
 import { itemDocument } from './item-documents.ts';
 import { requireAllowed, type ItemState } from './item-states.ts';
 import { findItem, getItem, type Item, type ItemName } from './items.ts';
@@ -23,8 +23,8 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 
 export type Protection = {
   readonly policy: string;
-  /** Undefined: all disks. */
-  readonly diskSelection: DiskSelection | undefined;
+  /** Absent: as it was; of a new item, all. */
+  readonly diskSelection?: DiskSelection | 'all' | undefined;
 };
 
 /** What was accepted: the job that shows it. */
@@ -35,7 +35,7 @@ export type Accepted = { readonly jobId: string };
  *
  * @throws {HoldfastError} `ResourceNotFound` for vault or VM, `BMSUserErrorPolicyNotFound`;
  *   `UserErrorItemAlreadyProtected` if another vault protects it; `UserErrorItemSoftDeleted`;
- *   `UserErrorSharedDiskBackupNotSupported`-like refusals of disks; `UserErrorInvalidDiskSelection`.
+ *   `DiskUnsupported` for a chosen disk that cannot be backed up; `UserErrorInvalidDiskSelection`.
  */
 export async function protect(
   parts: ServiceParts,
@@ -50,13 +50,21 @@ export async function protect(
     const isStopped = item.state === 'ProtectionStopped' || item.state === 'BackupsSuspended';
     requireAllowed(isStopped ? 'resume' : 'changePolicy', item);
     // A VM that is gone keeps its item, but cannot be given backups again.
-    if (isStopped) await getVm(parts.catalogue.read, name.vm);
+    if (isStopped) {
+      await getVm(parts.catalogue.read, name.vm);
+      await requireUnprotected(parts, vault, name);
+    }
+    if (typeof wanted.diskSelection === 'object') {
+      requireDisks(await getVm(parts.catalogue.read, name.vm), wanted.diskSelection);
+    }
     const now = parts.clock.nowMs();
     const state = item.lastBackup?.pointAt === undefined ? 'IRPending' : 'Protected';
     return {
       item: {
         policyId: policy.id,
-        diskSelection: selectionJson(wanted.diskSelection),
+        ...(wanted.diskSelection === undefined
+          ? {}
+          : { diskSelection: selectionJson(wanted.diskSelection) }),
         nextRunAt: null,
         ...(isStopped ? { state, stateSince: now } : {}),
       },
@@ -72,8 +80,7 @@ async function protectNew(
   const { vault, name, wanted } = of;
   return await changeVault(parts, vault.id, async () => {
     const reader = parts.catalogue.read;
-    const vm = await getVm(reader, name.vm);
-    await requireUnprotected(parts, vault, name);
+    const vm = await requireProtectable(parts, vault, name);
     const policy = await getPolicy(reader, { vault: name.vault, name: wanted.policy });
     requireDisks(vm, wanted.diskSelection);
     const now = parts.clock.nowMs();
@@ -106,6 +113,29 @@ async function protectNew(
       },
     };
   });
+}
+
+/**
+ * Whether a VM that the vault does not protect yet could be, with all its disks.
+ *
+ * @throws {HoldfastError} as `protect`, and `UserErrorItemAlreadyProtected` for one that the vault protects.
+ */
+export async function checkProtection(parts: ServiceParts, name: ItemName): Promise<void> {
+  const vault = await getVault(parts.catalogue.read, name.vault);
+  requireDisks(await requireProtectable(parts, vault, name), 'all');
+}
+
+async function requireProtectable(
+  parts: ServiceParts,
+  vault: Vault,
+  name: ItemName,
+): Promise<HostVm> {
+  const reader = parts.catalogue.read;
+  const vm = await getVm(reader, name.vm);
+  const known = await findItem(reader, vault.id, name.vm);
+  if (known !== undefined) requireAllowed('protect', known);
+  await requireUnprotected(parts, vault, name);
+  return vm;
 }
 
 /** R54: no more backups; every point stays for ever. */
@@ -207,8 +237,8 @@ function jobOf(item: Named, operation: JobOperation) {
   return { ...of, isUserTriggered: true, request: {} };
 }
 
-function selectionJson(selection: DiskSelection | undefined): string | null {
-  return selection === undefined ? null : JSON.stringify(selection);
+function selectionJson(selection: Protection['diskSelection']): string | null {
+  return typeof selection === 'object' ? JSON.stringify(selection) : null;
 }
 
 /** One vault a VM; a soft-deleted item is in the way only in its own vault (R59). */
@@ -232,15 +262,21 @@ async function requireUnprotected(
   );
 }
 
-function requireDisks(
-  vm: Awaited<ReturnType<typeof getVm>>,
-  selection: DiskSelection | undefined,
-): void {
-  const luns = vm.facts.disks.flatMap(({ lun }) => (lun === undefined ? [] : [lun]));
+function requireDisks({ name, facts }: HostVm, wanted: Protection['diskSelection']): void {
+  const selection = typeof wanted === 'object' ? wanted : undefined;
+  const luns = facts.disks.flatMap(({ lun }) => (lun === undefined ? [] : [lun]));
   const stranger = selection?.luns.find((lun) => !luns.includes(lun));
-  if (stranger === undefined) return;
-  throw new HoldfastError(
-    'UserErrorInvalidDiskSelection',
-    `'${vm.name}' has no disk at LUN ${stranger}; it has ${luns.join(', ') || 'only its system disk'}.`,
-  );
+  if (stranger !== undefined) {
+    throw new HoldfastError(
+      'UserErrorInvalidDiskSelection',
+      `'${name}' has no disk at LUN ${stranger}; it has ${luns.join(', ') || 'only its system disk'}.`,
+    );
+  }
+  for (const { name: disk, lun, refusal } of facts.disks) {
+    if (refusal === undefined || !isSelected(selection, lun)) continue;
+    throw new HoldfastError(
+      'DiskUnsupported',
+      `The disk ${disk} of '${name}' cannot be backed up: ${refusal}. Exclude it, or mend that.`,
+    );
+  }
 }

@@ -39,7 +39,11 @@ export function openJobRunner(parts: RecordParts): JobRunner {
   };
   let looping: Promise<unknown> = Promise.resolve();
   return {
-    add: async (change, job) => await insert(runner, change, newRow(runner, job)),
+    add: async (change, job) => {
+      const names = runner.works[job.operation]?.tasks ?? [];
+      const tasks = JSON.stringify(names.map((name) => ({ name, status: 'NotStarted' })));
+      return await insert(runner, change, { ...newRow(runner, job), tasks });
+    },
     addDone: async (change, job) => {
       const now = parts.clock.nowMs();
       const row = { ...newRow(runner, job), status: 'Completed', startedAt: now, endedAt: now };
@@ -274,8 +278,9 @@ async function update(
   });
 }
 
-async function cancel(runner: Runner, vaultId: string, jobId: string): Promise<void> {
+async function cancel(runner: Runner, vaultId: string, id: string): Promise<void> {
   const { parts, works } = runner;
+  const jobId = id.toLowerCase();
   await parts.catalogue.change(async (change) => {
     const query = change.selectFrom('jobs').selectAll().where('vaultId', '=', vaultId);
     const row = await query.where('id', '=', jobId).executeTakeFirst();

@@ -1,5 +1,6 @@
 /** How Restore jobs come to be. What can be known now is refused now (decision 0008, invariant 5). */
 import { HoldfastError } from '#base';
+import { getHost } from '../hosts/hosts.ts';
 import { getVm, listVms } from '../hosts/vms.ts';
 import { requireAllowed } from '../items/item-states.ts';
 import { getItem, type Item, type ItemName } from '../items/items.ts';
@@ -24,14 +25,7 @@ export async function startRestore(
   request: RestoreRequest,
 ): Promise<Accepted> {
   const { catalogue, jobs } = parts;
-  const reader = catalogue.read;
-  const item = await getItem(reader, name);
-  requireAllowed('restore', item);
-  const point = await getPoint(reader, item.id, request.point);
-  await getStorageAccount(reader, request.account);
-  requireLuns(point, request.luns);
-  if (request.kind === 'new-vm') await requireFree(parts, request);
-  if (request.kind === 'replace') await requireOff(parts, item);
+  const { item, point } = await checkRestore(parts, name, request);
   const jobId = await catalogue.change(async (change) =>
     jobs.add(change, {
       vaultId: item.vaultId,
@@ -46,6 +40,23 @@ export async function startRestore(
     }),
   );
   return { jobId };
+}
+
+/** What `startRestore` refuses, without starting anything. */
+export async function checkRestore(
+  parts: ServiceParts,
+  name: ItemName,
+  request: RestoreRequest,
+): Promise<{ readonly item: Item; readonly point: Point }> {
+  const reader = parts.catalogue.read;
+  const item = await getItem(reader, name);
+  requireAllowed('restore', item);
+  const point = await getPoint(reader, item.id, request.point);
+  await getStorageAccount(reader, request.account);
+  requireLuns(point, request.luns);
+  if (request.kind === 'new-vm') await requireFree(parts, request);
+  if (request.kind === 'replace') await requireOff(parts, item);
+  return { item, point };
 }
 
 function propertiesOf(request: RestoreRequest, point: Point): Readonly<Record<string, string>> {
@@ -77,6 +88,7 @@ async function requireFree(
   { hostKey, vmName }: Extract<RestoreRequest, { readonly kind: 'new-vm' }>,
 ): Promise<void> {
   parseName(vmName, 'virtual machine');
+  await getHost(catalogue.read, hostKey);
   const there = await listVms(catalogue.read, hostKey);
   if (!there.some(({ name }) => nameKey(name) === nameKey(vmName))) return;
   throw new HoldfastError(
