@@ -1,5 +1,44 @@
 /** All routes of the API. A resource type adds its own here. */
+import { virtualMachineRoutes } from './compute/virtual-machines.ts';
 import type { Route } from './frame/route.ts';
+import { hostRoutes } from './holdfast/hosts.ts';
+import { previewRoutes } from './holdfast/preview-runs.ts';
+import { servicePrincipalRoutes } from './holdfast/service-principals.ts';
+import { storageAccountRegistrationRoutes } from './holdfast/storage-accounts.ts';
+import { vaultRepositoryRoutes } from './holdfast/vaults.ts';
+import { versionRoutes } from './holdfast/version.ts';
+import { virtualNetworkRoutes } from './network/virtual-networks.ts';
+import { openApiRoute } from './openapi.ts';
+import { policyRoutes } from './policies/policies.ts';
+import { discoveryRoutes } from './resources/discovery.ts';
+import { resourceGroupRoutes } from './resources/resource-groups.ts';
+import { subscriptionRoutes } from './resources/subscriptions.ts';
+import { managedIdentityRoutes } from './sign-in/managed-identity.ts';
+import { tokenRoutes } from './sign-in/token-endpoint.ts';
+import { storageAccountRoutes } from './storage/storage-accounts.ts';
+import { vaultConfigRoutes } from './vaults/vault-config.ts';
+import { vaultFactRoutes } from './vaults/vault-facts.ts';
 import { vaultRoutes } from './vaults/vaults.ts';
 
-export const ROUTES: readonly Route[] = [...vaultRoutes];
+const RESOURCES: readonly Route[] = [
+  ...discoveryRoutes,
+  ...tokenRoutes,
+  ...managedIdentityRoutes,
+  ...subscriptionRoutes,
+  ...resourceGroupRoutes,
+  ...virtualMachineRoutes,
+  ...storageAccountRoutes,
+  ...virtualNetworkRoutes,
+  ...vaultRoutes,
+  ...vaultConfigRoutes,
+  ...vaultFactRoutes,
+  ...policyRoutes,
+  ...hostRoutes,
+  ...storageAccountRegistrationRoutes,
+  ...vaultRepositoryRoutes,
+  ...previewRoutes,
+  ...servicePrincipalRoutes,
+  ...versionRoutes,
+];
+
+export const ROUTES: readonly Route[] = [...RESOURCES, openApiRoute(RESOURCES)];

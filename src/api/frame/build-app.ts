@@ -52,7 +52,7 @@ export const DEFAULT_LIMITS: ApiLimits = {
 type App = ReturnType<typeof makeFastify>;
 type Incoming = FastifyRequest;
 
-const METHODS: readonly Method[] = ['GET', 'PUT', 'POST', 'PATCH', 'DELETE', 'HEAD'];
+const METHODS = ['GET', 'PUT', 'POST', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'] as const;
 /** Longer than any name that there can be: `VM;iaasvmcontainerv2;<group>;<vm>`. */
 const LONGEST_PARAMETER = 512;
 const API_VERSION = /^\d{4}-\d{2}-\d{2}(-[a-z0-9.]{1,20})?$/i;
@@ -65,73 +65,80 @@ type Known = {
 };
 
 export function buildApp(options: AppOptions): App {
-  const { routes, log, service, limits } = options;
   const app = makeFastify(options);
   const known = new WeakMap<Incoming, Known>();
-  const perAddress = rateLimiter(service.clock, limits.perAddress);
-  const perAccount = rateLimiter(service.clock, limits.perAccount);
-  addBodyParsers(app, limits);
-
-  app.addHook('onRequest', async (request, reply) => {
-    const entry: Known = { startedMs: service.clock.monotonicMs(), requestId: randomUUID() };
-    known.set(request, entry);
-    reply.header('x-ms-request-id', entry.requestId);
-    reply.header('x-ms-correlation-request-id', entry.requestId);
-    reply.header('x-content-type-options', 'nosniff');
-    reply.header('cache-control', 'no-store');
-    const clientId = clientRequestId(request.headers);
-    if (clientId !== undefined) reply.header('x-ms-client-request-id', clientId);
-    checkPath(request.raw.url ?? '/', limits.urlLength);
-    const baseUrl = baseUrlOf(request.headers);
-    if (routeOf(request)?.isPublic === true) {
-      perAddress(request.ip);
-      return;
-    }
-    const onFailure = (): void => perAddress(request.ip);
-    entry.caller = await authenticate(options, { headers: request.headers, baseUrl, onFailure });
-    perAccount(entry.caller.clientId);
-  });
-
-  for (const route of routes) {
-    app.route({
-      method: route.method,
-      url: fastifyPath(route.path),
-      config: { route },
-      handler: async (request, reply) => {
-        const answer = await answerOf(options, {
-          route,
-          request,
-          caller: known.get(request)?.caller,
-        });
-        return await send(reply, answer);
-      },
-    });
-  }
-  for (const [path, allowed] of methodsByPath(routes)) {
-    const handler = async (): Promise<never> => {
-      const Allow = allowed.join(', ');
-      throw new Refusal('MethodNotAllowed', `This resource takes ${Allow} only.`, { Allow });
-    };
-    const others = METHODS.filter((method) => !allowed.includes(method));
-    if (others.length > 0) app.route({ method: others, url: fastifyPath(path), handler });
-  }
+  addBodyParser(app, options.limits);
+  addRoutes(app, options, known);
+  admit(app, options, known);
   app.setNotFoundHandler(async () => {
     throw new Refusal('PathNotFound', 'There is nothing at this path.');
   });
   app.setErrorHandler(async (error, request, reply) => {
     const requestId = known.get(request)?.requestId ?? '';
     const answer = ownAnswer(error) ?? bugAnswer(requestId);
-    if (answer.status >= 500) log.error({ requestId, err: error }, 'a request failed');
+    if (answer.status >= 500) options.log.error({ requestId, err: error }, 'a request failed');
     return await send(reply, answer);
   });
+  return app;
+}
+
+/** Who is let in, and what is written down about it. */
+function admit(app: App, options: AppOptions, known: WeakMap<Incoming, Known>): void {
+  const { service, limits, log } = options;
+  const perAddress = rateLimiter(service.clock, limits.perAddress);
+  const perAccount = rateLimiter(service.clock, limits.perAccount);
+  app.addHook('onRequest', async (request, reply) => {
+    const entry: Known = { startedMs: service.clock.monotonicMs(), requestId: randomUUID() };
+    known.set(request, entry);
+    reply.headers({
+      'x-ms-request-id': entry.requestId,
+      'x-ms-correlation-request-id': entry.requestId,
+      'x-content-type-options': 'nosniff',
+      'cache-control': 'no-store',
+    });
+    const clientId = clientRequestId(request.headers);
+    if (clientId !== undefined) reply.header('x-ms-client-request-id', clientId);
+    checkPath(request.raw.url ?? '/', limits.urlLength);
+    const baseUrl = baseUrlOf(request.headers);
+    const onFailure = (): void => perAddress(request.ip);
+    if (routeOf(request)?.isPublic === true) {
+      onFailure();
+      return;
+    }
+    entry.caller = await authenticate(options, { headers: request.headers, baseUrl, onFailure });
+    perAccount(entry.caller.clientId);
+  });
   app.addHook('onResponse', async (request, reply) => {
-    const { startedMs, requestId, caller } = known.get(request) ?? { startedMs: 0 };
+    const entry = known.get(request);
+    if (entry === undefined) return;
+    const { startedMs, requestId, caller } = entry;
     const ms = Math.round(service.clock.monotonicMs() - startedMs);
     const path = pathOf(request.raw.url ?? '/');
     const facts = { method: request.method, path, status: reply.statusCode, ms };
     log.info({ ...facts, requestId, clientId: caller?.clientId, address: request.ip }, 'request');
   });
-  return app;
+}
+
+function addRoutes(app: App, options: AppOptions, known: WeakMap<Incoming, Known>): void {
+  for (const route of options.routes) {
+    app.route({
+      method: route.method,
+      url: fastifyPath(route.path),
+      config: { route },
+      handler: async (request, reply) => {
+        const caller = known.get(request)?.caller;
+        return await send(reply, await answerOf(options, { route, request, caller }));
+      },
+    });
+  }
+  for (const [path, allowed] of methodsByPath(options.routes)) {
+    const handler = async (): Promise<never> => {
+      const Allow = allowed.join(', ');
+      throw new Refusal('MethodNotAllowed', `This resource takes ${Allow} only.`, { Allow });
+    };
+    const others = METHODS.filter((method) => !allowed.some((one) => one === method));
+    app.route({ method: others, url: fastifyPath(path), handler });
+  }
 }
 
 function makeFastify({ limits, https }: AppOptions) {
@@ -162,7 +169,7 @@ function makeFastify({ limits, https }: AppOptions) {
   return app;
 }
 
-function addBodyParsers(app: App, { bodyBytes }: ApiLimits): void {
+function addBodyParser(app: App, { bodyBytes }: ApiLimits): void {
   app.removeAllContentTypeParsers();
   // What a body is meant as, its route knows.
   app.addContentTypeParser(
@@ -203,6 +210,7 @@ async function answerOf(
   return await route.handle({
     service: site.service,
     access: site.access,
+    hasManagedIdentity: site.hasManagedIdentity,
     params,
     query,
     apiVersion,

@@ -2,7 +2,7 @@
  * Bodies of requests, read strictly: UTF-8, JSON of bounded depth, nothing that could become a prototype, no text
  * that a database or a file name would change (NUL, half a surrogate pair).
  */
-import { z } from 'zod';
+import type { z } from 'zod';
 import { Refusal } from './refusal.ts';
 
 const MOST_DEPTH = 32;

@@ -14,9 +14,9 @@ type ListRequest = Pick<ApiRequest<unknown, unknown>, 'query' | 'baseUrl' | 'pat
  * @param entries all of the list, in its order; each with an `id` that only it has.
  * @throws {Refusal} `InvalidQueryParameter`, `InvalidSkipToken`
  */
-export function listAnswer(
+export function listAnswer<Entry extends { readonly id: string }>(
   request: ListRequest,
-  entries: readonly { readonly id: string }[],
+  entries: readonly Entry[],
 ): ApiAnswer {
   const { query } = request;
   const count = parseTop(query.get('$top'));

@@ -15,7 +15,12 @@ export type ParamsOf<Path extends string> = Path extends `${string}{${infer Name
   : unknown;
 
 /** What all handlers work with. */
-export type Site = { readonly service: Service; readonly access: Access };
+export type Site = {
+  readonly service: Service;
+  readonly access: Access;
+  /** Whether processes of this machine may get tokens as Azure's managed identities do. */
+  readonly hasManagedIdentity: boolean;
+};
 
 export type ApiRequest<Params, Body> = Site & {
   /** From the path, decoded, as the client wrote them. */

@@ -40,6 +40,7 @@ type Options = {
   readonly clock?: Clock;
   readonly limits?: Partial<ApiLimits>;
   readonly routes?: readonly Route[];
+  readonly hasManagedIdentity?: boolean;
 };
 
 export type TestApi = Awaited<ReturnType<typeof testApi>>;
@@ -70,6 +71,7 @@ export async function testApi(t: TestContext, options: Options = {}) {
   const app = buildApp({
     service,
     access,
+    hasManagedIdentity: options.hasManagedIdentity === true,
     log,
     routes: options.routes ?? ROUTES,
     limits: { ...limits, ...options.limits },

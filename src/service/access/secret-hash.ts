@@ -6,7 +6,6 @@
  * ```
  */
 import { scrypt, timingSafeEqual } from 'node:crypto';
-import { promisify } from 'node:util';
 
 const SECRET_BYTES = 32;
 const SALT_BYTES = 16;
@@ -16,15 +15,7 @@ const COST = { log2N: 15, r: 8, p: 1 } as const;
 const MOST_LOG2_N = 20;
 const MOST_MEMORY_BYTES = 256 * 1024 * 1024;
 
-type ScryptOptions = { readonly N: number; readonly r: number; readonly p: number };
-const derive = promisify(
-  (
-    secret: string,
-    salt: Buffer,
-    options: ScryptOptions,
-    done: (error: Error | null, hash: Buffer) => void,
-  ) => scrypt(secret, salt, HASH_BYTES, { ...options, maxmem: MOST_MEMORY_BYTES }, done),
-);
+type Cost = { readonly N: number; readonly r: number; readonly p: number };
 
 type Random = (sizeBytes: number) => Buffer;
 
@@ -48,4 +39,14 @@ export async function isSecret(secret: string, stored: string): Promise<boolean>
   if (!isKnown || !(Number(log2N) <= MOST_LOG2_N)) throw new TypeError('not a hash of a secret');
   const cost = { N: 2 ** Number(log2N), r: Number(r), p: Number(p) };
   return timingSafeEqual(await derive(secret, Buffer.from(salt, 'base64url'), cost), expected);
+}
+
+async function derive(secret: string, salt: Buffer, cost: Cost): Promise<Buffer> {
+  const options = { ...cost, maxmem: MOST_MEMORY_BYTES };
+  return await new Promise((resolve, reject) => {
+    scrypt(secret, salt, HASH_BYTES, options, (error, hash) => {
+      if (error === null) resolve(hash);
+      else reject(error);
+    });
+  });
 }

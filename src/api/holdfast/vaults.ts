@@ -1,0 +1,85 @@
+/** Holdfast.Backup/vaults: what Azure does not know of a vault: its repository, and the key to it. */
+import { z } from 'zod';
+import { createVault, getVault, makeVaultRecoveryKey, type Vault } from '#service';
+import { GROUP, ok, route, vaultOf, type Site } from '../frame/route.ts';
+import { ANSWERED, requireLocation, TAGS } from '../frame/wire.ts';
+import { resourceId, vaultId } from '../ids.ts';
+
+const TYPE = 'Holdfast.Backup/vaults';
+const VAULT = `${GROUP}/providers/${TYPE}/{vault}` as const;
+
+const BODY = z.strictObject({
+  ...ANSWERED,
+  location: z.string().optional(),
+  tags: TAGS,
+  properties: z.strictObject({
+    /** An absolute path of this machine: an empty folder, or one that is not there. Absent: in the data folder. */
+    repository: z.string().min(1).max(4096).startsWith('/').optional(),
+  }),
+});
+
+const ANSWER = z.object({
+  id: z.string(),
+  name: z.string(),
+  type: z.literal(TYPE),
+  location: z.string(),
+  properties: z.object({
+    repository: z.string(),
+    repositoryId: z.string(),
+    /** Whether somebody has fetched a recovery key. */
+    hasRecoveryKey: z.boolean(),
+    vaultId: z.string(),
+  }),
+});
+
+export const vaultRepositoryRoutes = [
+  route({
+    method: 'GET',
+    path: VAULT,
+    summary: 'Shows where the repository of a vault is',
+    answer: ANSWER,
+    handle: async (request) => {
+      const vault = await getVault(request.service.catalogue.read, vaultOf(request.params));
+      return ok(toWire(request, vault));
+    },
+  }),
+  route({
+    method: 'PUT',
+    path: VAULT,
+    summary: 'Creates a vault whose repository is at a place of its own',
+    body: BODY,
+    answer: ANSWER,
+    handle: async (request) => {
+      const { service, params, body } = request;
+      requireLocation(body.location);
+      const { repository } = body.properties;
+      const name = vaultOf(params);
+      const wanted = { ...name, tags: body.tags ?? {}, settings: {}, repository };
+      const vault = await createVault(service, wanted);
+      return { ...ok(toWire(request, vault)), status: 201 };
+    },
+  }),
+  route({
+    method: 'POST',
+    path: `${VAULT}/recoveryKey`,
+    summary: 'Makes another key to the repository of a vault, and tells it once',
+    answer: z.object({ recoveryKey: z.string(), repository: z.string() }),
+    handle: async ({ service, params }) => {
+      const name = vaultOf(params);
+      const recoveryKey = await makeVaultRecoveryKey(service, name);
+      const { repository } = await getVault(service.catalogue.read, name);
+      return ok({ recoveryKey, repository });
+    },
+  }),
+];
+
+function toWire(site: Site, vault: Vault) {
+  const { group, name, location, repository, repositoryId, hasRecoveryKey } = vault;
+  return {
+    id: resourceId(site, { group, type: TYPE, name }),
+    name,
+    type: TYPE,
+    location,
+    properties: { repository, repositoryId, hasRecoveryKey, vaultId: vaultId(site, vault) },
+  };
+}
