@@ -67,6 +67,7 @@ export const ERRORS = {
   ListenFailed: { kind: 'unavailable', retryable: false },
   LogDamaged: { kind: 'corrupt', retryable: false },
   MasterKeyWrong: { kind: 'corrupt', retryable: false },
+  NameAmbiguous: { kind: 'invalid', retryable: false },
   ObjectDamaged: { kind: 'corrupt', retryable: false },
   ObjectExists: { kind: 'conflict', retryable: false },
   ObjectNotFound: { kind: 'notFound', retryable: false },
