@@ -208,12 +208,14 @@ async function guestFiles(guest: TinyGuest): Promise<string[]> {
   return [...new Set(text.trim().split('\n'))].sort();
 }
 
+/** Without its state, how its changes are tracked, and the extension, which is looked at in the guest. */
 async function definitionOf(site: Site): Promise<unknown> {
-  const { state: _, ...definition } = await json<Record<string, unknown>>([
+  const shown = await json<Record<string, unknown>>([
     'vm',
     'show',
     await site.name(),
     ...site.connection,
   ]);
+  const { state: _state, tracking: _tracking, extension: _extension, ...definition } = shown;
   return definition;
 }
