@@ -6,6 +6,7 @@ import { Command, CommanderError } from 'commander';
 import { addKeyCommands } from './key-commands.ts';
 import { addRepoCommands } from './repo-commands.ts';
 import { addRestoreCommands } from './restore-commands.ts';
+import { addServeCommands } from './serve-commands.ts';
 import { failureOf, usageFailure, type Failure } from './failures.ts';
 import { describeSteps, stepsOf } from './vm/failed-after-steps.ts';
 import { addVmCommands } from './vm-commands.ts';
@@ -54,6 +55,7 @@ function makeProgram(surroundings: Surroundings, exitWith: (code: number) => voi
     program.command('vm').description('back up and restore VMs of a hypervisor, without a server'),
     access,
   );
+  addServeCommands(program, access);
   program
     .command('tour')
     .description('back up, change, expire and restore a sample disk, and show what happens')

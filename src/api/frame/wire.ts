@@ -1,4 +1,5 @@
 /** What the bodies of several resource types have in common. */
+import { DateTime } from 'luxon';
 import { z } from 'zod';
 import { Refusal } from './refusal.ts';
 
@@ -36,4 +37,21 @@ export function requireLocation(location: string | undefined): void {
  */
 export function refuseUnsupported(isWanted: boolean, what: string): void {
   if (isWanted) throw new Refusal('NotSupported', `${what} not supported by Holdfast.`);
+}
+
+const DATE_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?$/;
+
+/**
+ * A date and time of a body, ISO 8601; without a zone it is UTC.
+ *
+ * @returns milliseconds since 1970.
+ * @throws {Refusal} `InvalidRequestContent`
+ */
+export function parseDateTime(text: string, field: string): number {
+  const date = DateTime.fromISO(text, { zone: 'utc' });
+  if (DATE_TIME.test(text) && date.isValid) return date.toMillis();
+  throw new Refusal(
+    'InvalidRequestContent',
+    `The request content was invalid: '${field}' is not a date and time such as 2026-01-31T20:30:00Z.`,
+  );
 }

@@ -42,30 +42,24 @@ function kindOf({ policyType, schedulePolicy }: WirePolicy): 'standard' | 'enhan
 
 function scheduleFromWire(schedule: WireSchedule): unknown {
   const { scheduleRunFrequency: frequency, hourlySchedule } = schedule;
-  const isV2 = schedule.schedulePolicyType === 'SimpleSchedulePolicyV2';
-  const days = isV2 ? schedule.weeklySchedule?.scheduleRunDays : schedule.scheduleRunDays;
-  const dailyTimes = isV2 ? schedule.dailySchedule?.scheduleRunTimes : schedule.scheduleRunTimes;
-  const weeklyTimes = isV2 ? schedule.weeklySchedule?.scheduleRunTimes : schedule.scheduleRunTimes;
-  const weeklyFrequency = isV2 ? undefined : schedule.scheduleWeeklyFrequency;
+  const { weekdays, times, weeklyFrequency, others } = partsOf(schedule);
+  refuseGiven(others, frequency);
   switch (frequency) {
     case 'Daily':
-      refuseGiven({ hourlySchedule, scheduleRunDays: days }, frequency);
-      if (isV2) refuseGiven({ weeklySchedule: schedule.weeklySchedule }, frequency);
-      return present({ frequency: 'daily', runTimes: timesOf(dailyTimes), weeklyFrequency });
-    case 'Weekly':
+      refuseGiven({ scheduleRunDays: weekdays, hourlySchedule }, frequency);
+      return present({ frequency: 'daily', runTimes: timesOf(times), weeklyFrequency });
+    case 'Weekly': {
       refuseGiven({ hourlySchedule }, frequency);
-      if (isV2) refuseGiven({ dailySchedule: schedule.dailySchedule }, frequency);
+      const runTimes = timesOf(times);
       return present({
         frequency: 'weekly',
-        weekdays: lowerCased(days),
-        runTimes: timesOf(weeklyTimes),
+        weekdays: lowerCased(weekdays),
+        runTimes,
         weeklyFrequency,
       });
+    }
     case 'Hourly':
-      refuseGiven(
-        { scheduleRunTimes: dailyTimes ?? weeklyTimes, scheduleRunDays: days },
-        frequency,
-      );
+      refuseGiven({ scheduleRunDays: weekdays, scheduleRunTimes: times }, frequency);
       return present({
         frequency: 'hourly',
         intervalHours: hourlySchedule?.interval,
@@ -73,6 +67,34 @@ function scheduleFromWire(schedule: WireSchedule): unknown {
         windowHours: hourlySchedule?.scheduleWindowDuration,
       });
   }
+}
+
+type ScheduleParts = {
+  readonly weekdays?: readonly string[] | null | undefined;
+  readonly times?: readonly string[] | null | undefined;
+  readonly weeklyFrequency?: number | null | undefined;
+  /** What belongs to another frequency than the schedule's. */
+  readonly others: Readonly<Record<string, unknown>>;
+};
+
+/** Of both forms: V1 has them side by side, V2 in an object a frequency. */
+function partsOf(schedule: WireSchedule): ScheduleParts {
+  if (schedule.schedulePolicyType === 'SimpleSchedulePolicy') {
+    const { scheduleRunDays, scheduleRunTimes, scheduleWeeklyFrequency } = schedule;
+    const weeklyFrequency =
+      schedule.scheduleRunFrequency === 'Hourly' ? null : scheduleWeeklyFrequency;
+    return { weekdays: scheduleRunDays, times: scheduleRunTimes, weeklyFrequency, others: {} };
+  }
+  const { scheduleRunFrequency: frequency, dailySchedule, weeklySchedule } = schedule;
+  const others = {
+    dailySchedule: frequency === 'Daily' ? undefined : dailySchedule,
+    weeklySchedule: frequency === 'Weekly' ? undefined : weeklySchedule,
+  };
+  if (frequency === 'Weekly') {
+    const { scheduleRunDays: weekdays, scheduleRunTimes: times } = weeklySchedule ?? {};
+    return { weekdays, times, others };
+  }
+  return { times: dailySchedule?.scheduleRunTimes, others };
 }
 
 function retentionFromWire(retention: WireRetention): unknown {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { realClock, type Clock } from '#base';
 import {
+  createPrincipal,
   discoverHost,
   openAccess,
   openService,
@@ -81,7 +82,7 @@ export async function testApi(t: TestContext, options: Options = {}) {
     await service.close();
     await rm(folder, { recursive: true, force: true });
   });
-  const { clientId, clientSecret } = access.firstPrincipal!;
+  const { clientId, clientSecret } = await createPrincipal(service, 'tester');
   const signIn = { clientId, clientSecret, address: '127.0.0.1' };
   const { token } = await access.signIn({ ...signIn, audience: `https://${HOST}` });
 

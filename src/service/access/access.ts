@@ -27,8 +27,10 @@ export type SignIn = {
 export type Access = {
   readonly tenantId: string;
   readonly subscriptionId: string;
-  /** Made at the first start of all; undefined at every later one. */
-  readonly firstPrincipal: NewPrincipal | undefined;
+  /** Makes the first account where there is none. @param announce as in `createPrincipal`. @returns whether it did. */
+  readonly makeFirstPrincipal: (
+    announce: (principal: NewPrincipal) => Promise<void>,
+  ) => Promise<boolean>;
   /**
    * @throws {HoldfastError} `SignInRefused`, the same whether the id or the secret is wrong; `SignInDelayed` with
    *   `details.waitSeconds` where too many were wrong before: nothing was looked at.
@@ -45,8 +47,6 @@ export async function openAccess(parts: AccessParts): Promise<Access> {
   const { catalogue, clock, random, dataFolder } = parts;
   const { tenantId, subscriptionId } = await ownIds(parts);
   const tokens = await openTokens({ keyFile: dataFolder.tokenKey, tenantId, clock });
-  const isFirstStart = (await listPrincipals(catalogue.read)).length === 0;
-  const firstPrincipal = isFirstStart ? await createPrincipal(parts, 'admin') : undefined;
   const delays = signInDelays(clock);
   // One at a time: each takes 32 MiB and a thread of the pool that files need too.
   const turns = takeTurns();
@@ -54,7 +54,11 @@ export async function openAccess(parts: AccessParts): Promise<Access> {
   return {
     tenantId,
     subscriptionId,
-    firstPrincipal,
+    makeFirstPrincipal: async (announce) => {
+      if ((await listPrincipals(catalogue.read)).length > 0) return false;
+      await createPrincipal(parts, 'admin', announce);
+      return true;
+    },
     publicKey: tokens.publicKey,
     signIn: async (attempt) => {
       const { clientId, clientSecret, audience } = attempt;

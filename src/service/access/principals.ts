@@ -19,8 +19,16 @@ export type NewPrincipal = Principal & { readonly clientSecret: string };
 
 type Parts = Pick<RecordParts, 'catalogue' | 'clock' | 'random'>;
 
-/** @throws {HoldfastError} `InvalidResourceName`. */
-export async function createPrincipal(parts: Parts, name: string): Promise<NewPrincipal> {
+/**
+ * @param announce told before the account is there: with a crash in between somebody knows one that does not work,
+ *   never the other way round.
+ * @throws {HoldfastError} `InvalidResourceName`.
+ */
+export async function createPrincipal(
+  parts: Parts,
+  name: string,
+  announce: (principal: NewPrincipal) => Promise<void> = async () => undefined,
+): Promise<NewPrincipal> {
   const { catalogue, clock, random } = parts;
   const clientSecret = makeSecret(random);
   const row = {
@@ -30,10 +38,12 @@ export async function createPrincipal(parts: Parts, name: string): Promise<NewPr
     createdAt: clock.nowMs(),
     disabledAt: null,
   };
+  const principal = { ...principalOf(row), clientSecret };
+  await announce(principal);
   await catalogue.change(async (change) => {
     await change.insertInto('principals').values(row).execute();
   });
-  return { ...principalOf(row), clientSecret };
+  return principal;
 }
 
 /** Gives it another secret; the old one is void at once, tokens that were given for it within the hour. */

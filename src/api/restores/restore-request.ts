@@ -1,0 +1,207 @@
+/** Azure's restore request, and the domain's words for it. */
+import { z } from 'zod';
+import { getResourceGroup, type ItemName, type RestoreRequest } from '#service';
+import { Refusal } from '../frame/refusal.ts';
+import type { Site } from '../frame/route.ts';
+import { ANSWERED, refuseUnsupported, requireLocation } from '../frame/wire.ts';
+import { parseResourceId, STORAGE_ACCOUNT_TYPE, VM_TYPE } from '../ids.ts';
+import { plainName } from '../items/item-names.ts';
+
+const TEXT = z.string().nullish();
+
+export const RESTORE_PROPERTIES = z.strictObject({
+  objectType: z.enum(['IaasVMRestoreRequest', 'IaasVMRestoreWithRehydrationRequest']),
+  recoveryPointId: TEXT,
+  recoveryType: z.enum(['OriginalLocation', 'AlternateLocation', 'RestoreDisks', 'Offline', 'Invalid']),
+  sourceResourceId: TEXT,
+  targetVirtualMachineId: TEXT,
+  targetResourceGroupId: TEXT,
+  storageAccountId: TEXT,
+  virtualNetworkId: TEXT,
+  subnetId: TEXT,
+  targetDomainNameId: TEXT,
+  region: TEXT,
+  affinityGroup: TEXT,
+  createNewCloudService: z.boolean().nullish(),
+  originalStorageAccountOption: z.boolean().nullish(),
+  encryptionDetails: z.looseObject({ encryptionEnabled: z.boolean().nullish() }).nullish(),
+  restoreDiskLunList: z.array(z.int().min(0).max(1023)).max(1024).nullish(),
+  restoreWithManagedDisks: z.boolean().nullish(),
+  diskEncryptionSetId: TEXT,
+  zones: z.array(z.string()).nullish(),
+  identityInfo: z
+    .strictObject({
+      isSystemAssignedIdentity: z.boolean().nullish(),
+      managedIdentityResourceId: TEXT,
+    })
+    .nullish(),
+  identityBasedRestoreDetails: z
+    .looseObject({ objectType: TEXT, targetStorageAccountId: TEXT })
+    .nullish(),
+  extendedLocation: z.looseObject({ name: TEXT }).nullish(),
+  securedVMDetails: z.looseObject({ securedVMOsDiskEncryptionSetId: TEXT }).nullish(),
+  targetDiskNetworkAccessSettings: z
+    .looseObject({ targetDiskNetworkAccessOption: TEXT })
+    .nullish(),
+  recoveryPointRehydrationInfo: z.unknown().optional(),
+});
+
+export const RESTORE = z.strictObject({
+  ...ANSWERED,
+  location: TEXT,
+  tags: z.unknown().optional(),
+  properties: RESTORE_PROPERTIES,
+});
+
+type Properties = z.infer<typeof RESTORE_PROPERTIES>;
+
+/**
+ * @param point of the path; the body may repeat it.
+ * @throws {Refusal} `InvalidRequestContent`, `NotSupported`; {HoldfastError} `ResourceNotFound` for what it names.
+ */
+export async function restoreRequest(
+  site: Site,
+  of: { readonly name: ItemName; readonly point: string; readonly properties: Properties },
+): Promise<RestoreRequest> {
+  const { name, point, properties } = of;
+  refuseMissing(properties);
+  requireSame(site, of);
+  requireLocation(properties.region ?? undefined);
+  const { storageAccountId, restoreDiskLunList, recoveryType } = properties;
+  const account = parseResourceId(site, {
+    id: needed(storageAccountId, 'storageAccountId'),
+    type: STORAGE_ACCOUNT_TYPE,
+    field: 'storageAccountId',
+  });
+  const luns = restoreDiskLunList ?? undefined;
+  const common = { point, account, ...(luns === undefined ? {} : { luns: [...new Set(luns)] }) };
+  if (recoveryType === 'OriginalLocation') {
+    requireOriginal(site, name, properties);
+    return { kind: 'replace', ...common };
+  }
+  if (recoveryType === 'RestoreDisks') {
+    await requireGroup(site, properties);
+    return { kind: 'disks', ...common };
+  }
+  return { kind: 'new-vm', ...common, ...newVm(site, properties) };
+}
+
+function newVm(
+  site: Site,
+  properties: Properties,
+): Pick<
+  Extract<RestoreRequest, { readonly kind: 'new-vm' }>,
+  'hostKey' | 'vmName' | 'starts' | 'network'
+> {
+  const { targetVirtualMachineId, targetResourceGroupId, virtualNetworkId } = properties;
+  const field = 'targetVirtualMachineId';
+  const id = needed(targetVirtualMachineId, field);
+  const { group, name } = parseResourceId(site, { id, type: VM_TYPE, field });
+  const wanted = given(targetResourceGroupId);
+  if (wanted !== undefined && groupOf(site, wanted).toLowerCase() !== group.toLowerCase()) {
+    throw invalid("'targetResourceGroupId' is not the group of 'targetVirtualMachineId'");
+  }
+  const network = given(virtualNetworkId);
+  // Azure's new VMs run.
+  const vm = { hostKey: group.toLowerCase(), vmName: name, starts: true };
+  return network === undefined ? vm : { ...vm, network: networkOf(site, network, properties) };
+}
+
+function networkOf(site: Site, id: string, { subnetId }: Properties): string {
+  const type = 'Microsoft.Network/virtualNetworks';
+  const { name } = parseResourceId(site, { id, type, field: 'virtualNetworkId' });
+  const subnet = given(subnetId);
+  if (subnet === undefined || subnet.toLowerCase().startsWith(`${id.toLowerCase()}/subnets/`)) {
+    return name;
+  }
+  throw invalid("'subnetId' is no subnet of 'virtualNetworkId'");
+}
+
+function requireOriginal(site: Site, { vm }: ItemName, properties: Properties): void {
+  const field = 'targetVirtualMachineId';
+  const id = given(properties.targetVirtualMachineId);
+  if (id === undefined) return;
+  if (plainName(parseResourceId(site, { id, type: VM_TYPE, field })) === plainName(vm)) return;
+  throw invalid(`'${field}' is another VM than the one that is restored: use AlternateLocation`);
+}
+
+/** Where Azure would make managed disks; ours are in the storage account, whatever group is named. */
+async function requireGroup(site: Site, { targetResourceGroupId }: Properties): Promise<void> {
+  const id = given(targetResourceGroupId);
+  if (id === undefined) return;
+  await getResourceGroup(site.service.catalogue.read, groupOf(site, id));
+}
+
+function groupOf({ access }: Site, id: string): string {
+  const [, subscription = '', group = ''] =
+    /^\/?subscriptions\/([^/]+)\/resourceGroups\/([^/]+)\/?$/i.exec(id) ?? [];
+  if (group === '') throw invalid(`'targetResourceGroupId' is not the id of a resource group`);
+  if (subscription.toLowerCase() === access.subscriptionId) return group;
+  throw new Refusal(
+    'SubscriptionNotFound',
+    `The subscription '${subscription.slice(0, 60)}' could not be found.`,
+  );
+}
+
+function requireSame(
+  site: Site,
+  of: { readonly name: ItemName; readonly point: string; readonly properties: Properties },
+): void {
+  const { name, point, properties } = of;
+  const id = given(properties.recoveryPointId);
+  // Some clients write the whole id of the point.
+  if (id !== undefined && id.split('/').at(-1) !== point) {
+    throw invalid("'recoveryPointId' is another recovery point than the one of the path");
+  }
+  const source = given(properties.sourceResourceId);
+  if (source === undefined) return;
+  const vm = parseResourceId(site, { id: source, type: VM_TYPE, field: 'sourceResourceId' });
+  if (plainName(vm) !== plainName(name.vm)) {
+    throw invalid("'sourceResourceId' is another VM than the one of the path");
+  }
+}
+
+function refuseMissing(properties: Properties): void {
+  const { encryptionDetails, identityInfo, zones, extendedLocation, securedVMDetails } = properties;
+  const access = given(properties.targetDiskNetworkAccessSettings?.targetDiskNetworkAccessOption);
+  const { recoveryType } = properties;
+  const hasIdentity =
+    identityInfo?.isSystemAssignedIdentity === true ||
+    given(identityInfo?.managedIdentityResourceId) !== undefined ||
+    given(properties.identityBasedRestoreDetails?.targetStorageAccountId) !== undefined;
+  const isArchived = properties.objectType === 'IaasVMRestoreWithRehydrationRequest';
+  const refusals: readonly (readonly [boolean, string])[] = [
+    [isArchived, 'Rehydration from an archive is'],
+    [recoveryType === 'Offline' || recoveryType === 'Invalid', `The recoveryType ${recoveryType} is`],
+    [properties.originalStorageAccountOption === true, 'originalStorageAccountOption is'],
+    [properties.createNewCloudService === true, 'createNewCloudService is'],
+    [given(properties.affinityGroup) !== undefined, 'affinityGroup is'],
+    [given(properties.targetDomainNameId) !== undefined, 'targetDomainNameId is'],
+    [encryptionDetails?.encryptionEnabled === true, 'Restoring encryption keys is'],
+    [given(properties.diskEncryptionSetId) !== undefined, 'diskEncryptionSetId is'],
+    [given(securedVMDetails?.securedVMOsDiskEncryptionSetId) !== undefined, 'securedVMDetails is'],
+    [(zones?.length ?? 0) > 0, 'Restoring into zones is'],
+    [given(extendedLocation?.name) !== undefined, 'extendedLocation is'],
+    [hasIdentity, 'Restoring by a managed identity is'],
+    [properties.restoreWithManagedDisks === true, 'restoreWithManagedDisks is'],
+    [
+      access !== undefined && access !== 'SameAsOnSourceDisks',
+      'targetDiskNetworkAccessSettings is',
+    ],
+  ];
+  for (const [isWanted, what] of refusals) refuseUnsupported(isWanted, what);
+}
+
+function given(text: string | null | undefined): string | undefined {
+  return text === null || text === '' ? undefined : text;
+}
+
+function needed(text: string | null | undefined, field: string): string {
+  const value = given(text);
+  if (value === undefined) throw invalid(`'${field}' is missing`);
+  return value;
+}
+
+function invalid(why: string): Refusal {
+  return new Refusal('InvalidRequestContent', `The request content was invalid: ${why}.`);
+}
