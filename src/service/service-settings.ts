@@ -3,6 +3,8 @@
 export type ServiceSettings = {
   /** Snapshots taken at once on one host. */
   readonly snapshotsPerHost: number;
+  /** Backups at once on this machine, from the snapshot on: each has threads of its own and some 100 MiB. */
+  readonly backupsAtOnce: number;
   /** Transfers at once into one vault. */
   readonly transfersPerVault: number;
   /** Restores at once into one storage account (M22). */
@@ -26,6 +28,7 @@ const MINUTE_MS = 60_000;
 
 export const DEFAULT_SETTINGS: ServiceSettings = {
   snapshotsPerHost: 4,
+  backupsAtOnce: 4,
   transfersPerVault: 2,
   restoresPerStorageAccount: 2,
   spreadMs: 120 * MINUTE_MS,

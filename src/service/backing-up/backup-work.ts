@@ -2,17 +2,18 @@
  * The work of a Backup job (R40, M6):
  *
  * ```
- *   host's queue ─► Take Snapshot ─► vault's queue ─► Transfer data to vault ─► point in the repository
- *        ─► point and item in documents and catalogue ─► job ends
+ *   machine's queue ─► host's queue ─► Take Snapshot ─► vault's queue ─► Transfer data to vault
+ *        ─► point in the repository ─► point and item in documents and catalogue ─► job ends
  * ```
  * The row names the point before anything is made. Run again after a kill, it looks whether that point is there:
  * if so only the records are written, else everything begins anew and what was stored is used.
+ *
+ * Few snapshots wait for their vault: the hypervisor holds them meanwhile, and a vault that is slow must not take
+ * all places of the machine.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { z } from 'zod';
 import { HoldfastError, isHoldfastError } from '#base';
-import { backUpVm, newPointId, type VmBackupResult } from '#backup';
+import { backUpVm, inScratch, newPointId, type VmBackupResult } from '#backup';
 import type { Row } from '../catalogue/schema.ts';
 import { discoverHost } from '../hosts/discovery.ts';
 import { getHost } from '../hosts/hosts.ts';
@@ -30,6 +31,8 @@ import type { ServiceParts } from '../service-parts.ts';
 
 const SNAPSHOT = 'Take Snapshot';
 const TRANSFER = 'Transfer data to vault';
+/** Of one vault, beside those in transfer. */
+const SNAPSHOTS_AHEAD = 1;
 
 const REQUEST = z.strictObject({
   origin: z.enum(['scheduled', 'on-demand']),
@@ -43,56 +46,75 @@ type Run = {
   readonly parts: ServiceParts;
   readonly run: JobRun;
   readonly item: Item;
-  readonly request: BackupRequest;
 };
 
 export function backupWork(parts: ServiceParts): JobWork {
   return {
     tasks: [SNAPSHOT, TRANSFER],
+    isCancellable: true,
     run: async (run) => {
-      const item = await itemById(parts.catalogue.read, run.job.itemId!);
-      const request = REQUEST.parse(JSON.parse(run.job.request));
-      await backUp({ parts, run, item, request });
+      if (!(await isTaken(parts, run))) await inQueues(parts, run);
+      await record(parts, run);
+    },
+    isDone: async (run) => {
+      if (!(await isTaken(parts, run))) return false;
+      await record(parts, run);
+      return true;
     },
     failed: async (job, failure) => await noteFailure(parts, job, failure),
   };
 }
 
-async function backUp({ parts, run, item, request }: Run): Promise<void> {
-  const of = { parts, run, item, request };
-  await parts.repositories.use(item.vaultId, async (repository) => {
-    const taken = run.job.pointId;
-    if (taken === null || repository.state.points.get(taken)?.visible !== true) {
-      await takePoint(of, repository);
-    }
-    await record(of, repository, run.job.pointId!);
-  });
+/** Whether the point that the row names is in the repository, of whichever try. */
+async function isTaken({ repositories }: ServiceParts, { job }: JobRun): Promise<boolean> {
+  const { pointId } = job;
+  if (pointId === null) return false;
+  return await repositories.use(
+    job.vaultId,
+    async ({ state }) => state.points.get(pointId)?.visible === true,
+  );
 }
 
-async function takePoint(of: Run, repository: OpenRepository): Promise<void> {
+async function inQueues(parts: ServiceParts, run: JobRun): Promise<void> {
+  const { backupsAtOnce, transfersPerVault } = parts.settings;
+  const limit = transfersPerVault + SNAPSHOTS_AHEAD;
+  const vault = { name: `backups to ${run.job.vaultId}`, limit };
+  const machine = { name: 'backups', limit: backupsAtOnce };
+  // One after the other: whoever waits for his vault must not hold a place of the machine.
+  await run.holding([vault], async () =>
+    run.holding([machine], async () => {
+      // As it is now: it may have been stopped while the job waited.
+      const item = await itemById(parts.catalogue.read, run.job.itemId!);
+      requireAllowed('backUp', item);
+      await takePoint({ parts, run, item });
+    }),
+  );
+}
+
+async function takePoint(of: Run): Promise<void> {
   const { parts, run, item } = of;
-  requireAllowed('backUp', item);
   const vm = await vmOf(parts, item);
   const host = await getHost(parts.catalogue.read, vm.hostKey);
   const limit = host.snapshotsAtOnce ?? parts.settings.snapshotsPerHost;
-  await run.setPoint(newPointId(repository.parts));
-  const scratchDir = await mkdtemp(join(parts.dataFolder.scratch, 'backup-'));
   try {
-    const snapshotTaken = Promise.withResolvers<void>();
-    let whole: Promise<VmBackupResult> | undefined;
-    // The host's place is given up when the snapshot has been taken: from then on the guest runs as ever.
-    await run.holding([{ name: `snapshots of ${vm.hostKey}`, limit }], async () => {
-      const backup = { repository, vm, scratchDir, snapshotTaken: snapshotTaken.resolve };
-      whole = backUpIn(of, backup).catch(async (error: unknown) => {
-        if (!isHoldfastError(error, 'VmNotFound')) throw error;
-        await discoverHost(parts, vm.hostKey);
-        throw vmGone(item, error);
+    await parts.repositories.use(item.vaultId, async (repository) => {
+      await run.setPoint(newPointId(repository.parts));
+      await inScratch(parts.dataFolder.scratch, async (scratchDir) => {
+        const snapshotTaken = Promise.withResolvers<void>();
+        let whole: Promise<VmBackupResult> | undefined;
+        // The host's place is given up when the snapshot has been taken: from then on the guest runs as ever.
+        await run.holding([{ name: `snapshots of ${vm.hostKey}`, limit }], async () => {
+          const backup = { repository, vm, scratchDir, snapshotTaken: snapshotTaken.resolve };
+          whole = backUpIn(of, backup);
+          await Promise.race([whole, snapshotTaken.promise]);
+        });
+        await told(run, await whole!);
       });
-      await Promise.race([whole, snapshotTaken.promise]);
     });
-    await told(run, await whole!);
-  } finally {
-    await rm(scratchDir, { recursive: true, force: true });
+  } catch (error) {
+    if (!isHoldfastError(error, 'VmNotFound')) throw error;
+    await discoverHost(parts, vm.hostKey);
+    throw vmGone(item, error);
   }
 }
 
@@ -184,20 +206,17 @@ async function told(run: JobRun, result: VmBackupResult): Promise<void> {
   await run.task({ name: TRANSFER, status: 'InProgress' });
 }
 
-async function record(of: Run, repository: OpenRepository, pointId: string): Promise<void> {
-  const { parts, run, item, request } = of;
-  const { origin, expiresAt } = request;
-  await recordPoint(parts, {
-    item,
-    repository,
-    point: pointId,
-    origin,
-    jobId: run.job.id,
-    expiresAt,
-  });
-  await run.task({ name: TRANSFER, status: 'Completed', endedAt: parts.clock.nowMs() });
-  if (expiresAt === undefined) return;
-  run.property('Recovery Point Expiry Time in UTC', new Date(expiresAt).toISOString());
+/** In documents and catalogue; done again it changes nothing. */
+async function record(parts: ServiceParts, run: JobRun): Promise<void> {
+  const { origin, expiresAt } = REQUEST.parse(JSON.parse(run.job.request));
+  const item = await itemById(parts.catalogue.read, run.job.itemId!);
+  const point = run.job.pointId!;
+  await recordPoint(parts, { item, point, origin, jobId: run.job.id, expiresAt });
+  if (expiresAt !== undefined) {
+    run.property('Recovery Point Expiry Time in UTC', new Date(expiresAt).toISOString());
+  }
+  const endedAt = parts.clock.nowMs();
+  for (const name of [SNAPSHOT, TRANSFER]) await run.task({ name, status: 'Completed', endedAt });
 }
 
 async function noteFailure(

@@ -29,7 +29,10 @@ export type JobRun = {
     slots: readonly JobSlot[],
     work: () => Promise<Result>,
   ) => Promise<Result>;
-  /** Changes of the job as it is seen; written at once for tasks, every second for progress. */
+  /**
+   * Changes of the job as it is seen; written at once for tasks, every second for progress. The first task in
+   * progress counts as a try: a job that was still in a queue when the service ended has not failed.
+   */
   readonly task: (task: JobTask) => Promise<void>;
   readonly progress: (progress: Progress) => void;
   readonly property: (name: string, value: string) => void;
@@ -42,8 +45,18 @@ export type JobRun = {
 /** How one operation is done. Rows are looked at again after a restart: `run` must bear being run twice. */
 export type JobWork = {
   readonly tasks: readonly string[];
+  /** Whether a user may end it (R45). */
+  readonly isCancellable: boolean;
   readonly run: (run: JobRun) => Promise<void>;
-  /** Told once that the job has failed or was cancelled for good; before its row says so, so it may come twice. */
+  /**
+   * Asked before the job ends without success, whatever it failed by: is all that it was to make there? Then it
+   * is recorded, and the job has ended well. For what is made in one place and recorded in another.
+   */
+  readonly isDone?: (run: JobRun) => Promise<boolean>;
+  /**
+   * Told that the job has failed or was cancelled for good; before its row says so, so it may come twice. What it
+   * throws is logged: the job ends all the same.
+   */
   readonly failed?: (job: Row<'jobs'>, failure: JobFailure) => Promise<void>;
 };
 

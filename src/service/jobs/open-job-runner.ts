@@ -15,6 +15,8 @@ import { makeSlots } from './slots.ts';
 const BEAT_MS = 1000;
 const LEASE_MS = 60_000;
 const LOOK_MS = 5000;
+/** How long after a job's end could not be written it is tried again. */
+const WRITE_AGAIN_MS = 1000;
 
 type Runner = {
   readonly parts: RecordParts;
@@ -59,7 +61,7 @@ export function openJobRunner(parts: RecordParts): JobRunner {
       runner.stopped.abort();
       runner.wake();
       for (const { job } of runner.running.values()) job.stop('service stops');
-      await looping;
+      await looping; // What it was just taking up is stopped there.
       await Promise.all(Array.from(runner.running.values(), async ({ done }) => await done));
     },
     wake: () => runner.wake(),
@@ -151,24 +153,25 @@ async function takeUp(runner: Runner, row: Row<'jobs'>): Promise<void> {
   const claimed = new Set(
     Array.from(running.values(), ({ job }) => claimsFromJson(job.row.claims)).flat(),
   );
-  if (claimsFromJson(row.claims).some((claim) => claimed.has(claim))) return;
   const now = parts.clock.nowMs();
-  const lease = {
-    leaseOwner: instance,
-    leaseUntil: now + LEASE_MS,
-    startedAt: row.startedAt ?? now,
-    attempt: row.attempt + 1,
-  };
-  const isOurs = await parts.catalogue.change(async (change) => {
+  const onlyEnds = row.cancelRequestedAt !== null || isLate(row, now);
+  if (!onlyEnds && claimsFromJson(row.claims).some((claim) => claimed.has(claim))) return;
+  const startedAt = row.startedAt ?? now;
+  const lease = { leaseOwner: instance, leaseUntil: now + LEASE_MS, startedAt };
+  // As the row is now: it may have been cancelled since it was read.
+  const leased = await parts.catalogue.change(async (change) => {
     const query = change.updateTable('jobs').set(lease).where('id', '=', row.id);
     const free = query.where('leaseOwner', 'is', null).where('endedAt', 'is', null);
-    return (await free.executeTakeFirst()).numUpdatedRows === 1n;
+    return await free.returningAll().executeTakeFirst();
   });
-  if (!isOurs) return;
-  const job = new RunningJob({ ...row, ...lease }, work.tasks, parts);
+  if (leased === undefined) return;
+  const job = new RunningJob({ ...leased }, work.tasks, parts);
+  if (leased.cancelRequestedAt !== null) job.stop('cancelled');
+  else if (isLate(leased, now)) job.stop('timed out');
+  if (stopped.signal.aborted) job.stop('service stops');
   const done = runJob(runner, job, work)
     .catch((error: unknown) => {
-      // The catalogue could not be written: the row keeps its lease, and the next start takes it up.
+      // The catalogue could not be written until the service ended: the next start takes the job up.
       parts.log.error({ job: row.id, error: String(error) }, 'a job could not be ended');
     })
     .finally(() => {
@@ -178,25 +181,32 @@ async function takeUp(runner: Runner, row: Row<'jobs'>): Promise<void> {
   running.set(row.id, { job, done });
 }
 
+/** R42 */
+function isLate({ deadlineAt }: Row<'jobs'>, now: number): boolean {
+  return deadlineAt !== null && deadlineAt <= now;
+}
+
 async function runJob(runner: Runner, job: RunningJob, work: JobWork): Promise<void> {
   const { parts, slots } = runner;
   const finished = new AbortController();
   void limitTime(runner, job, finished.signal);
   let failure: unknown;
   try {
-    if (job.row.attempt > parts.settings.attempts) throw interrupted(job);
-    if (job.row.cancelRequestedAt !== null) job.stop('cancelled');
     if (job.stopReason !== undefined) throw stopError(job.stopReason);
+    if (job.row.attempt >= parts.settings.attempts) throw interrupted(job);
     await work.run(job.run(slots));
   } catch (error) {
     failure = job.stopReason === undefined ? error : stopError(job.stopReason);
   } finally {
     finished.abort();
   }
-  const status = job.hasWarnings ? 'CompletedWithWarnings' : 'Completed';
-  if (failure === undefined) await end(runner, job, { status });
+  if (failure === undefined) await succeed(runner, job);
   else if (job.stopReason === 'service stops') await giveBack(runner, job);
   else await fail(runner, job, { work, failure });
+}
+
+async function succeed(runner: Runner, job: RunningJob): Promise<void> {
+  await end(runner, job, { status: job.hasWarnings ? 'CompletedWithWarnings' : 'Completed' });
 }
 
 async function limitTime({ parts }: Runner, job: RunningJob, finished: AbortSignal): Promise<void> {
@@ -215,7 +225,6 @@ async function fail(
   { work, failure }: { readonly work: JobWork; readonly failure: unknown },
 ): Promise<void> {
   const { settings, log } = runner.parts;
-  if (job.stopReason === 'cancelled') return await end(runner, job, { status: 'Cancelled', work });
   const { row } = job;
   if (!isHoldfastError(failure)) {
     log.error(
@@ -225,8 +234,22 @@ async function fail(
   }
   const isWorthAnother =
     isHoldfastError(failure) && failure.retryable && job.stopReason === undefined;
+  if (isWorthAnother) job.countTry(); // It may have failed before its first task.
   if (isWorthAnother && row.attempt < settings.attempts) return await retry(runner, job, failure);
+  if (await isDone(runner, job, work)) return await succeed(runner, job);
+  if (job.stopReason === 'cancelled') return await end(runner, job, { status: 'Cancelled', work });
   return await end(runner, job, { status: 'Failed', work, failure: failureOf(failure) });
+}
+
+async function isDone(runner: Runner, job: RunningJob, work: JobWork): Promise<boolean> {
+  try {
+    return (await work.isDone?.(job.run(runner.slots))) === true;
+  } catch (error) {
+    // What it made is found by the next start (vaults/take-over-vaults.ts).
+    const facts = { job: job.row.id, error: String(error) };
+    runner.parts.log.error(facts, 'whether a failed job had made its point could not be found out');
+    return false;
+  }
 }
 
 async function retry(runner: Runner, job: RunningJob, failure: HoldfastError): Promise<void> {
@@ -240,7 +263,7 @@ async function retry(runner: Runner, job: RunningJob, failure: HoldfastError): P
 
 /** The next start begins it anew; that this one was broken off is not its fault. */
 async function giveBack(runner: Runner, job: RunningJob): Promise<void> {
-  const attempt = job.row.attempt - 1;
+  const attempt = job.isTried ? job.row.attempt - 1 : job.row.attempt;
   await update(runner, job, { ...job.columns(), attempt, leaseOwner: null, leaseUntil: null });
 }
 
@@ -254,7 +277,12 @@ type Ending = {
 async function end(runner: Runner, job: RunningJob, ending: Ending): Promise<void> {
   const { status, work, failure } = ending;
   const cause = failure ?? { code: 'Cancelled', message: 'The job was cancelled.' };
-  if (work !== undefined) await work.failed?.(job.row, cause);
+  try {
+    await work?.failed?.(job.row, cause);
+  } catch (error) {
+    const facts = { job: job.row.id, error: String(error) };
+    runner.parts.log.error(facts, 'the failure of a job could not be noted with its item');
+  }
   const endedAt = runner.parts.clock.nowMs();
   const isGood = status !== 'Failed' && status !== 'Cancelled';
   job.endTasks(isGood ? 'Completed' : status, endedAt);
@@ -268,14 +296,28 @@ async function end(runner: Runner, job: RunningJob, ending: Ending): Promise<voi
   });
 }
 
+/** Until it is written, or the service ends: a full disk must not leave a job without end. */
 async function update(
-  { parts }: Runner,
+  { parts, stopped }: Runner,
   { row }: RunningJob,
   columns: Partial<Row<'jobs'>>,
 ): Promise<void> {
-  await parts.catalogue.change(async (change) => {
-    await change.updateTable('jobs').set(columns).where('id', '=', row.id).execute();
-  });
+  const { catalogue, clock, log } = parts;
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await catalogue.change(async (change) => {
+        await change.updateTable('jobs').set(columns).where('id', '=', row.id).execute();
+      });
+      return;
+    } catch (error) {
+      if (stopped.signal.aborted) throw error;
+      if (tries === 1) {
+        const facts = { job: row.id, error: String(error) };
+        log.error(facts, 'how a job ended cannot be written; it is tried again and again');
+      }
+      await clock.sleep(WRITE_AGAIN_MS, stopped.signal).catch(() => undefined); // Then once more.
+    }
+  }
 }
 
 async function cancel(runner: Runner, vaultId: string, id: string): Promise<void> {
@@ -288,7 +330,7 @@ async function cancel(runner: Runner, vaultId: string, id: string): Promise<void
       throw new HoldfastError('BMSUserErrorJobNotFound', `The vault has no job '${jobId}'.`);
     }
     if (row.endedAt !== null) throw notCancellable(`it has ended: ${row.status}`);
-    if (works[row.operation as keyof JobWorks] === undefined) {
+    if (works[row.operation as keyof JobWorks]?.isCancellable !== true) {
       throw notCancellable(`Cancellation isn't supported for this job type`);
     }
     const columns = { status: 'Cancelling', cancelRequestedAt: parts.clock.nowMs(), notBefore: 0 };
@@ -309,7 +351,7 @@ function notCancellable(why: string): HoldfastError {
 function interrupted({ row }: RunningJob): HoldfastError {
   return new HoldfastError(
     'JobInterrupted',
-    `The service ended ${row.attempt - 1} times while the job ran, without an end of the job.`,
+    `The service ended ${row.attempt} times while the job ran, without an end of the job.`,
   );
 }
 
@@ -318,25 +360,30 @@ function failureOf(error: unknown): JobFailure {
   return { code: 'InternalError', message: `Holdfast has a fault: ${String(error)}` };
 }
 
-/** Keeps the leases, and the rows up to date. */
+/** Keeps the leases, and the rows up to date: one change for all, however many run. */
 async function beat(runner: Runner): Promise<void> {
-  const { parts, running, stopped, instance } = runner;
+  const { parts, running, stopped } = runner;
   while (!stopped.signal.aborted) {
     try {
       await parts.clock.sleep(BEAT_MS, stopped.signal);
     } catch {
       return;
     }
-    if (running.size === 0) continue;
-    await told(runner, async () => {
-      await parts.catalogue.change(async (change) => {
-        const leaseUntil = parts.clock.nowMs() + LEASE_MS;
-        const ours = change.updateTable('jobs').set({ leaseUntil });
-        await ours.where('leaseOwner', '=', instance).execute();
-      });
-      for (const { job } of running.values()) await job.beat();
-    });
+    if (running.size > 0) await told(runner, async () => await beatOnce(runner));
   }
+}
+
+async function beatOnce({ parts, running, instance }: Runner): Promise<void> {
+  const leaseUntil = parts.clock.nowMs() + LEASE_MS;
+  await parts.catalogue.change(async (change) => {
+    const ours = change.updateTable('jobs').set({ leaseUntil });
+    await ours.where('leaseOwner', '=', instance).execute();
+    for (const [id, { job }] of running) {
+      const news = job.news();
+      if (news === undefined) continue;
+      await change.updateTable('jobs').set(news).where('id', '=', id).execute();
+    }
+  });
 }
 
 /** The catalogue may be full or gone for a while: what is due stays due. */

@@ -6,7 +6,7 @@ import { HoldfastError, type Clock, type Progress } from '#base';
 import type { OpenCatalogue } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
 import type { JobProgress, JobTask, JobWarning } from './job-records.ts';
-import { propertiesFromJson, warningsFromJson } from './job-records.ts';
+import { propertiesFromJson } from './job-records.ts';
 import type { JobRun } from './job-runner.ts';
 import type { Slots } from './slots.ts';
 
@@ -21,11 +21,13 @@ export class RunningJob {
   readonly #parts: { readonly catalogue: OpenCatalogue; readonly clock: Clock };
   readonly #tasks: JobTask[];
   readonly #properties: Record<string, string>;
-  readonly #warnings: JobWarning[];
+  /** Of this try. */
+  readonly #warnings: JobWarning[] = [];
   readonly #seen: { readonly at: number; readonly doneBytes: number; readonly phase: string }[] =
     [];
   #progress: Progress | undefined;
   #isDirty = false;
+  #isTried = false;
 
   constructor(
     row: Row<'jobs'>,
@@ -36,7 +38,6 @@ export class RunningJob {
     this.#parts = parts;
     this.#tasks = taskNames.map((name) => ({ name, status: 'NotStarted' }));
     this.#properties = { ...propertiesFromJson(row.properties) };
-    this.#warnings = [...warningsFromJson(row.warnings)];
   }
 
   get signal(): AbortSignal {
@@ -45,6 +46,11 @@ export class RunningJob {
 
   get stopReason(): StopReason | undefined {
     return this.signal.aborted ? (this.signal.reason as StopReason) : undefined;
+  }
+
+  /** Whether this try has begun with its work; before, it waited. */
+  get isTried(): boolean {
+    return this.#isTried;
   }
 
   get hasWarnings(): boolean {
@@ -61,8 +67,9 @@ export class RunningJob {
       signal: this.signal,
       holding: async (wanted, work) => await slots(wanted, this.signal, work),
       task: async (task) => {
+        if (task.status === 'InProgress') this.countTry();
         this.#setTask(task);
-        await this.save();
+        await this.#write(this.columns());
       },
       progress: (progress) => {
         this.#see(progress);
@@ -82,17 +89,20 @@ export class RunningJob {
     };
   }
 
-  /** Writes what has changed since the last time. */
-  async beat(): Promise<void> {
-    if (this.#isDirty) await this.save();
+  /** What has changed since the last time, if anything has. */
+  news(): ReturnType<RunningJob['columns']> | undefined {
+    return this.#isDirty ? this.columns() : undefined;
   }
 
-  async save(): Promise<void> {
-    await this.#write(this.columns());
+  /** From now on this counts as a try. */
+  countTry(): void {
+    if (this.#isTried) return;
+    this.#isTried = true;
+    this.row.attempt += 1;
   }
 
   /** What the row says of how it goes. */
-  columns(): Pick<Row<'jobs'>, 'tasks' | 'progress' | 'properties' | 'warnings'> {
+  columns(): Pick<Row<'jobs'>, 'tasks' | 'progress' | 'properties' | 'warnings' | 'attempt'> {
     this.#isDirty = false;
     const progress = this.#shownProgress();
     return {
@@ -100,6 +110,7 @@ export class RunningJob {
       progress: progress === undefined ? null : JSON.stringify(progress),
       properties: JSON.stringify(this.#properties),
       warnings: JSON.stringify(this.#warnings),
+      attempt: this.row.attempt,
     };
   }
 

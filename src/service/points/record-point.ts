@@ -6,14 +6,12 @@ import { changeItem } from '../items/change-item.ts';
 import type { Item } from '../items/items.ts';
 import type { LastBackup } from '../items/last-backup.ts';
 import { policyById } from '../policies/policies.ts';
-import type { OpenRepository } from '../repositories/repositories.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { expiryDate } from './expiry-date.ts';
 import { pointFactsOf, pointFactsToJson, type PointOrigin } from './point-facts.ts';
 
 export type PointToRecord = {
   readonly item: Item;
-  readonly repository: OpenRepository;
   readonly point: string;
   readonly origin: PointOrigin;
   readonly jobId: string;
@@ -21,10 +19,13 @@ export type PointToRecord = {
   readonly expiresAt?: number | undefined;
 };
 
-/** Bears being done again: a point that is recorded stays as it is. */
+/** Bears being done again: a point that is recorded stays as it is. Not inside `repositories.use`. */
 export async function recordPoint(parts: ServiceParts, of: PointToRecord): Promise<void> {
-  const { repository, point: id, origin, jobId } = of;
-  const description = await describeVmPoint(repository, id);
+  const { point: id, origin, jobId } = of;
+  const description = await parts.repositories.use(
+    of.item.vaultId,
+    async (repository) => await describeVmPoint(repository, id),
+  );
   const { timeMs: takenAt, consistency } = description;
   const endedAt = parts.clock.nowMs();
   await changeItem(parts, of.item, async (item) => {

@@ -15,6 +15,9 @@ export type Repositories = {
   /**
    * Lends the vault's repository; it stays open until `work` has ended.
    *
+   * Inside `work` there is no other `use` of the vault and no `changeVault`, which waits for its turn and for the
+   * repository: one that is about to be closed and opened again would wait for `work`, and `work` for it.
+   *
    * @throws {HoldfastError} `RepositoryHeld` (retryable) while the plumbing has it; what opening and `work` throw.
    */
   readonly use: <Result>(

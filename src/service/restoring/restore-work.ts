@@ -31,7 +31,7 @@ type Restore = {
 };
 
 export function restoreWork(parts: ServiceParts): JobWork {
-  return { tasks: [TASK], run: async (run) => await restore(parts, run) };
+  return { tasks: [TASK], isCancellable: true, run: async (run) => await restore(parts, run) };
 }
 
 async function restore(parts: ServiceParts, run: JobRun): Promise<void> {
