@@ -29,14 +29,16 @@ export async function changeItem<Result>(
   return await changeVault(parts, item.vaultId, async () => {
     const change = await plan(await itemById(catalogue.read, item.id));
     const before = await rowOf(parts, item.id);
-    const row = { ...before, ...change.item, revision: before.revision + 1 };
+    // Only what changes: the scheduler notes runs beside this, without a turn of the vault.
+    const columns = { ...change.item, revision: before.revision + 1 };
+    const row = { ...before, ...columns };
     const known = await pointsOf(parts, item.id);
     const kept = known.filter(({ id }) => change.deletedPoints?.includes(id) !== true);
     const added = (change.newPoints ?? []).filter(({ id }) => !kept.some((one) => one.id === id));
     return {
       documents: [itemDocument(row, [...kept, ...added])],
       apply: async (into) => {
-        await into.updateTable('items').set(row).where('id', '=', item.id).execute();
+        await into.updateTable('items').set(columns).where('id', '=', item.id).execute();
         for (const point of added) await into.insertInto('points').values(point).execute();
         for (const id of change.deletedPoints ?? []) {
           const query = into.deleteFrom('points').where('itemId', '=', item.id);

@@ -42,11 +42,32 @@ export async function protect(
   name: ItemName,
   wanted: Protection,
 ): Promise<Accepted> {
-  const vault = await getVault(parts.catalogue.read, name.vault);
-  const policy = await getPolicy(parts.catalogue.read, { vault: name.vault, name: wanted.policy });
-  const known = await findItem(parts.catalogue.read, vault.id, name.vm);
-  if (known === undefined) return await protectNew(parts, { vault, name, wanted });
+  const reader = parts.catalogue.read;
+  const vault = await getVault(reader, name.vault);
+  // One VM at a time: two vaults may be asked to protect it at once.
+  return await parts.turns(`vm ${nameKey(name.vm.group)}/${nameKey(name.vm.name)}`, async () => {
+    const known = await findItem(reader, vault.id, name.vm);
+    const of = { vault, name, wanted };
+    return known === undefined
+      ? await protectNew(parts, of)
+      : await protectKnown(parts, { ...of, known });
+  });
+}
+
+type ToProtect = {
+  readonly vault: Vault;
+  readonly name: ItemName;
+  readonly wanted: Protection;
+};
+
+async function protectKnown(
+  parts: ServiceParts,
+  { known, vault, name, wanted }: ToProtect & { readonly known: Item },
+): Promise<Accepted> {
+  const reader = parts.catalogue.read;
   return await changeItem(parts, known, async (item) => {
+    // Read here, in the turn of the vault: it cannot be deleted before the item has it.
+    const policy = await getPolicy(reader, { vault: name.vault, name: wanted.policy });
     const isStopped = item.state === 'ProtectionStopped' || item.state === 'BackupsSuspended';
     requireAllowed(isStopped ? 'resume' : 'changePolicy', item);
     // A VM that is gone keeps its item, but cannot be given backups again.
@@ -75,9 +96,8 @@ export async function protect(
 
 async function protectNew(
   parts: ServiceParts,
-  of: { readonly vault: Vault; readonly name: ItemName; readonly wanted: Protection },
+  { vault, name, wanted }: ToProtect,
 ): Promise<Accepted> {
-  const { vault, name, wanted } = of;
   return await changeVault(parts, vault.id, async () => {
     const reader = parts.catalogue.read;
     const vm = await requireProtectable(parts, vault, name);
