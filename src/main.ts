@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { enableCompileCache } from 'node:module';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Surroundings } from '#cli';
+import type { RunningService, ServeOptions, ServiceEnvironment, Surroundings } from '#cli';
 
 // As bin/holdfast, for whoever starts this file directly.
 enableCompileCache(join(import.meta.dirname, '../node_modules/.cache/holdfast'));
@@ -19,7 +19,10 @@ process.exit(await runCli(process.argv.slice(2), surroundings()));
 
 function surroundings(): Surroundings {
   const { HOLDFAST_PASSWORD, HOLDFAST_DEBUG } = process.env;
-  delete process.env['HOLDFAST_PASSWORD']; // The tools that we start need not know it.
+  const service = serviceEnvironment();
+  // The tools that we start need not know them.
+  delete process.env['HOLDFAST_PASSWORD'];
+  delete process.env['HOLDFAST_CLIENT_SECRET'];
   const { stdin, stdout, stderr, pid } = process;
   for (const stream of [stdout, stderr]) stream.on('error', ignoreClosedPipe);
   return {
@@ -32,12 +35,62 @@ function surroundings(): Surroundings {
     stdout,
     stderr,
     signal: signalOfInterrupts(),
+    serve,
     environment: {
       password: HOLDFAST_PASSWORD,
       showsStacks: HOLDFAST_DEBUG === '1',
       temporaryFolder: tmpdir(),
+      service,
     },
   };
+}
+
+function serviceEnvironment(): ServiceEnvironment {
+  const { HOME, XDG_STATE_HOME, ...env } = process.env;
+  const isAbsolute = XDG_STATE_HOME?.startsWith('/') === true;
+  const states = isAbsolute
+    ? XDG_STATE_HOME
+    : HOME === undefined
+      ? undefined
+      : `${HOME}/.local/state`;
+  return {
+    data: env['HOLDFAST_DATA'],
+    url: env['HOLDFAST_URL'],
+    caFile: env['HOLDFAST_CA_FILE'],
+    tenantId: env['HOLDFAST_TENANT_ID'],
+    subscriptionId: env['HOLDFAST_SUBSCRIPTION_ID'],
+    clientId: env['HOLDFAST_CLIENT_ID'],
+    clientSecret: env['HOLDFAST_CLIENT_SECRET'],
+    usualData: states === undefined ? undefined : join(states, 'holdfast'),
+  };
+}
+
+async function serve({ data, ...options }: ServeOptions): Promise<RunningService> {
+  const [{ openService }, { makeLog, startApi }] = await Promise.all([
+    import('#service'),
+    import('#api'),
+  ]);
+  const clock = realClock();
+  const [machine, { pid, stderr }] = [hostname(), process];
+  const service = await openService({
+    data,
+    clock,
+    random: (sizeBytes) => randomBytes(sizeBytes),
+    version: readVersion(),
+    process: { host: machine, pid, command: 'holdfast serve' },
+    log: makeLog(clock, stderr),
+  });
+  try {
+    const api = await startApi(service, { ...options, machine });
+    const close = async (): Promise<void> => {
+      await api.close();
+      await service.close();
+    };
+    return { ...api, host: options.host, close };
+  } catch (error) {
+    await service.close();
+    throw error;
+  }
 }
 
 /** Whoever read our output has enough of it (`| head`): no reason to leave work half done. */

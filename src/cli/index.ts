@@ -4,4 +4,10 @@
  * what the commands do is in the room `backup`.
  */
 export { runCli } from './program.ts';
-export { Interruption, type Surroundings } from './surroundings.ts';
+export {
+  Interruption,
+  type RunningService,
+  type ServeOptions,
+  type ServiceEnvironment,
+  type Surroundings,
+} from './surroundings.ts';
