@@ -25,6 +25,7 @@ const STATUS_OF_CODE: Partial<Record<ErrorCode, number>> = {
   SignInDelayed: 429,
   SignInRefused: 401,
   TokenInvalid: 401,
+  UserErrorJobNotCancellable: 400,
 };
 
 /** @returns undefined for what is a bug: the caller tells nobody what it was. */

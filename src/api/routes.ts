@@ -1,4 +1,5 @@
 /** All routes of the API. A resource type adds its own here. */
+import { backupRoutes } from './backup-routes.ts';
 import { virtualMachineRoutes } from './compute/virtual-machines.ts';
 import type { Route } from './frame/route.ts';
 import { hostRoutes } from './holdfast/hosts.ts';
@@ -33,6 +34,7 @@ const RESOURCES: readonly Route[] = [
   ...vaultConfigRoutes,
   ...vaultFactRoutes,
   ...policyRoutes,
+  ...backupRoutes,
   ...hostRoutes,
   ...storageAccountRegistrationRoutes,
   ...vaultRepositoryRoutes,

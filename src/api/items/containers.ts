@@ -2,7 +2,15 @@
  * Microsoft.RecoveryServices/…/protectionContainers and protectableItems: Azure's containers are VMs, too, one for
  * each item; what could be protected is listed by the same names.
  */
-import { beginOperation, discoverAll, getItem, getVault, listItems, listItemsOfVm, listVms } from '#service';
+import {
+  beginOperation,
+  discoverAll,
+  getItem,
+  getVault,
+  listItems,
+  listItemsOfVm,
+  listVms,
+} from '#service';
 import { operationOf, resultAnswer } from '../frame/async-answer.ts';
 import { parseFilter } from '../frame/filter.ts';
 import { listAnswer } from '../frame/paging.ts';
@@ -148,7 +156,8 @@ async function listProtectable(request: VaultRequest) {
     if (!is('friendlyName', name) || !is('containerName', plainName(vm))) continue;
     const items = await listItemsOfVm(read, vm);
     const isTaken = items.some(
-      ({ vaultId: its, state }) => its === vault.id || state === 'Protected' || state === 'IRPending',
+      ({ vaultId: its, state }) =>
+        its === vault.id || state === 'Protected' || state === 'IRPending',
     );
     if (!isTaken) found.push(vm);
   }

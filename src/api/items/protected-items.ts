@@ -170,10 +170,7 @@ async function shownItem(site: ApiRequest<unknown, unknown>, name: ItemName): Pr
   return itemToWire({ site, vault, item, policy, points });
 }
 
-async function shownItems(
-  site: Site,
-  vaultName: ItemName['vault'],
-): Promise<readonly WireItem[]> {
+async function shownItems(site: Site, vaultName: ItemName['vault']): Promise<readonly WireItem[]> {
   const { read } = site.service.catalogue;
   const vault = await getVault(read, vaultName);
   const names = new Map((await listPolicies(read, vaultName)).map(({ id, name }) => [id, name]));

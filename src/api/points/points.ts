@@ -81,7 +81,8 @@ export const pointRoutes = [
   route({
     method: 'POST',
     path: `${ITEM}/recoveryPointsRecommendedForMove`,
-    summary: 'Lists the recovery points that should move to an archive: none, as there is no archive',
+    summary:
+      'Lists the recovery points that should move to an archive: none, as there is no archive',
     body: RECOMMENDED,
     isBodyOptional: true,
     handle: async (request) => {

@@ -12,7 +12,13 @@ const TEXT = z.string().nullish();
 export const RESTORE_PROPERTIES = z.strictObject({
   objectType: z.enum(['IaasVMRestoreRequest', 'IaasVMRestoreWithRehydrationRequest']),
   recoveryPointId: TEXT,
-  recoveryType: z.enum(['OriginalLocation', 'AlternateLocation', 'RestoreDisks', 'Offline', 'Invalid']),
+  recoveryType: z.enum([
+    'OriginalLocation',
+    'AlternateLocation',
+    'RestoreDisks',
+    'Offline',
+    'Invalid',
+  ]),
   sourceResourceId: TEXT,
   targetVirtualMachineId: TEXT,
   targetResourceGroupId: TEXT,
@@ -40,9 +46,7 @@ export const RESTORE_PROPERTIES = z.strictObject({
     .nullish(),
   extendedLocation: z.looseObject({ name: TEXT }).nullish(),
   securedVMDetails: z.looseObject({ securedVMOsDiskEncryptionSetId: TEXT }).nullish(),
-  targetDiskNetworkAccessSettings: z
-    .looseObject({ targetDiskNetworkAccessOption: TEXT })
-    .nullish(),
+  targetDiskNetworkAccessSettings: z.looseObject({ targetDiskNetworkAccessOption: TEXT }).nullish(),
   recoveryPointRehydrationInfo: z.unknown().optional(),
 });
 
@@ -161,35 +165,37 @@ function requireSame(
   }
 }
 
+/** Fields that ask for what Holdfast has not, wherever they are not empty. */
+const MISSING: readonly (readonly [(properties: Properties) => unknown, string])[] = [
+  [({ objectType }) => objectType !== 'IaasVMRestoreRequest', 'Rehydration from an archive is'],
+  [({ recoveryType: type }) => type === 'Offline' || type === 'Invalid', 'That recoveryType is'],
+  [(asked) => asked.originalStorageAccountOption, 'originalStorageAccountOption is'],
+  [(asked) => asked.createNewCloudService, 'createNewCloudService is'],
+  [(asked) => asked.affinityGroup, 'affinityGroup is'],
+  [(asked) => asked.targetDomainNameId, 'targetDomainNameId is'],
+  [(asked) => asked.encryptionDetails?.encryptionEnabled, 'Restoring encryption keys is'],
+  [(asked) => asked.diskEncryptionSetId, 'diskEncryptionSetId is'],
+  [(asked) => asked.securedVMDetails?.securedVMOsDiskEncryptionSetId, 'securedVMDetails is'],
+  [({ zones }) => zones?.length, 'Restoring into zones is'],
+  [(asked) => asked.extendedLocation?.name, 'extendedLocation is'],
+  [hasIdentity, 'Restoring by a managed identity is'],
+  [(asked) => asked.restoreWithManagedDisks, 'restoreWithManagedDisks is'],
+  [hasDiskAccess, 'targetDiskNetworkAccessSettings is'],
+];
+
+function hasIdentity({ identityInfo, identityBasedRestoreDetails }: Properties): unknown {
+  const { isSystemAssignedIdentity, managedIdentityResourceId } = identityInfo ?? {};
+  const account = identityBasedRestoreDetails?.targetStorageAccountId;
+  return [isSystemAssignedIdentity, managedIdentityResourceId, account].some(Boolean);
+}
+
+function hasDiskAccess({ targetDiskNetworkAccessSettings: access }: Properties): boolean {
+  const option = access?.targetDiskNetworkAccessOption ?? 'SameAsOnSourceDisks';
+  return option !== 'SameAsOnSourceDisks';
+}
+
 function refuseMissing(properties: Properties): void {
-  const { encryptionDetails, identityInfo, zones, extendedLocation, securedVMDetails } = properties;
-  const access = given(properties.targetDiskNetworkAccessSettings?.targetDiskNetworkAccessOption);
-  const { recoveryType } = properties;
-  const hasIdentity =
-    identityInfo?.isSystemAssignedIdentity === true ||
-    given(identityInfo?.managedIdentityResourceId) !== undefined ||
-    given(properties.identityBasedRestoreDetails?.targetStorageAccountId) !== undefined;
-  const isArchived = properties.objectType === 'IaasVMRestoreWithRehydrationRequest';
-  const refusals: readonly (readonly [boolean, string])[] = [
-    [isArchived, 'Rehydration from an archive is'],
-    [recoveryType === 'Offline' || recoveryType === 'Invalid', `The recoveryType ${recoveryType} is`],
-    [properties.originalStorageAccountOption === true, 'originalStorageAccountOption is'],
-    [properties.createNewCloudService === true, 'createNewCloudService is'],
-    [given(properties.affinityGroup) !== undefined, 'affinityGroup is'],
-    [given(properties.targetDomainNameId) !== undefined, 'targetDomainNameId is'],
-    [encryptionDetails?.encryptionEnabled === true, 'Restoring encryption keys is'],
-    [given(properties.diskEncryptionSetId) !== undefined, 'diskEncryptionSetId is'],
-    [given(securedVMDetails?.securedVMOsDiskEncryptionSetId) !== undefined, 'securedVMDetails is'],
-    [(zones?.length ?? 0) > 0, 'Restoring into zones is'],
-    [given(extendedLocation?.name) !== undefined, 'extendedLocation is'],
-    [hasIdentity, 'Restoring by a managed identity is'],
-    [properties.restoreWithManagedDisks === true, 'restoreWithManagedDisks is'],
-    [
-      access !== undefined && access !== 'SameAsOnSourceDisks',
-      'targetDiskNetworkAccessSettings is',
-    ],
-  ];
-  for (const [isWanted, what] of refusals) refuseUnsupported(isWanted, what);
+  for (const [isWanted, what] of MISSING) refuseUnsupported(Boolean(isWanted(properties)), what);
 }
 
 function given(text: string | null | undefined): string | undefined {
