@@ -25,6 +25,6 @@ export type { ServedDisk } from './served-disk.ts';
 export { NbdClient } from './nbd-client.ts';
 export { formatNbdUri, parseNbdUri } from './nbd-address.ts';
 export { imageError, runTool } from './tool.ts';
-export { inspectImage, type InspectedImage } from './inspect-image.ts';
+export { inspectImage, inspectTop, type InspectedImage, type TopImage } from './inspect-image.ts';
 export type { QemuBitmap } from './image-info.ts';
 export { startImageServer, type ImageServer } from './image-server.ts';

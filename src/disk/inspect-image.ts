@@ -43,6 +43,22 @@ export async function inspectImage(
   return { path, format, ...inspected, isInUse };
 }
 
+/** The image alone: what it is based on need not be there. */
+export type TopImage = Pick<InspectedImage, 'path' | 'format' | 'isInUse'> & {
+  readonly asQemuSays: QemuImageInfo;
+};
+
+/** @throws {HoldfastError} `DiskNotFound`, `DiskFormatUnsupported`, `DiskUnavailable`, `ToolMissing`. */
+export async function inspectTop(image: {
+  readonly path: string;
+  readonly format: string;
+}): Promise<TopImage> {
+  const path = resolve(image.path);
+  const format = imageFormatOf({ path, format: image.format, isBlockDevice: false });
+  const { asQemuSays } = await readImageInfo({ path, format }, true);
+  return { path, format, asQemuSays, isInUse: await isLocked({ path, format }) };
+}
+
 /** Raw images are shared by QEMU's readers with writers; all others refuse to be opened. */
 async function isLocked(image: {
   readonly path: string;

@@ -1,12 +1,12 @@
 /** The dirty bitmaps in images of a VM that is off (`VmTracking`). */
 import { isHoldfastError } from '#base';
-import { inspectImage, type InspectedImage, type QemuBitmap } from '#disk';
+import { inspectTop, type QemuBitmap, type TopImage } from '#disk';
 import type { Vm } from '../vm.ts';
 import { isOf, markOf, type TrackingMark, type VmTracking } from '../vm-tracking.ts';
 import { removeBitmap } from './image-bitmaps.ts';
 
 type Warn = (message: string) => void;
-type Found = { readonly mark: TrackingMark; readonly image: InspectedImage };
+type Found = { readonly mark: TrackingMark; readonly image: TopImage };
 
 /** Of VMs that are off, which `find` describes. */
 export function offlineTracking(find: (name: string) => Promise<Vm>): VmTracking {
@@ -37,8 +37,8 @@ async function find(vm: Vm, warn: Warn): Promise<readonly Found[]> {
   for (const { name: disk, format, location } of vm.disks) {
     if (format !== 'qcow2') continue; // No other format has any.
     try {
-      const image = await inspectImage({ path: location, format }, { allowOutside: true });
-      for (const bitmap of image.chain[0]!['format-specific']?.data?.bitmaps ?? []) {
+      const image = await inspectTop({ path: location, format });
+      for (const bitmap of image.asQemuSays['format-specific']?.data?.bitmaps ?? []) {
         const mark = markOf(bitmap.name, disk, faultOf(bitmap, image.isInUse));
         if (mark !== undefined) found.push({ mark, image });
       }
