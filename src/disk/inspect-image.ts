@@ -44,7 +44,7 @@ export async function inspectImage(
 }
 
 /** The image alone: what it is based on need not be there. */
-export type TopImage = Pick<InspectedImage, 'path' | 'format' | 'isInUse'> & {
+export type TopImage = Pick<InspectedImage, 'path' | 'format' | 'sizeBytes' | 'isInUse'> & {
   readonly asQemuSays: QemuImageInfo;
 };
 
@@ -55,8 +55,8 @@ export async function inspectTop(image: {
 }): Promise<TopImage> {
   const path = resolve(image.path);
   const format = imageFormatOf({ path, format: image.format, isBlockDevice: false });
-  const { asQemuSays } = await readImageInfo({ path, format }, true);
-  return { path, format, asQemuSays, isInUse: await isLocked({ path, format }) };
+  const { asQemuSays, sizeBytes } = await readImageInfo({ path, format }, true);
+  return { path, format, sizeBytes, asQemuSays, isInUse: await isLocked({ path, format }) };
 }
 
 /** Raw images are shared by QEMU's readers with writers; all others refuse to be opened. */
