@@ -36,6 +36,7 @@ export const ERRORS = {
   BootUnfinished: { kind: 'conflict', retryable: false },
   Cancelled: { kind: 'cancelled', retryable: true },
   CatalogueUnusable: { kind: 'corrupt', retryable: false },
+  CatalogueUnwritable: { kind: 'unavailable', retryable: true },
   CertificateUnusable: { kind: 'invalid', retryable: false },
   CopyingVHDsFromBackUpVaultTakingLongTime: { kind: 'unavailable', retryable: true },
   DataFolderHeld: { kind: 'conflict', retryable: false },

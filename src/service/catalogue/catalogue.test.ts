@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test, type TestContext } from 'node:test';
+import { sql } from 'kysely';
 import { isHoldfastError } from '#base';
 import { openCatalogue } from './catalogue.ts';
 
@@ -80,4 +81,33 @@ test('a file that is no catalogue, and one of a newer version, are refused with 
   database.exec('pragma user_version = 99');
   database.close();
   await assert.rejects(openCatalogue(path), /newer Holdfast/);
+});
+
+test('a full disk fails the change whole, says so, and the catalogue goes on when there is room again', async (t) => {
+  const catalogue = await openCatalogue(await place(t));
+  const add = async (name: string, tags: string): Promise<void> =>
+    await catalogue.change(async (change) => {
+      await change
+        .insertInto('resourceGroups')
+        .values({ ...group(name), tags })
+        .execute();
+    });
+  const limit = async (pages: number): Promise<void> =>
+    await catalogue.change(async (change) => {
+      await sql`pragma max_page_count = ${sql.lit(pages)}`.execute(change);
+    });
+  await add('a', '{}');
+  await limit(1); // SQLite takes what is there already as the least.
+  await assert.rejects(add('b', 'x'.repeat(1 << 20)), (error) =>
+    isHoldfastError(error, 'CatalogueUnwritable'),
+  );
+  await add('c', '{}');
+  await limit(1 << 20);
+  await add('d', 'x'.repeat(1 << 20));
+  const rows = await catalogue.read.selectFrom('resourceGroups').select('key').execute();
+  assert.deepEqual(
+    rows.map(({ key }) => key),
+    ['a', 'c', 'd'],
+  );
+  await catalogue.close();
 });

@@ -20,6 +20,8 @@ export type OpenCatalogue = {
   /**
    * One at a time, in the order of arrival; all of it is durable on return, or nothing of it happened. No slow
    * work inside, and no other `change`.
+   *
+   * @throws {HoldfastError} `CatalogueUnwritable` (retryable) if the disk is full or fails; what `work` throws.
    */
   readonly change: <Result>(work: (change: CatalogueChange) => Promise<Result>) => Promise<Result>;
   readonly close: () => Promise<void>;
@@ -38,7 +40,7 @@ export async function openCatalogue(path: string): Promise<OpenCatalogue> {
   return {
     read,
     change: async (work) => {
-      const turn = last.then(async () => await write.transaction().execute(work));
+      const turn = last.then(async () => await changed(write, work, path));
       last = turn.catch(() => undefined); // Its caller has the error.
       return await turn;
     },
@@ -48,6 +50,47 @@ export async function openCatalogue(path: string): Promise<OpenCatalogue> {
       await write.destroy();
     },
   };
+}
+
+/**
+ * By hand instead of Kysely's transaction: a full disk makes SQLite roll back by itself, and a second rollback would
+ * fail and hide why.
+ */
+async function changed<Result>(
+  write: Kysely<Catalogue>,
+  work: (change: CatalogueChange) => Promise<Result>,
+  path: string,
+): Promise<Result> {
+  const transaction = await write.startTransaction().execute();
+  try {
+    const result = await work(transaction);
+    await transaction.commit().execute();
+    return result;
+  } catch (error) {
+    await transaction
+      .rollback()
+      .execute()
+      .catch(() => undefined); // SQLite has rolled back.
+    throw isDiskTrouble(error) ? unwritable(path, error) : error;
+  }
+}
+
+const SQLITE_IOERR = 10;
+const SQLITE_FULL = 13;
+
+/** Extended codes hold the plain one in their low byte. */
+function isDiskTrouble(error: unknown): boolean {
+  const code = error instanceof Error && 'errcode' in error ? Number(error.errcode) & 0xff : 0;
+  return code === SQLITE_FULL || code === SQLITE_IOERR;
+}
+
+function unwritable(path: string, cause: unknown): HoldfastError {
+  return new HoldfastError(
+    'CatalogueUnwritable',
+    `${path} cannot be written: ${cause instanceof Error ? cause.message : String(cause)}. Free space on its disk, ` +
+      'then try again',
+    { details: { path }, cause },
+  );
 }
 
 function openFile(path: string): DatabaseSync {
