@@ -61,7 +61,7 @@ export function warmUpRestore(): void {
  *
  * @throws {HoldfastError} `PointNotFound`, `DiskNotFound`, `ArgumentInvalid`, `OutputExists` and what else
  *   `createTarget` throws; `BlockMissing` if a block has no readable copy left (details: disk, point,
- *   offset); `Cancelled`; `DiskWriteFailed`. Then no new output is left; an overwritten one is half so.
+ *   offset); `Cancelled`; `StoreFull` before anything is written; `DiskWriteFailed`. Then no new output is left; an overwritten one is half so.
  */
 export async function restoreDisks(request: RestoreRequest): Promise<RestoreResult> {
   const { repository, point, clock } = request;

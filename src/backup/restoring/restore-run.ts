@@ -18,6 +18,7 @@ import type { PointDisk } from '../point-disks.ts';
 import { addDone, newDoneCount, withProgress } from '../progress-meter.ts';
 import type { Crew } from '../threads/crew.ts';
 import type { FailedPlace, RestoreWorkerCalls, ZeroTask } from './restore-calls.ts';
+import { requireSpace, type PlannedImage } from './require-space.ts';
 import { TargetWriter } from './target-writer.ts';
 import { zeroTasks } from './zero-tasks.ts';
 
@@ -27,6 +28,10 @@ export type RestoreRun = {
   readonly repository: Repository;
   readonly point: string;
   readonly outputs: readonly Output[];
+  /** Where each output lies. */
+  readonly disks: readonly { readonly path: string }[];
+  /** Into what is there: it needs no room of its own. */
+  readonly overwrite: boolean;
   readonly crew: Crew<RestoreWorkerCalls>;
   readonly clock: Clock;
   readonly signal?: AbortSignal;
@@ -52,7 +57,8 @@ export async function restoreAll(run: RestoreRun): Promise<number[]> {
       const specs = outputs.map(({ prepared }) => prepared.spec);
       await port.call('begin', { repository: data, targets: specs, done });
     });
-    await Promise.all([opening, planAll(run, plan)]);
+    const [, planned] = await Promise.all([opening, planAll(run, plan)]);
+    if (!run.overwrite) await requireSpace(planned);
     for (const { prepared } of outputs) targets.push(await openTarget(prepared.spec, { clock }));
     const writers = targets.map((target) => new TargetWriter(target, blockSize));
     const totalBytes = plan.blockCount * blockSize;
@@ -72,15 +78,18 @@ export async function restoreAll(run: RestoreRun): Promise<number[]> {
 }
 
 async function planAll(
-  { outputs, point, repository }: RestoreRun,
+  { outputs, disks, point, repository }: RestoreRun,
   plan: RestorePlan,
-): Promise<void> {
+): Promise<readonly PlannedImage[]> {
   const { blockSize } = repository.parts.keyring;
+  const planned = disks.map(({ path }) => ({ path, bytes: 0 }));
   for (const [at, { disk, prepared }] of outputs.entries()) {
     try {
       await plan.add(at, disk, (block) => {
         const offset = block * blockSize;
-        prepared.reserve({ offset, length: Math.min(blockSize, disk.sizeBytes - offset) });
+        const length = Math.min(blockSize, disk.sizeBytes - offset);
+        prepared.reserve({ offset, length });
+        planned[at]!.bytes += length;
       });
       prepared.reserved();
     } catch (error) {
@@ -90,6 +99,7 @@ async function planAll(
       throw new HoldfastError('BlockMissing', what, { cause: error, details });
     }
   }
+  return planned;
 }
 
 /** Has every task done; `other` restores the blocks whose copy could not be used. */
