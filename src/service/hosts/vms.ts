@@ -19,16 +19,25 @@ export async function getVm(
   reader: CatalogueReader,
   vm: { readonly group: string; readonly name: string },
 ): Promise<HostVm> {
-  const row = await vmRows(reader)
-    .where('vms.groupKey', '=', nameKey(vm.group))
-    .where('vms.key', '=', nameKey(vm.name))
-    .executeTakeFirst();
-  if (row !== undefined) return vmOf(row);
+  const found = await findVm(reader, vm);
+  if (found !== undefined) return found;
   throw new HoldfastError(
     'ResourceNotFound',
     `The VM '${vm.name}' in the resource group '${vm.group}' was not found.`,
     { details: { type: 'Microsoft.Compute/virtualMachines', name: vm.name, group: vm.group } },
   );
+}
+
+/** As `getVm`; undefined: it is not there. */
+export async function findVm(
+  reader: CatalogueReader,
+  vm: { readonly group: string; readonly name: string },
+): Promise<HostVm | undefined> {
+  const row = await vmRows(reader)
+    .where('vms.groupKey', '=', nameKey(vm.group))
+    .where('vms.key', '=', nameKey(vm.name))
+    .executeTakeFirst();
+  return row === undefined ? undefined : vmOf(row);
 }
 
 /** Of one group, or all; by name. */

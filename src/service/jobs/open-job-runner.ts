@@ -278,7 +278,7 @@ async function end(runner: Runner, job: RunningJob, ending: Ending): Promise<voi
   const { status, work, failure } = ending;
   const cause = failure ?? { code: 'Cancelled', message: 'The job was cancelled.' };
   try {
-    await work?.failed?.(job.row, cause);
+    await work?.failed?.({ ...job.row, ...job.columns() }, cause);
   } catch (error) {
     const facts = { job: job.row.id, error: String(error) };
     runner.parts.log.error(facts, 'the failure of a job could not be noted with its item');

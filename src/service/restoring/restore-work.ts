@@ -1,13 +1,21 @@
 /**
  * The work of a Restore job: waits for its storage account's queue (M22), then restores from the vault (M24).
- * What it writes goes into a folder of its own, named after VM, time and job; run again after a kill, it removes
- * that and begins anew.
+ * What it writes goes into a folder of its own, named after VM, time and job:
+ *
+ * ```
+ *   folder of an earlier try ─ a VM uses it? ─► yes: that try was done, only its end is written
+ *                                            └► no: removed ─► images ─► VM made, or given the images
+ *   failed, cancelled: the folder is removed, but for whole images that no VM could be made of (R69)
+ * ```
  */
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { replaceVm, restoreVm, writeDefinition } from '#backup';
-import { getVm } from '../hosts/vms.ts';
+import { inScratch, newPointId, replaceVm, restoreVm, writeDefinition } from '#backup';
+import type { Row } from '../catalogue/schema.ts';
+import { discoverHost } from '../hosts/discovery.ts';
+import { findVm, getVm } from '../hosts/vms.ts';
 import { itemById, type Item } from '../items/items.ts';
+import { propertiesFromJson } from '../jobs/job-records.ts';
 import type { JobRun, JobWork } from '../jobs/job-runner.ts';
 import { nameKey } from '../names.ts';
 import { getPoint, type Point } from '../points/points.ts';
@@ -18,129 +26,219 @@ import { getStorageAccount } from '../storage-accounts/storage-accounts.ts';
 import { restoreRequestFromJson, type RestoreRequest } from './restore-request.ts';
 
 const TASK = 'Transfer data from vault';
+const FILES = 'Restored Files';
 
-type Restore = {
+type Kind<Name extends RestoreRequest['kind']> = Extract<RestoreRequest, { readonly kind: Name }>;
+
+type Restore<Request extends RestoreRequest = RestoreRequest> = {
   readonly parts: ServiceParts;
   readonly run: JobRun;
   readonly item: Item;
   readonly point: Point;
-  readonly request: RestoreRequest;
+  readonly request: Request;
   readonly repository: OpenRepository;
   /** Of this job alone. */
   readonly directory: string;
 };
 
 export function restoreWork(parts: ServiceParts): JobWork {
-  return { tasks: [TASK], isCancellable: true, run: async (run) => await restore(parts, run) };
+  return {
+    tasks: [TASK],
+    isCancellable: true,
+    run: async (run) => await inQueue(parts, run),
+    isDone: async (run) => {
+      await recordSafetyPoint(parts, run);
+      return await finishedBefore(parts, run);
+    },
+    failed: async (job) => await removeRemains(parts, job),
+  };
 }
 
-async function restore(parts: ServiceParts, run: JobRun): Promise<void> {
-  const { catalogue, settings, clock, repositories } = parts;
-  const request = restoreRequestFromJson(run.job.request);
-  const item = await itemById(catalogue.read, run.job.itemId!);
-  const point = await getPoint(catalogue.read, item.id, request.point);
-  const account = await getStorageAccount(catalogue.read, request.account);
+async function inQueue(parts: ServiceParts, run: JobRun): Promise<void> {
+  const { catalogue, settings, clock } = parts;
+  const { account: name } = restoreRequestFromJson(run.job.request);
+  const account = await getStorageAccount(catalogue.read, name);
   const limit = account.restoresAtOnce ?? settings.restoresPerStorageAccount;
   const slot = { name: `restores to ${nameKey(account.name)}`, limit };
-  const directory = join(account.path, folderName(run));
   await run.holding([slot], async () => {
     await run.task({ name: TASK, status: 'InProgress', startedAt: clock.nowMs() });
-    await repositories.use(item.vaultId, async (repository) => {
-      await rm(directory, { recursive: true, force: true });
-      const whole = { parts, run, item, point, request, repository, directory };
-      if (request.kind === 'replace') await replace(whole);
-      else await restoreImages(whole, request);
-    });
-    run.property('Target Folder', directory);
+    if (await finishedBefore(parts, run)) return;
+    try {
+      await restore(parts, run);
+    } finally {
+      await recordSafetyPoint(parts, run);
+    }
     await run.task({ name: TASK, status: 'Completed', endedAt: clock.nowMs() });
   });
 }
 
-/** The same for every try of the job: `web-20261122-101500-1f0c`. */
-function folderName({ job }: JobRun): string {
-  const time = new Date(job.createdAt).toISOString().replaceAll(/[-:]|\.\d+Z/g, '');
-  const vm = job.entity.toLowerCase().replaceAll(/[^\p{L}\p{N}_.-]/gu, '_');
-  return `${vm}-${time.replace('T', '-')}-${job.id.slice(0, 4)}`;
+async function restore(parts: ServiceParts, run: JobRun): Promise<void> {
+  const { catalogue, repositories } = parts;
+  const request = restoreRequestFromJson(run.job.request);
+  const item = await itemById(catalogue.read, run.job.itemId!);
+  const point = await getPoint(catalogue.read, item.id, request.point);
+  const directory = await directoryOf(parts, run.job);
+  await rm(directory, { recursive: true, force: true });
+  run.property(FILES, '');
+  await repositories.use(item.vaultId, async (repository) => {
+    const whole = { parts, run, item, point, repository, directory };
+    if (request.kind === 'disks') await restoreImages({ ...whole, request });
+    else if (request.kind === 'new-vm') await makeVm({ ...whole, request });
+    else await replace({ ...whole, request });
+  });
+  run.property('Target Folder', directory);
 }
 
-async function restoreImages(
-  whole: Restore,
-  request: Exclude<RestoreRequest, { readonly kind: 'replace' }>,
-): Promise<void> {
-  const { parts, run, point, repository, directory } = whole;
-  const { clock } = parts;
-  const writing = {
+/** The same for every try of the job: `web-20261122-101500-1f0c`. */
+async function directoryOf({ catalogue }: ServiceParts, job: Row<'jobs'>): Promise<string> {
+  const { account } = restoreRequestFromJson(job.request);
+  const { path } = await getStorageAccount(catalogue.read, account);
+  const time = new Date(job.createdAt).toISOString().replaceAll(/[-:]|\.\d+Z/g, '');
+  const vm = job.entity.toLowerCase().replaceAll(/[^\p{L}\p{N}_.-]/gu, '_');
+  return join(path, `${vm}-${time.replace('T', '-')}-${job.id.slice(0, 4)}`);
+}
+
+/** What every kind of restore says to the data plane. */
+function writingOf({ parts, run, repository, point, request, directory }: Restore) {
+  return {
     repository,
     point: point.id,
     ...chosenDisks(point, request),
     directory,
-    format: 'qcow2',
-    clock,
+    clock: parts.clock,
     signal: run.signal,
     onProgress: run.progress,
   } as const;
-  await mkdir(directory, { recursive: true });
-  if (request.kind === 'disks') {
-    const { disks } = await restoreVm(writing);
-    const definition = await writeDefinition(repository, point.id, directory);
-    told(run, [...disks.map(({ path }) => path), ...definition]);
-    return;
-  }
-  const { hostKey, vmName: name, network, starts } = request;
-  const { disks, vm } = await parts.hosts.use(hostKey, async (hypervisor) =>
-    restoreVm({
-      ...writing,
-      newVm: {
-        hypervisor,
-        name,
-        identity: 'new',
-        networks: network === undefined ? 'none' : { all: network },
-        starts,
-        warn: (message) => run.warn(message),
-      },
-    }),
-  );
-  told(
-    run,
-    disks.map(({ path }) => path),
-  );
-  run.property('Target VM', vm!.name);
 }
 
-async function replace(whole: Restore): Promise<void> {
-  const { parts, run, item, point, request, repository, directory } = whole;
-  const { catalogue, clock, dataFolder } = parts;
-  const vm = await getVm(catalogue.read, { group: item.vmGroup, name: item.vmName });
-  const scratchDir = await mkdtemp(join(dataFolder.scratch, 'restore-'));
+async function restoreImages(whole: Restore<Kind<'disks'>>): Promise<void> {
+  const { run, point, repository, directory } = whole;
+  const { disks } = await restoreVm({ ...writingOf(whole), format: 'qcow2' });
+  const definition = await writeDefinition(repository, point.id, directory);
+  tellFiles(run, [...disks.map(({ path }) => path), ...definition]);
+}
+
+async function makeVm(whole: Restore<Kind<'new-vm'>>): Promise<void> {
+  const { parts, run, request, directory } = whole;
+  const { hostKey, vmName: name, network, starts } = request;
   try {
-    const result = await parts.hosts.use(vm.hostKey, async (hypervisor) =>
+    const { disks, vm } = await parts.hosts.use(hostKey, async (hypervisor) =>
+      restoreVm({
+        ...writingOf(whole),
+        format: 'qcow2',
+        newVm: {
+          hypervisor,
+          name,
+          identity: 'new',
+          networks: network === undefined ? 'none' : { all: network },
+          starts,
+          warn: (message) => run.warn(message),
+        },
+      }),
+    );
+    tellFiles(
+      run,
+      disks.map(({ path }) => path),
+    );
+    run.property('Target VM', vm!.name);
+  } catch (error) {
+    // Images are left only whole ones, where the VM could not be made or started (R69).
+    const left = await filesIn(directory);
+    if (left.length > 0) tellFiles(run, left);
+    throw error;
+  }
+  await discoverHost(parts, hostKey);
+}
+
+async function replace(whole: Restore<Kind<'replace'>>): Promise<void> {
+  const { parts, run, item, repository } = whole;
+  const { catalogue, dataFolder } = parts;
+  const vm = await getVm(catalogue.read, { group: item.vmGroup, name: item.vmName });
+  await run.setPoint(newPointId(repository.parts));
+  const result = await inScratch(dataFolder.scratch, async (scratchDir) =>
+    parts.hosts.use(vm.hostKey, async (hypervisor) =>
       replaceVm({
-        repository,
+        ...writingOf(whole),
         hypervisor,
         vm: vm.name,
         item: item.repositoryItem,
-        point: point.id,
-        ...chosenDisks(point, request),
-        directory,
+        newPoint: run.job.pointId!,
         scratchDir,
-        clock,
-        signal: run.signal,
-        onProgress: run.progress,
         warn: (message) => run.warn(message),
       }),
-    );
-    told(
-      run,
-      result.disks.map(({ path }) => path),
-    );
-    run.property('Recovery point of the disks before', result.safetyPoint);
-    run.property('Disks before', result.oldImages.join(', '));
-    const { safetyPoint } = result;
-    const recorded = { item, repository, point: safetyPoint, jobId: run.job.id } as const;
-    await recordPoint(parts, { ...recorded, origin: 'safety' });
-  } finally {
-    await rm(scratchDir, { recursive: true, force: true });
+    ),
+  );
+  tellFiles(
+    run,
+    result.disks.map(({ path }) => path),
+  );
+  run.property('Disks before', result.oldImages.join(', '));
+  await discoverHost(parts, vm.hostKey);
+}
+
+/** R68: what a replacement took before, whatever became of the rest. */
+async function recordSafetyPoint(parts: ServiceParts, run: JobRun): Promise<void> {
+  const { pointId: point, vaultId, itemId, id: jobId } = run.job;
+  if (point === null) return;
+  const isThere = await parts.repositories.use(
+    vaultId,
+    async ({ state }) => state.points.get(point)?.visible === true,
+  );
+  if (!isThere) return;
+  const item = await itemById(parts.catalogue.read, itemId!);
+  await recordPoint(parts, { item, point, jobId, origin: 'safety' });
+  run.property('Recovery point of the disks before', point);
+}
+
+/** An earlier try came to its end, and was killed before it could say so: a VM has the images. */
+async function finishedBefore(parts: ServiceParts, run: JobRun): Promise<boolean> {
+  const directory = await directoryOf(parts, run.job);
+  const user = await userOf(parts, run.job, directory);
+  if (user === undefined) return false;
+  await recordSafetyPoint(parts, run);
+  tellFiles(run, await filesIn(directory));
+  run.property('Target Folder', directory);
+  const request = restoreRequestFromJson(run.job.request);
+  if (request.kind === 'new-vm') {
+    run.property('Target VM', user.name);
+    if (request.starts && user.state === 'off') {
+      run.warn(`The service ended before '${user.name}' was started: start it.`);
+    }
   }
+  await run.task({ name: TASK, status: 'Completed', endedAt: parts.clock.nowMs() });
+  return true;
+}
+
+/** The VM whose disks lie in the folder, as its host knows it now. */
+async function userOf(parts: ServiceParts, job: Row<'jobs'>, directory: string) {
+  const request = restoreRequestFromJson(job.request);
+  if (request.kind === 'disks' || (await filesIn(directory)).length === 0) return undefined;
+  const hostKey = request.kind === 'new-vm' ? request.hostKey : await hostOf(parts, job.itemId!);
+  if (hostKey === undefined) return undefined;
+  const all = await parts.hosts.use(hostKey, async (hypervisor) => hypervisor.list());
+  return all.find(({ disks }) =>
+    disks.some(({ location }) => location.startsWith(`${directory}/`)),
+  );
+}
+
+/** Of the item's VM; undefined: it is gone. */
+async function hostOf({ catalogue }: ServiceParts, itemId: string): Promise<string | undefined> {
+  const { vmGroup: group, vmName: name } = await itemById(catalogue.read, itemId);
+  return (await findVm(catalogue.read, { group, name }))?.hostKey;
+}
+
+/** Of a job that has failed or was cancelled. Whether a VM has them was asked before: then it had ended well. */
+async function removeRemains(parts: ServiceParts, job: Row<'jobs'>): Promise<void> {
+  // R69: whole, and said to be there.
+  if ((propertiesFromJson(job.properties)[FILES] ?? '') !== '') return;
+  const directory = await directoryOf(parts, job);
+  if ((await userOf(parts, job, directory)) !== undefined) return;
+  await rm(directory, { recursive: true, force: true });
+}
+
+async function filesIn(directory: string): Promise<readonly string[]> {
+  const entries = await readdir(directory, { withFileTypes: true }).catch(() => []); // It may not be there.
+  return entries.filter((entry) => entry.isFile()).map(({ name }) => join(directory, name));
 }
 
 function chosenDisks(
@@ -152,6 +250,6 @@ function chosenDisks(
   return { disks: chosen.map(({ name }) => name) };
 }
 
-function told(run: JobRun, paths: readonly string[]): void {
-  run.property('Restored Files', paths.join(', '));
+function tellFiles(run: JobRun, paths: readonly string[]): void {
+  run.property(FILES, paths.join(', '));
 }
