@@ -156,11 +156,12 @@ function makeFastify({ limits, https }: AppOptions) {
       ignoreDuplicateSlashes: true,
       maxParamLength: LONGEST_PARAMETER,
     },
-    frameworkErrors: (_error, _request, reply) => {
-      const refusal = new Refusal(
-        'InvalidRequestUri',
-        'The path of the request cannot be decoded.',
-      );
+    // Before any hook: paths that no route can be looked up for.
+    frameworkErrors: (error, _request, reply) => {
+      const isTooLong = error.code === 'FST_ERR_MAX_PARAM_LENGTH';
+      const refusal = isTooLong
+        ? new Refusal('UriTooLong', 'A segment of the path is too long.')
+        : new Refusal('InvalidRequestUri', 'The path of the request cannot be decoded.');
       const { status, body } = errorAnswer(refusal)!;
       void (reply as FastifyReply).code(status).send(body);
     },

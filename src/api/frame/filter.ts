@@ -19,6 +19,8 @@ export type Filter = {
 const TERM = /\s*([A-Za-z][A-Za-z0-9_/]*)\s+eq\s+(?:'((?:[^']|'')*)'|([A-Za-z0-9.:-]+))\s*/iy;
 const AND = /and\s/iy;
 const DATE_FORMATS = ['yyyy-MM-dd hh:mm:ss a', 'yyyy-M-d h:mm:ss a', 'yyyy-M-d H:mm:ss'] as const;
+/** Luxon alone would take 13 PM as well. */
+const TWELVE_HOURS = / (?:0?[1-9]|1[0-2]):\d\d:\d\d [AP]M$/;
 const ISO_DATE = /^\d{4}-\d\d-\d\d(T[\d:.]+(Z|[+-]\d\d:\d\d)?)?$/;
 
 /**
@@ -68,7 +70,7 @@ function* termsOf(source: string): Generator<Term, undefined> {
 
 function parseDate(value: string, source: string): number {
   const text = value.toUpperCase();
-  for (const format of DATE_FORMATS) {
+  for (const format of TWELVE_HOURS.test(text) ? DATE_FORMATS : DATE_FORMATS.slice(-1)) {
     const date = DateTime.fromFormat(text, format, { zone: 'utc', locale: 'en-US' });
     if (date.isValid) return date.toMillis();
   }

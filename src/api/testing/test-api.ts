@@ -12,11 +12,13 @@ import {
   openService,
   putHost,
   putResourceGroup,
+  type Service,
   type ServiceLog,
 } from '#service';
 import { buildApp, DEFAULT_LIMITS, type ApiLimits } from '../frame/build-app.ts';
 import type { Route } from '../frame/route.ts';
 import { ROUTES } from '../routes.ts';
+import { makeLog } from '../serving/log.ts';
 
 export const HOST = 'localhost:8443';
 const UNLIMITED = { burst: 1e9, perSecond: 1e9 };
@@ -50,14 +52,7 @@ export type TestApi = Awaited<ReturnType<typeof testApi>>;
 export async function testApi(t: TestContext, options: Options = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-api-'));
   const logged: string[] = [];
-  const note =
-    (level: string) =>
-    (facts: object, message: string): void => {
-      logged.push(
-        JSON.stringify({ level, ...facts, err: String('err' in facts && facts.err), message }),
-      );
-    };
-  const log: ServiceLog = { info: note('info'), warn: note('warn'), error: note('error') };
+  const log = logInto(logged);
   const service = await openService({
     data: join(folder, 'data'),
     clock: options.clock ?? realClock(),
@@ -84,9 +79,39 @@ export async function testApi(t: TestContext, options: Options = {}) {
   });
   const { clientId, clientSecret } = await createPrincipal(service, 'tester');
   const signIn = { clientId, clientSecret, address: '127.0.0.1' };
-  const { token } = await access.signIn({ ...signIn, audience: `https://${HOST}` });
+  const { token } = await access.signIn({ ...signIn, audience: 'https://management.azure.com' });
+  const subscription = `/subscriptions/${access.subscriptionId}`;
+  return {
+    app,
+    service,
+    access,
+    call: caller(app, token),
+    folder,
+    clientId,
+    clientSecret,
+    token,
+    /** What was logged, a JSON text each. */
+    logged,
+    subscription,
+    group: async (name: string): Promise<string> => {
+      await putResourceGroup(service, { name, location: 'local', tags: {} });
+      return `${subscription}/resourceGroups/${name}`;
+    },
+    /** A host `name` with VMs of raw images. @returns the path of its group. */
+    imagesHost: async (name: string, vms: readonly string[]): Promise<string> => {
+      await addImagesHost(service, { images: join(folder, `images-${name}`), name, vms });
+      return `${subscription}/resourceGroups/${name}`;
+    },
+  };
+}
 
-  const call = async (method: string, path: string, asked: Call = {}): Promise<Answer> => {
+/** As `makeLog` does it, but kept. */
+function logInto(logged: string[]): ServiceLog {
+  return makeLog(realClock(), { write: (line) => logged.push(line) });
+}
+
+function caller(app: ReturnType<typeof buildApp>, token: string) {
+  return async (method: string, path: string, asked: Call = {}): Promise<Answer> => {
     const { body, payload, headers, query = 'api-version=2023-06-01' } = asked;
     const sent = payload ?? (body === undefined ? undefined : JSON.stringify(body));
     const answer = await app.inject({
@@ -103,33 +128,18 @@ export async function testApi(t: TestContext, options: Options = {}) {
     const { statusCode: status, headers: told, payload: text } = answer;
     return { status, headers: told, body: text === '' ? undefined : JSON.parse(text) };
   };
+}
 
-  const subscription = `/subscriptions/${access.subscriptionId}`;
-  return {
-    app,
-    service,
-    access,
-    call,
-    folder,
-    token,
-    /** What was logged, a JSON text each. */
-    logged,
-    subscription,
-    group: async (name: string): Promise<string> => {
-      await putResourceGroup(service, { name, location: 'local', tags: {} });
-      return `${subscription}/resourceGroups/${name}`;
-    },
-    /** A host `name` with VMs of raw images. @returns the path of its group. */
-    imagesHost: async (name: string, vms: readonly string[]): Promise<string> => {
-      const images = join(folder, `images-${name}`);
-      for (const vm of vms) {
-        await mkdir(join(images, vm), { recursive: true });
-        await writeFile(join(images, vm, 'a-system.raw'), Buffer.alloc(65_536, vm));
-        await writeFile(join(images, vm, 'b-data.raw'), Buffer.alloc(32_768, 1));
-      }
-      await putHost(service, { name, uri: `images:${images}` });
-      await discoverHost(service, name);
-      return `${subscription}/resourceGroups/${name}`;
-    },
-  };
+async function addImagesHost(
+  service: Service,
+  host: { readonly images: string; readonly name: string; readonly vms: readonly string[] },
+): Promise<void> {
+  const { images, name, vms } = host;
+  for (const vm of vms) {
+    await mkdir(join(images, vm), { recursive: true });
+    await writeFile(join(images, vm, 'a-system.raw'), Buffer.alloc(65_536, vm));
+    await writeFile(join(images, vm, 'b-data.raw'), Buffer.alloc(32_768, 1));
+  }
+  await putHost(service, { name, uri: `images:${images}` });
+  await discoverHost(service, name);
 }
