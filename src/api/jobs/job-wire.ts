@@ -6,7 +6,7 @@ import { vaultId } from '../ids.ts';
 import { MANAGEMENT_TYPE, plainName } from '../items/item-names.ts';
 import { errorNumber, recommendationsFor } from './error-numbers.ts';
 
-const CANCELLABLE: ReadonlySet<string> = new Set(['Backup', 'Restore', 'DeleteBackupData']);
+const CANCELLABLE: ReadonlySet<string> = new Set(['Backup', 'Restore']);
 
 export type JobToShow = {
   readonly site: Site;

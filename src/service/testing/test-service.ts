@@ -27,13 +27,13 @@ export type TestService = {
   readonly restart: () => Promise<Service>;
 };
 
-type Options = { readonly clock?: Clock; readonly settings?: Partial<ServiceSettings> };
+export type TestOptions = { readonly clock?: Clock; readonly settings?: Partial<ServiceSettings> };
 
 export const GROUP = 'lab';
 export const VAULT = { group: GROUP, name: 'v1' };
 
 /** Closed and removed after the test. */
-export async function testService(t: TestContext, options: Options = {}): Promise<TestService> {
+export async function testService(t: TestContext, options: TestOptions = {}): Promise<TestService> {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-service-'));
   const [data, images] = [join(folder, 'data'), join(folder, 'images')];
   mkdirSync(images);
