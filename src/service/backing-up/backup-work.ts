@@ -11,7 +11,6 @@
  * Few snapshots wait for their vault: the hypervisor holds them meanwhile, and a vault that is slow must not take
  * all places of the machine.
  */
-import { z } from 'zod';
 import { HoldfastError, isHoldfastError } from '#base';
 import { backUpVm, inScratch, newPointId, type VmBackupResult } from '#backup';
 import type { Row } from '../catalogue/schema.ts';
@@ -28,19 +27,12 @@ import type { JobRun, JobWork } from '../jobs/job-runner.ts';
 import { recordPoint } from '../points/record-point.ts';
 import type { OpenRepository } from '../repositories/repositories.ts';
 import type { ServiceParts } from '../service-parts.ts';
+import { backupRequestOf } from './backup-request.ts';
 
 const SNAPSHOT = 'Take Snapshot';
 const TRANSFER = 'Transfer data to vault';
 /** Of one vault, beside those in transfer. */
 const SNAPSHOTS_AHEAD = 1;
-
-const REQUEST = z.strictObject({
-  origin: z.enum(['scheduled', 'on-demand']),
-  /** Of an on-demand one: the date that was asked for (R20). */
-  expiresAt: z.number().optional(),
-});
-
-export type BackupRequest = Readonly<z.infer<typeof REQUEST>>;
 
 type Run = {
   readonly parts: ServiceParts;
@@ -208,7 +200,7 @@ async function told(run: JobRun, result: VmBackupResult): Promise<void> {
 
 /** In documents and catalogue; done again it changes nothing. */
 async function record(parts: ServiceParts, run: JobRun): Promise<void> {
-  const { origin, expiresAt } = REQUEST.parse(JSON.parse(run.job.request));
+  const { origin, expiresAt } = backupRequestOf(run.job);
   const item = await itemById(parts.catalogue.read, run.job.itemId!);
   const point = run.job.pointId!;
   await recordPoint(parts, { item, point, origin, jobId: run.job.id, expiresAt });

@@ -6,7 +6,7 @@ import { requireAllowed } from '../items/item-states.ts';
 import type { Accepted } from '../items/protect.ts';
 import { tasksFromJson } from '../jobs/job-records.ts';
 import type { ServiceParts } from '../service-parts.ts';
-import type { BackupRequest } from './backup-work.ts';
+import type { BackupRequest } from './backup-request.ts';
 
 const LONGEST_DAYS = 99 * 366;
 const DAY_MS = 24 * 60 * 60 * 1000;

@@ -4,6 +4,7 @@
  */
 import { isHoldfastError } from '#base';
 import type { Row } from '../catalogue/schema.ts';
+import { comparePoints } from '../items/agree-points.ts';
 import { itemDocument } from '../items/item-documents.ts';
 import { policyDocument } from '../policies/policy-records.ts';
 import { readDocuments } from '../repositories/repository-pool.ts';
@@ -103,55 +104,34 @@ async function expectedDocuments({ catalogue }: ServiceParts, vault: Vault): Pro
 }
 
 async function differingPoints(
-  { catalogue }: ServiceParts,
+  parts: ServiceParts,
   vault: Vault,
-  { state, parts }: OpenRepository,
+  repository: OpenRepository,
 ): Promise<readonly Finding[]> {
-  const items = await catalogue.read
-    .selectFrom('items')
-    .selectAll()
-    .where('vaultId', '=', vault.id)
-    .execute();
-  const visible = [...state.points.values()].filter((point) => point.visible);
-  const pending = await pendingPoints(catalogue.read, vault.id);
-  const found: Finding[] = [];
-  for (const item of items) {
-    const itemId = parts.keyring.itemId(item.repositoryItem);
-    const there = new Set(
-      visible.filter(({ item: of }) => of === itemId).map(({ point }) => point),
-    );
-    const rows = catalogue.read.selectFrom('points').select('id').where('itemId', '=', item.id);
-    const known = new Set((await rows.execute()).map(({ id }) => id));
-    const say = (what: string, ids: readonly string[]): void => {
-      if (ids.length === 0) return;
-      const where = `item ${item.vmName}`;
-      found.push({
-        severity: 'error',
-        where,
-        what: `${what}: ${ids.join(', ')}`,
-        advice: TAKE_OVER,
-      });
-    };
-    say(
-      'points of the catalogue that the repository does not have',
-      [...known].filter((id) => !there.has(id)),
-    );
-    say(
-      'points of the repository that the catalogue does not have',
-      [...there].filter((id) => !known.has(id) && !pending.has(id)),
-    );
-  }
-  return found;
-}
-
-/** Of jobs that still run: committed, and about to be recorded. */
-async function pendingPoints(
-  reader: ServiceParts['catalogue']['read'],
-  vaultId: string,
-): Promise<ReadonlySet<string>> {
-  const query = reader.selectFrom('jobs').select('pointId').where('vaultId', '=', vaultId);
-  const rows = await query.where('endedAt', 'is', null).execute();
-  return new Set(rows.flatMap(({ pointId }) => (pointId === null ? [] : [pointId])));
+  const differing = await comparePoints(parts, vault.id, repository);
+  return differing.flatMap(({ item, come, gone, strangers }) => {
+    const where = `item ${item.vmName}`;
+    const say = (what: string, ids: readonly string[], rest: Omit<Finding, 'where' | 'what'>) =>
+      ids.length === 0 ? [] : [{ ...rest, where, what: `${what}: ${ids.join(', ')}` }];
+    const mended = { severity: 'error', advice: TAKE_OVER } as const;
+    const theirs = {
+      severity: 'warning',
+      advice: 'whoever made them with holdfast repo restores and expires them with it',
+    } as const;
+    return [
+      ...say('points of the catalogue that the repository does not have', gone, mended),
+      ...say(
+        'points of the repository that the catalogue does not have',
+        come.map(({ point }) => point),
+        mended,
+      ),
+      ...say(
+        'points under its name in the repository that are no points of a VM',
+        strangers,
+        theirs,
+      ),
+    ];
+  });
 }
 
 async function strangeFolders(

@@ -46,7 +46,8 @@ export async function recordPoint(parts: ServiceParts, of: PointToRecord): Promi
   });
 }
 
-async function dateByPolicy(
+/** @returns null for an item without a policy. */
+export async function dateByPolicy(
   reader: CatalogueReader,
   { policyId }: Item,
   takenAt: number,

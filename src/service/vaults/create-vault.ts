@@ -100,7 +100,8 @@ async function record(
   const { id, group, name, tags, createdAt } = vault;
   const policy = newDefaultPolicy({ vaultId: id, now: createdAt });
   return await changeVault(parts, id, async () => ({
-    documents: [vaultDocument(vault), policyDocument(policy)],
+    // The vault's own last: without it the next start takes the folder for one that was not finished.
+    documents: [policyDocument(policy), vaultDocument(vault)],
     apply: async (change) => {
       const row = {
         id,

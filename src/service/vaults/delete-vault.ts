@@ -29,7 +29,8 @@ export async function deleteVault(parts: ServiceParts, name: VaultName): Promise
       .execute();
     const gone = { id: VAULT_DOCUMENT, value: undefined };
     return {
-      documents: [...policies.map(({ id }) => policyGone(id)), gone],
+      // The vault's own first: without it the next start deletes the rest.
+      documents: [gone, ...policies.map(({ id }) => policyGone(id))],
       apply: async (change) => await deleteVaultRows(change, vault.id),
     };
   });

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { isHoldfastError } from '#base';
 import { describeVmPoint, type VmPointDescription } from '#backup';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
+import { agreePoints } from '../items/agree-points.ts';
 import { takeOverItem } from '../items/take-over-item.ts';
 import { itemIdOf } from '../items/item-documents.ts';
 import { LOCATION, nameKey } from '../names.ts';
@@ -50,16 +51,17 @@ async function takeOverVault(parts: ServiceParts, vaultId: string): Promise<read
     .execute();
   const revisions = new Map(known.map(({ document, revision }) => [document, revision]));
   const found = await lookAt(repositories, vaultId, revisions);
-  if (found.kind === 'known') return [];
+  if (found.kind === 'known') return await agreePoints(parts, vaultId);
   if (found.kind === 'abandoned') {
     await catalogue.change(async (change) => await deleteVaultRows(change, vaultId));
     if (!found.hasPoints) await removeFolder(parts, vaultId);
     return [VAULT_DOCUMENT];
   }
   await catalogue.change(async (change) => await apply(change, { vaultId, ...found }));
-  return found.documents
+  const changed = found.documents
     .filter((one) => revisions.get(one.id) !== one.revision)
     .map((one) => one.id);
+  return [...changed, ...(await agreePoints(parts, vaultId))];
 }
 
 type Documents = Awaited<ReturnType<typeof readDocuments>>;
@@ -130,9 +132,18 @@ type Remembered = Extract<Found, { readonly kind: 'newer' }> & { readonly vaultI
 async function apply(change: CatalogueChange, remembered: Remembered): Promise<void> {
   const { vaultId, documents } = remembered;
   await putVaultRow(change, remembered);
+  const items = documents.flatMap(({ id, value }) => {
+    const item = itemIdOf(id);
+    return item === undefined ? [] : [{ id: item, value }];
+  });
   const policies = documents.flatMap(({ id, value }) => {
     const policy = policyIdOf(id);
     return policy === undefined ? [] : [policyFromDocument({ vaultId, id: policy, value })];
+  });
+  // First what is gone: a catalogue that was put back from a copy may have its names.
+  await deleteOthers(change, vaultId, {
+    items: items.map(({ id }) => id),
+    policies: policies.map(({ id }) => id),
   });
   for (const policy of policies) {
     await change
@@ -141,16 +152,8 @@ async function apply(change: CatalogueChange, remembered: Remembered): Promise<v
       .onConflict((known) => known.column('id').doUpdateSet(policy))
       .execute();
   }
-  const items = documents.flatMap(({ id, value }) => {
-    const item = itemIdOf(id);
-    return item === undefined ? [] : [{ id: item, value }];
-  });
   for (const item of items)
     await takeOverItem(change, { vaultId, ...item, points: remembered.points });
-  await deleteOthers(change, vaultId, {
-    items: items.map(({ id }) => id),
-    policies: policies.map(({ id }) => id),
-  });
   await change.deleteFrom('documents').where('vaultId', '=', vaultId).execute();
   for (const { id: document, revision } of documents) {
     await change.insertInto('documents').values({ vaultId, document, revision }).execute();
@@ -204,6 +207,12 @@ async function deleteOthers(
     await change.deleteFrom('points').where('itemId', '=', id).execute();
     await change.deleteFrom('items').where('id', '=', id).execute();
   }
+  // Their documents say below which policy they have.
+  await change
+    .updateTable('items')
+    .set({ policyId: null })
+    .where('vaultId', '=', vaultId)
+    .execute();
   let policies = change.deleteFrom('policies').where('vaultId', '=', vaultId);
   if (named.policies.length > 0) policies = policies.where('id', 'not in', named.policies);
   await policies.execute();

@@ -1,0 +1,126 @@
+/**
+ * Points that came or went in a repository without their item's document: of `holdfast repo`, or of a job that made
+ * one and could not record it. The repository knows which are there (DESIGN §3.4); documents and catalogue follow.
+ */
+import { isHoldfastError } from '#base';
+import { describeVmPoint, type VmPointDescription } from '#backup';
+import { backupRequestOf } from '../backing-up/backup-request.ts';
+import type { CatalogueReader } from '../catalogue/catalogue.ts';
+import type { Row } from '../catalogue/schema.ts';
+import { pointFactsOf, pointFactsToJson } from '../points/point-facts.ts';
+import { dateByPolicy } from '../points/record-point.ts';
+import type { OpenRepository } from '../repositories/repositories.ts';
+import type { ServiceParts } from '../service-parts.ts';
+import { changeItem } from './change-item.ts';
+import { itemOf, type Item } from './items.ts';
+
+/** @returns a line for every item that was changed. */
+export async function agreePoints(
+  parts: ServiceParts,
+  vaultId: string,
+): Promise<readonly string[]> {
+  const differing = await parts.repositories.use(
+    vaultId,
+    async (repository) => await comparePoints(parts, vaultId, repository),
+  );
+  const changed = differing.filter(({ come, gone }) => come.length > 0 || gone.length > 0);
+  for (const one of changed) await follow(parts, one);
+  return changed.map(
+    ({ item, come, gone }) => `points of ${item.vmName}: +${come.length} -${gone.length}`,
+  );
+}
+
+export type DifferingPoints = {
+  readonly item: Item;
+  /** The repository has them, the catalogue has not. */
+  readonly come: readonly VmPointDescription[];
+  /** The catalogue has them, the repository has not. */
+  readonly gone: readonly string[];
+  /** Under the item's name in the repository, and no points of a VM: of `holdfast repo`. */
+  readonly strangers: readonly string[];
+};
+
+/** Items whose data a job is deleting, and points of jobs that are open, are left to these. */
+export async function comparePoints(
+  { catalogue }: ServiceParts,
+  vaultId: string,
+  repository: OpenRepository,
+): Promise<readonly DifferingPoints[]> {
+  const { read } = catalogue;
+  const { state, parts } = repository;
+  const visible = [...state.points.values()].filter((point) => point.visible);
+  const open = await openJobs(read, vaultId);
+  const rows = await read.selectFrom('items').selectAll().where('vaultId', '=', vaultId).execute();
+  const differing: DifferingPoints[] = [];
+  for (const item of rows.map(itemOf).filter(({ id }) => !open.deleting.has(id))) {
+    const itemId = parts.keyring.itemId(item.repositoryItem);
+    const there = visible.filter((point) => point.item === itemId).map(({ point }) => point);
+    const known = (
+      await read.selectFrom('points').select('id').where('itemId', '=', item.id).execute()
+    ).map(({ id }) => id);
+    const unknown = there.filter((id) => !known.includes(id) && !open.points.has(id));
+    const described = await Promise.all(unknown.map(async (id) => await describe(repository, id)));
+    const come = described.filter((point) => point !== undefined);
+    const strangers = unknown.filter((_, at) => described[at] === undefined);
+    const gone = known.filter((id) => !there.includes(id));
+    if (unknown.length + gone.length > 0) differing.push({ item, come, gone, strangers });
+  }
+  return differing;
+}
+
+async function openJobs(
+  reader: CatalogueReader,
+  vaultId: string,
+): Promise<{ readonly points: ReadonlySet<string>; readonly deleting: ReadonlySet<string> }> {
+  const query = reader.selectFrom('jobs').selectAll().where('vaultId', '=', vaultId);
+  const rows = await query.where('endedAt', 'is', null).execute();
+  const deleting = rows.filter(({ operation }) => operation === 'DeleteBackupData');
+  return {
+    points: new Set(rows.flatMap(({ pointId }) => pointId ?? [])),
+    deleting: new Set(deleting.flatMap(({ itemId }) => itemId ?? [])),
+  };
+}
+
+async function describe(
+  repository: OpenRepository,
+  id: string,
+): Promise<VmPointDescription | undefined> {
+  try {
+    return await describeVmPoint(repository, id);
+  } catch (error) {
+    if (isHoldfastError(error, 'DefinitionUnsupported')) return undefined;
+    throw error;
+  }
+}
+
+async function follow(parts: ServiceParts, { item, come, gone }: DifferingPoints): Promise<void> {
+  await changeItem(parts, item, async (now) => {
+    const newPoints: Row<'points'>[] = [];
+    for (const description of come) newPoints.push(await rowOf(parts, now, description));
+    return { item: {}, newPoints, deletedPoints: gone, also: async () => undefined };
+  });
+}
+
+/** As its job would have recorded it; one of nobody's is a scheduled one. */
+async function rowOf(
+  { catalogue }: ServiceParts,
+  item: Item,
+  description: VmPointDescription,
+): Promise<Row<'points'>> {
+  const { point: id, timeMs: takenAt, consistency } = description;
+  const { read } = catalogue;
+  const jobs = read.selectFrom('jobs').selectAll().where('itemId', '=', item.id);
+  const job = await jobs.where('pointId', '=', id).executeTakeFirst();
+  const asked = job?.operation === 'Backup' ? backupRequestOf(job) : undefined;
+  const origin = job?.operation === 'Restore' ? 'safety' : (asked?.origin ?? 'scheduled');
+  return {
+    id,
+    itemId: item.id,
+    takenAt,
+    consistency,
+    origin,
+    jobId: job?.id ?? null,
+    expiresAt: asked?.expiresAt ?? (await dateByPolicy(read, item, takenAt)),
+    facts: pointFactsToJson(pointFactsOf(description)),
+  };
+}
