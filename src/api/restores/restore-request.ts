@@ -48,6 +48,8 @@ export const RESTORE_PROPERTIES = z.strictObject({
   securedVMDetails: z.looseObject({ securedVMOsDiskEncryptionSetId: TEXT }).nullish(),
   targetDiskNetworkAccessSettings: z.looseObject({ targetDiskNetworkAccessOption: TEXT }).nullish(),
   recoveryPointRehydrationInfo: z.unknown().optional(),
+  /** Holdfast's own, for a new VM; absent: it is started, as Azure's are. */
+  startVirtualMachine: z.boolean().nullish(),
 });
 
 export const RESTORE = z.strictObject({
@@ -98,6 +100,7 @@ function newVm(
   'hostKey' | 'vmName' | 'starts' | 'network'
 > {
   const { targetVirtualMachineId, targetResourceGroupId, virtualNetworkId } = properties;
+  const { startVirtualMachine } = properties;
   const field = 'targetVirtualMachineId';
   const id = needed(targetVirtualMachineId, field);
   const { group, name } = parseResourceId(site, { id, type: VM_TYPE, field });
@@ -107,7 +110,8 @@ function newVm(
   }
   const network = given(virtualNetworkId);
   // Azure's new VMs run.
-  const vm = { hostKey: group.toLowerCase(), vmName: name, starts: true };
+  const starts = startVirtualMachine ?? true;
+  const vm = { hostKey: group.toLowerCase(), vmName: name, starts };
   return network === undefined ? vm : { ...vm, network: networkOf(site, network, properties) };
 }
 
