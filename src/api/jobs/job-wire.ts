@@ -94,15 +94,17 @@ function taskToWire(task: JobTask, now: number, percent: number | undefined) {
   };
 }
 
-/** M24: while it runs, how far it is and how fast. */
-function speedOf({ progress, endedAt }: Job): Readonly<Record<string, string>> {
-  if (progress === undefined || endedAt !== undefined) return {};
+/** M24: how far it is and how fast; of one that has ended, how fast it was in all. */
+function speedOf({ progress, startedAt, endedAt }: Job): Readonly<Record<string, string>> {
+  if (progress === undefined) return {};
   const { phase, doneBytes, totalBytes, bytesPerSecond } = progress;
+  const seconds = ((endedAt ?? 0) - (startedAt ?? 0)) / 1000;
+  const speed = endedAt === undefined || seconds <= 0 ? bytesPerSecond : doneBytes / seconds;
   return {
-    Phase: phase,
+    ...(endedAt === undefined ? { Phase: phase } : {}),
     'Bytes done': String(doneBytes),
     ...(totalBytes === undefined ? {} : { 'Bytes in all': String(totalBytes) }),
-    ...(bytesPerSecond === undefined ? {} : { 'Bytes per second': String(bytesPerSecond) }),
+    ...(speed === undefined ? {} : { 'Bytes per second': String(Math.round(speed)) }),
   };
 }
 

@@ -1,6 +1,6 @@
 /** Azure's restore request, and the domain's words for it. */
 import { z } from 'zod';
-import { getResourceGroup, type ItemName, type RestoreRequest } from '#service';
+import { getHost, getResourceGroup, runsVms, type ItemName, type RestoreRequest } from '#service';
 import { Refusal } from '../frame/refusal.ts';
 import type { Site } from '../frame/route.ts';
 import { ANSWERED, refuseUnsupported, requireLocation } from '../frame/wire.ts';
@@ -89,15 +89,17 @@ export async function restoreRequest(
     await requireGroup(site, properties);
     return { kind: 'disks', ...common };
   }
-  return { kind: 'new-vm', ...common, ...newVm(site, properties) };
+  return { kind: 'new-vm', ...common, ...(await newVm(site, properties)) };
 }
 
-function newVm(
+async function newVm(
   site: Site,
   properties: Properties,
-): Pick<
-  Extract<RestoreRequest, { readonly kind: 'new-vm' }>,
-  'hostKey' | 'vmName' | 'starts' | 'network'
+): Promise<
+  Pick<
+    Extract<RestoreRequest, { readonly kind: 'new-vm' }>,
+    'hostKey' | 'vmName' | 'starts' | 'network'
+  >
 > {
   const { targetVirtualMachineId, targetResourceGroupId, virtualNetworkId } = properties;
   const { startVirtualMachine } = properties;
@@ -109,8 +111,9 @@ function newVm(
     throw invalid("'targetResourceGroupId' is not the group of 'targetVirtualMachineId'");
   }
   const network = given(virtualNetworkId);
+  const host = await getHost(site.service.catalogue.read, group);
   // Azure's new VMs run.
-  const starts = startVirtualMachine ?? true;
+  const starts = startVirtualMachine ?? runsVms(host);
   const vm = { hostKey: group.toLowerCase(), vmName: name, starts };
   return network === undefined ? vm : { ...vm, network: networkOf(site, network, properties) };
 }

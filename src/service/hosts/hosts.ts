@@ -73,6 +73,11 @@ export async function getHost(reader: CatalogueReader, name: string): Promise<Ho
   });
 }
 
+/** Whether its VMs can run: those of a folder of images cannot. */
+export function runsVms({ uri }: Pick<Host, 'uri'>): boolean {
+  return !uri.startsWith('images:');
+}
+
 export async function listHosts(reader: CatalogueReader): Promise<readonly Host[]> {
   return (await reader.selectFrom('hosts').selectAll().orderBy('key').execute()).map(hostOf);
 }

@@ -127,7 +127,10 @@ export class RunningJob {
   #setTask(task: JobTask): void {
     const place = this.#tasks.findIndex(({ name }) => name === task.name);
     if (place < 0) this.#tasks.push(task);
-    else this.#tasks[place] = { ...this.#tasks[place], ...task };
+    // What was done stays done at its time.
+    else if (this.#tasks[place]!.status !== 'Completed' || task.status !== 'Completed') {
+      this.#tasks[place] = { ...this.#tasks[place], ...task };
+    }
   }
 
   #see(progress: Progress): void {
