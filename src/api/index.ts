@@ -1,3 +1,3 @@
 /** HTTP: Azure's management API and Holdfast's own in the same style, over the service. Owns all wire types. */
 export { makeLog } from './serving/log.ts';
-export { startApi, type ApiOptions, type RunningApi } from './serving/start-api.ts';
+export { startApi } from './serving/start-api.ts';

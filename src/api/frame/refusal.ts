@@ -1,6 +1,6 @@
 /** What only HTTP can refuse: codes of Azure's gateway, which the domain does not know, with their status. */
 
-export const REFUSALS = {
+const REFUSALS = {
   AuthenticationFailed: 401,
   AuthorizationFailed: 403,
   InvalidApiVersionParameter: 400,
@@ -26,7 +26,7 @@ export const REFUSALS = {
   UriTooLong: 414,
 } as const satisfies Record<string, number>;
 
-export type RefusalCode = keyof typeof REFUSALS;
+type RefusalCode = keyof typeof REFUSALS;
 
 export class Refusal extends Error {
   override readonly name = 'Refusal';

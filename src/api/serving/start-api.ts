@@ -15,7 +15,7 @@ import { ROUTES } from '../routes.ts';
 import type { KeyAndCertificate } from '../tls/certificates.ts';
 import { openTls, type Tls } from '../tls/open-tls.ts';
 
-export type ApiOptions = {
+type ApiOptions = {
   readonly host: string;
   /** 0: one that is free. */
   readonly port: number;
@@ -27,7 +27,7 @@ export type ApiOptions = {
   readonly limits?: Partial<ApiLimits>;
 };
 
-export type RunningApi = {
+type RunningApi = {
   /** `https://localhost:8443` */
   readonly url: string;
   /** Undefined with the owner's certificate. */

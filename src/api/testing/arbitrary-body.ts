@@ -13,7 +13,7 @@ type JsonSchema = {
 };
 
 /** Texts that have broken servers. None is an absolute path: some bodies name folders, which are made. */
-export const HOSTILE_TEXTS = [
+const HOSTILE_TEXTS = [
   '',
   '.',
   '..',
@@ -68,22 +68,30 @@ function ofSchema(schema: JsonSchema): fc.Arbitrary<unknown> {
 }
 
 function rightOf(schema: JsonSchema): fc.Arbitrary<unknown> {
-  const { type, enum: words, properties, items } = schema;
   const choices = schema.anyOf ?? schema.oneOf;
   if ('const' in schema) return fc.constant(schema.const);
-  if (words !== undefined) return fc.constantFrom(...words);
+  if (schema.enum !== undefined) return fc.constantFrom(...schema.enum);
   if (choices !== undefined) return fc.oneof(...choices.map(ofSchema));
-  if (type === 'object') {
-    const fields = Object.entries(properties ?? {}).map(([name, one]) => [name, ofSchema(one)]);
-    return fc.record(Object.fromEntries(fields) as Record<string, fc.Arbitrary<unknown>>, {
-      requiredKeys: [],
-    });
+  return ofType(schema);
+}
+
+function ofType({ type, properties = {}, items }: JsonSchema): fc.Arbitrary<unknown> {
+  switch (type ?? '') {
+    case 'object': {
+      const fields = Object.entries(properties).map(([name, one]) => [name, ofSchema(one)]);
+      const model = Object.fromEntries(fields) as Record<string, fc.Arbitrary<unknown>>;
+      return fc.record(model, { requiredKeys: [] });
+    }
+    case 'array':
+      return fc.array(items === undefined ? hostileValue : ofSchema(items), { maxLength: 3 });
+    case 'integer':
+    case 'number':
+      return fc.oneof(fc.integer({ min: 0, max: 40 }), fc.integer());
+    case 'boolean':
+      return fc.boolean();
+    case 'null':
+      return fc.constant(null);
+    default:
+      return hostileText;
   }
-  if (type === 'array')
-    return fc.array(items === undefined ? hostileValue : ofSchema(items), { maxLength: 3 });
-  if (type === 'integer' || type === 'number')
-    return fc.oneof(fc.integer({ min: 0, max: 40 }), fc.integer());
-  if (type === 'boolean') return fc.boolean();
-  if (type === 'null') return fc.constant(null);
-  return hostileText;
 }

@@ -23,14 +23,14 @@ import { makeLog } from '../serving/log.ts';
 export const HOST = 'localhost:8443';
 const UNLIMITED = { burst: 1e9, perSecond: 1e9 };
 
-export type Answer = {
+type Answer = {
   readonly status: number;
   readonly headers: Readonly<Record<string, unknown>>;
   /** JSON; undefined where there is no body. */
   readonly body: any; // oxlint-disable-line typescript/no-explicit-any -- tests look into it
 };
 
-export type Call = {
+type Call = {
   readonly body?: unknown;
   /** Instead of `body`: as it is. */
   readonly payload?: string | Buffer;

@@ -18,7 +18,7 @@ import {
   type KeyAndCertificate,
 } from './certificates.ts';
 
-export type TlsFiles = {
+type TlsFiles = {
   /** `ca.pem`: for clients. */
   readonly authority: string;
   /** A folder of 700. */

@@ -41,7 +41,7 @@ export async function serve(
 }
 
 /** `127.0.0.1:8443`, `[::1]:8443`, `localhost:0` */
-export function parseListen(text: string): { readonly host: string; readonly port: number } {
+function parseListen(text: string): { readonly host: string; readonly port: number } {
   const [, bracketed, plain, digits = ''] =
     /^(?:\[([0-9a-f:.]+)\]|([\w.-]+)):(\d+)$/i.exec(text) ?? [];
   const host = bracketed ?? plain;

@@ -15,7 +15,7 @@ import { hashSecret, isSecret, makeSecret } from './secret-hash.ts';
 import { signInDelays } from './sign-in-delays.ts';
 import { openTokens, type Tokens } from './tokens.ts';
 
-export type SignIn = {
+type SignIn = {
   readonly clientId: string;
   readonly clientSecret: string;
   /** Where the request came from. */

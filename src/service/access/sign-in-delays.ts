@@ -16,7 +16,7 @@ export type SignInDelays = {
   readonly succeeded: (attempt: Attempt) => void;
 };
 
-export type Attempt = { readonly clientId: string; readonly address: string };
+type Attempt = { readonly clientId: string; readonly address: string };
 
 type Failures = { readonly count: number; readonly untilMs: number };
 

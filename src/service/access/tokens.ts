@@ -9,7 +9,7 @@ import { exportJWK, calculateJwkThumbprint, jwtVerify, SignJWT, type JWK } from 
 import { HoldfastError, type Clock } from '#base';
 import { writePrivate } from '../data-folder/write-private.ts';
 
-export type TokenClaims = { readonly clientId: string; readonly audience: string };
+type TokenClaims = { readonly clientId: string; readonly audience: string };
 
 export type Tokens = {
   readonly sign: (claims: TokenClaims) => Promise<{ token: string; expiresAtMs: number }>;

@@ -10,7 +10,7 @@ import type { RecordParts } from '../record-parts.ts';
 
 const FAILURE = z.strictObject({ code: z.string(), message: z.string() });
 
-export type OperationStatus = 'InProgress' | 'Succeeded' | 'Failed';
+type OperationStatus = 'InProgress' | 'Succeeded' | 'Failed';
 
 export type Operation = {
   readonly id: string;
