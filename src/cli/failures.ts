@@ -7,12 +7,13 @@ import { HoldfastError, type ErrorCode } from '#base';
 import { plainly } from './output/plain-reason.ts';
 import { oneLine } from './output/one-line.ts';
 import { Interruption } from './surroundings.ts';
+import { ServiceRefusal } from './service/refusal.ts';
 import { FailedAfterSteps } from './vm/failed-after-steps.ts';
 import { UsageError } from './usage-error.ts';
 
 export type Failure = {
-  /** Of `docs/errors.md`; `Usage` for wrong usage, `Unexpected` for a bug. */
-  readonly code: ErrorCode | 'Usage' | 'Unexpected';
+  /** Of `docs/errors.md`, or one of Azure's that the service answered; `Usage` for wrong usage, `Unexpected` for a bug. */
+  readonly code: string;
   readonly message: string;
   /** The message, its code in brackets. */
   readonly line: string;
@@ -41,6 +42,7 @@ export function failureOf(
 ): Failure {
   if (error instanceof FailedAfterSteps) return failureOf(error.cause, interruption);
   if (error instanceof UsageError) return usageFailure(error.message);
+  if (error instanceof ServiceRefusal) return failure(error.code, withoutStop(error.message), 1);
   if (!(error instanceof HoldfastError)) {
     const message = error instanceof Error ? error.message : String(error);
     const report = 'unexpected: please report it with what HOLDFAST_DEBUG=1 shows';
@@ -53,11 +55,16 @@ export function failureOf(
   return failure(error.code, text, error.code === 'PasswordMissing' ? 2 : 1);
 }
 
+/** Messages of the API are sentences; ours end with their code. */
+function withoutStop(message: string): string {
+  return message.trimEnd().replace(/\.$/, '');
+}
+
 export function usageFailure(text: string): Failure {
   return failure('Usage', text, 2);
 }
 
-function failure(code: Failure['code'], text: string, exitCode: Failure['exitCode']): Failure {
+function failure(code: string, text: string, exitCode: number): Failure {
   const message = oneLine(text);
   return { code, message, line: `${message} [${code}]`, exitCode };
 }

@@ -4,9 +4,12 @@
  */
 import { Command, CommanderError } from 'commander';
 import { addKeyCommands } from './key-commands.ts';
+import { addProtectionCommands } from './protection-commands.ts';
 import { addRepoCommands } from './repo-commands.ts';
 import { addRestoreCommands } from './restore-commands.ts';
 import { addServeCommands } from './serve-commands.ts';
+import { addServiceCommands } from './service-commands.ts';
+import { addVaultCommands } from './vault-commands.ts';
 import { failureOf, usageFailure, type Failure } from './failures.ts';
 import { describeSteps, stepsOf } from './vm/failed-after-steps.ts';
 import { addVmCommands } from './vm-commands.ts';
@@ -52,10 +55,17 @@ function makeProgram(surroundings: Surroundings, exitWith: (code: number) => voi
   addRestoreCommands(repo, access);
   addKeyCommands(repo.command('key').description('the ways into a repository'), access);
   addVmCommands(
-    program.command('vm').description('back up and restore VMs of a hypervisor, without a server'),
+    program
+      .command('vm')
+      .description(
+        'VMs: of the service, or of a hypervisor to back up and restore without a server',
+      ),
     access,
   );
   addServeCommands(program, access);
+  addServiceCommands(program, access);
+  addVaultCommands(program, access);
+  addProtectionCommands(program, access);
   program
     .command('tour')
     .description('back up, change, expire and restore a sample disk, and show what happens')

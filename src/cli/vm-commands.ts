@@ -1,5 +1,7 @@
-/** Declares `holdfast vm …`: VMs of a hypervisor on this machine, without a server. */
+/** Declares `holdfast vm …`: VMs of a hypervisor on this machine, without a server; `list` and `show` of the service, too. */
 import { InvalidArgumentError, type Command } from 'commander';
+import { HoldfastError, isHoldfastError } from '#base';
+import { serviceAction } from './service/run-service-command.ts';
 import type { VmBackupOptions } from './vm/backup.ts';
 import type { ConnectOptions } from './vm/options.ts';
 import type { ExtensionOptions } from './vm/extension.ts';
@@ -24,20 +26,54 @@ export function addVmCommands(vm: Command, running: Running): void {
 }
 
 function addLookingCommands(vm: Command, running: Running): void {
-  onVmsOnly(vm.command('list').description('list the VMs and their disks')).action(
-    commandAction<ConnectOptions>(running, async ({ context, options }) => {
-      await (await import('./vm/list.ts')).list(context, options);
+  onServiceOrVms(vm.command('list').description('list the VMs, and what protects them')).action(
+    eitherAction(running, {
+      ofService: async ({ context }) => {
+        await (await import('./service/vms.ts')).showVms(context);
+      },
+      ofHypervisor: async ({ context, options }) => {
+        await (await import('./vm/list.ts')).list(context, options);
+      },
     }),
   );
-  onVmsOnly(
-    vm.command('show').description('show one VM, its guest agent, and what follows its changes'),
+  onServiceOrVms(
+    vm
+      .command('show')
+      .description('show one VM; with --connect its agent and what follows its changes'),
   )
-    .argument('<name>', VM)
+    .argument('<vm>', VM)
     .action(
-      commandAction<ConnectOptions>(running, async ({ context, location: name, options }) => {
-        await (await import('./vm/show.ts')).show(context, name, options);
+      eitherAction(running, {
+        ofService: async ({ context, args }) => {
+          await (await import('./service/vms.ts')).showVm(context, args[0]!);
+        },
+        ofHypervisor: async ({ context, location: name, options }) => {
+          await (await import('./vm/show.ts')).show(context, name, options);
+        },
       }),
     );
+}
+
+type Either = {
+  readonly ofService: Parameters<typeof serviceAction<object>>[1];
+  readonly ofHypervisor: Parameters<typeof commandAction<ConnectOptions>>[1];
+};
+
+/** The hypervisor's where `--connect` names one, else the service's. */
+function eitherAction(running: Running, { ofService, ofHypervisor }: Either) {
+  const ofOne = commandAction<ConnectOptions>(running, ofHypervisor);
+  const ofAll = serviceAction(running, ofService);
+  return async (...args: unknown[]): Promise<void> => {
+    const { connect } = (args.at(-1) as Command).opts<Partial<ConnectOptions>>();
+    if (connect !== undefined) return await ofOne(...args);
+    try {
+      await ofAll(...args);
+    } catch (error) {
+      if (!isHoldfastError(error, 'ServiceNotFound')) throw error;
+      const message = `${error.message}; --connect qemu:///system shows VMs without a service`;
+      throw new HoldfastError('ServiceNotFound', message, { cause: error });
+    }
+  };
 }
 
 function addExtensionCommand(vm: Command, running: Running): void {
@@ -179,13 +215,25 @@ function onVms(command: Command): Command {
     .addHelpText('after', CONNECT_HELP);
 }
 
+/** VMs of the service, or of the hypervisor that is named. */
+function onServiceOrVms(command: Command): Command {
+  const shown = withCommonOptions(command)
+    .option('--data <dir>', 'the data folder of the service (default: HOLDFAST_DATA)')
+    .option('--connect <uri>', 'VMs of this hypervisor instead, without a service')
+    .addHelpText('after', CONNECT_HELP);
+  return withoutRepositoryHelp(shown);
+}
+
 /** These open no repository: they take its options, so that a script may give them always, and do not show them. */
 function onVmsOnly(command: Command): Command {
-  const shown = onVms(command);
-  for (const option of shown.options) {
+  return withoutRepositoryHelp(onVms(command));
+}
+
+function withoutRepositoryHelp(command: Command): Command {
+  for (const option of command.options) {
     if (OF_REPOSITORY.has(option.attributeName())) option.hideHelp();
   }
-  return shown;
+  return command;
 }
 
 const OF_REPOSITORY: ReadonlySet<string> = new Set(['passwordFile', 'encryption', 'wait']);

@@ -1,4 +1,4 @@
-/** Asks for a secret on the terminal without showing it. */
+/** Asks on the terminal: for a secret without showing it, or a question that is answered in the open. */
 import { HoldfastError } from '#base';
 import type { Surroundings } from '../surroundings.ts';
 
@@ -37,6 +37,18 @@ export async function promptSecret(streams: Streams, question: string): Promise<
   }
 }
 
+/** Shows `question` on standard error and reads a line, which the terminal shows. @throws {HoldfastError} `Cancelled` */
+export async function promptLine(streams: Streams, question: string): Promise<string> {
+  const { stdin, stderr } = streams;
+  stderr.write(question);
+  stdin.setEncoding('utf8');
+  try {
+    return await readLine(streams);
+  } finally {
+    stdin.pause();
+  }
+}
+
 /** @throws {HoldfastError} as `promptSecret`; `ArgumentInvalid` if the two answers differ. */
 export async function promptNewSecret(streams: Streams, question: string): Promise<string> {
   const first = await promptSecret(streams, `${question}: `);
@@ -57,7 +69,7 @@ async function readLine({ stdin, signal }: Streams): Promise<string> {
       settle();
     };
     const cancelled = (): void =>
-      end(() => reject(new HoldfastError('Cancelled', 'no password was entered')));
+      end(() => reject(new HoldfastError('Cancelled', 'nothing was entered')));
     const ended = (): void => end(() => resolve(line));
     const take = (text: string): void => {
       for (const character of text.replaceAll(ESCAPE_SEQUENCE, '')) {

@@ -1,0 +1,27 @@
+/** Values of options as commander parses them; what is wrong is its usage error, which names the option. */
+import { InvalidArgumentError } from 'commander';
+
+/** A whole number from 0. */
+export function wholeNumber(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('write a whole number.');
+}
+
+/** `0,2,3`; repeated ones add to it. */
+export function lunList(text: string, previous: readonly number[] = []): readonly number[] {
+  const luns = text.split(',').map((part) => part.trim());
+  if (luns.some((part) => !/^\d{1,4}$/.test(part))) {
+    throw new InvalidArgumentError('write LUNs, as 0,2,3.');
+  }
+  return [...new Set([...previous, ...luns.map(Number)])];
+}
+
+/** `name=value`; repeated ones add to it. */
+export function tag(
+  text: string,
+  previous: Readonly<Record<string, string>> = {},
+): Readonly<Record<string, string>> {
+  const at = text.indexOf('=');
+  if (at > 0) return { ...previous, [text.slice(0, at)]: text.slice(at + 1) };
+  throw new InvalidArgumentError('write NAME=VALUE.');
+}

@@ -1,0 +1,180 @@
+/** `holdfast jobs …`: what the service does and did. */
+import { formatFacts } from '../output/facts.ts';
+import { formatTable, left, right } from '../output/table.ts';
+import { formatCount, formatDuration } from '../output/units.ts';
+import { followJob, getJob, type JobName } from './follow-job.ts';
+import { exitCodeOf, jobFacts, type JobFacts } from './job-facts.ts';
+import { fullName, isSame, notFound } from './names.ts';
+import { findVault, listVaults } from './resources.ts';
+import type { ServiceContext } from './run-service-command.ts';
+import type { Service } from './service.ts';
+import { shortTime } from './time.ts';
+
+export type JobsOptions = {
+  readonly vault?: string;
+  readonly status?: string;
+  readonly operation?: string;
+  readonly vm?: string;
+  readonly last?: number;
+};
+
+type OfVault = { readonly vault?: string };
+
+const DEFAULT_LAST = 50;
+
+export async function showJobs(
+  { service, terminal }: ServiceContext,
+  options: JobsOptions,
+): Promise<void> {
+  const { last = DEFAULT_LAST } = options;
+  const all = await listJobs(service, options);
+  const jobs = all.slice(0, last);
+  terminal.result({ jobs }, () => {
+    if (jobs.length === 0) return 'There are no such jobs.';
+    const table = formatTable(
+      [
+        left('JOB'),
+        left('OPERATION'),
+        left('VM'),
+        left('STATUS'),
+        left('BEGUN'),
+        right('TOOK'),
+        left('VAULT'),
+      ],
+      jobs.map((job) => [
+        job.id,
+        job.operation,
+        job.vm,
+        job.status,
+        shortTime(job.startTime),
+        job.durationSeconds === undefined ? '' : formatDuration(job.durationSeconds),
+        job.vault,
+      ]),
+    );
+    const more = all.length - jobs.length;
+    return more > 0
+      ? `${table}\n\n${formatCount(more, 'older job')}: --last ${all.length} shows all.`
+      : table;
+  });
+}
+
+export async function showJob(
+  { service, terminal }: ServiceContext,
+  id: string,
+  { vault }: OfVault,
+): Promise<void> {
+  const job = await getJob(service, await findJob(service, id, vault));
+  terminal.result(job, () => describeJob(job));
+}
+
+/** @returns the exit code: 1 if the job failed. */
+export async function waitForJob(
+  context: ServiceContext,
+  id: string,
+  { vault }: OfVault,
+): Promise<number> {
+  const job = await followJob(context, await findJob(context.service, id, vault));
+  context.terminal.result(job, () => describeJob(job));
+  return exitCodeOf(job);
+}
+
+export async function stopJob(
+  context: ServiceContext,
+  id: string,
+  { vault, wait }: OfVault & { readonly wait: boolean },
+): Promise<void> {
+  const { service, terminal } = context;
+  const name = await findJob(service, id, vault);
+  const { jobCancellations } = await service.backup();
+  await service.ask(
+    async () => await jobCancellations.trigger(name.vault.name, name.vault.group, name.id),
+  );
+  const job = wait ? await followJob(context, name) : await getJob(service, name);
+  terminal.result(job, () => `Job ${job.id} (${job.operation} of ${job.vm}): ${job.status}.`);
+}
+
+export function describeJob(job: JobFacts): string {
+  const { properties = {}, tasks = [], errors = [], warnings = [], durationSeconds } = job;
+  const facts = formatFacts([
+    ['Job', job.id],
+    ['Operation', `${job.operation} of ${job.vm}`],
+    ['Vault', job.vault],
+    ['Status', job.status],
+    ['Begun', shortTime(job.startTime)],
+    ['Took', durationSeconds === undefined ? undefined : formatDuration(durationSeconds)],
+    ...Object.entries(properties).filter(([name]) => name !== 'VM Name'),
+  ]);
+  const table = formatTable(
+    [left('TASK'), left('STATUS'), right('TOOK')],
+    tasks.map((task) => [
+      task.name,
+      task.status,
+      task.durationSeconds === undefined ? '' : formatDuration(task.durationSeconds),
+    ]),
+  );
+  const told = [
+    ...errors.flatMap(({ code, message, recommendations }) => [
+      `${code}: ${message}`,
+      ...recommendations.map((one) => `  ${one}`),
+    ]),
+    // Those with a code are among the errors, too.
+    ...warnings
+      .filter((text) => !errors.some(({ message }) => message === text))
+      .map((text) => `Warning: ${text}`),
+  ];
+  return [
+    facts,
+    ...(tasks.length === 0 ? [] : [table]),
+    ...(told.length === 0 ? [] : [told.join('\n')]),
+  ].join('\n\n');
+}
+
+export async function listJobs(
+  service: Service,
+  { vault: of, status, operation, vm }: JobsOptions,
+): Promise<readonly JobFacts[]> {
+  const vaults = of === undefined ? await listVaults(service) : [await findVault(service, of)];
+  const { backupJobs } = await service.backup();
+  const filter = [
+    ['backupManagementType', 'AzureIaasVM'],
+    ['status', status],
+    ['operation', operation],
+  ]
+    .filter(([, value]) => value !== undefined)
+    .map(([key, value]) => `${key} eq '${value!.replaceAll("'", "''")}'`)
+    .join(' and ');
+  const lists = await Promise.all(
+    vaults.map(
+      async ({ group, name }) => await service.all(backupJobs.list(name, group, { filter })),
+    ),
+  );
+  return lists
+    .flat()
+    .map(jobFacts)
+    .filter((job) => vm === undefined || isOf(job, vm))
+    .toSorted((a, b) => (b.startTime ?? '').localeCompare(a.startTime ?? ''));
+}
+
+function isOf(job: JobFacts, vm: string): boolean {
+  return isSame(vm.includes('/') ? `${job.group ?? ''}/${job.vm}` : job.vm, vm);
+}
+
+/** By its id, or by how the id begins where only one does. */
+async function findJob(service: Service, id: string, vault: string | undefined): Promise<JobName> {
+  const vaults =
+    vault === undefined ? await listVaults(service) : [await findVault(service, vault)];
+  const jobs = await listJobs(service, vault === undefined ? {} : { vault });
+  const matching = jobs.filter((job) => job.id.toLowerCase().startsWith(id.toLowerCase()));
+  const [found] = matching;
+  const owner = vaults.find((one) => isSame(fullName(one), found?.vault ?? ''));
+  if (matching.length === 1 && found !== undefined && owner !== undefined) {
+    return { vault: owner, id: found.id };
+  }
+  const known = matching.length > 1 ? matching : jobs;
+  const message = matching.length > 1 ? `several jobs begin with ${id}` : `there is no job ${id}`;
+  throw notFound(
+    message,
+    'job',
+    known.map((job) => job.id),
+  );
+}

@@ -1,0 +1,61 @@
+/**
+ * Resources by the names that people give them: `NAME` where that is unique, else `GROUP/NAME`, whatever the case.
+ * Errors name the candidates.
+ */
+import { HoldfastError } from '#base';
+
+export type Named = { readonly group: string; readonly name: string };
+
+/** `/subscriptions/…/resourceGroups/G/providers/T/T/N`, anything may follow. */
+export function namedBy(id: string | undefined): Named {
+  const found = /\/resourceGroups\/([^/]+)\/providers\/[^/]+\/[^/]+\/([^/]+)/i.exec(id ?? '');
+  return { group: found?.[1] ?? '', name: found?.[2] ?? '' };
+}
+
+export function fullName({ group, name }: Named): string {
+  return `${group}/${name}`;
+}
+
+/**
+ * @param what for messages: `VM`, `vault`.
+ * @throws {HoldfastError} `ResourceNotFound`, `NameAmbiguous`.
+ */
+export function findNamed<Entry extends Named>(
+  entries: readonly Entry[],
+  text: string,
+  what: string,
+): Entry {
+  const slash = text.indexOf('/');
+  const [group, name] =
+    slash < 0 ? [undefined, text] : [text.slice(0, slash), text.slice(slash + 1)];
+  const matching = entries.filter(
+    (entry) => isSame(entry.name, name) && (group === undefined || isSame(entry.group, group)),
+  );
+  const [found] = matching;
+  if (matching.length === 1 && found !== undefined) return found;
+  if (matching.length > 1) {
+    throw new HoldfastError(
+      'NameAmbiguous',
+      `there are several ${what}s ${text}: write ${matching.map(fullName).join(' or ')}`,
+    );
+  }
+  throw notFound(`there is no ${what} ${text}`, what, entries.map(fullName));
+}
+
+/** @param known what there is, to be named where it is little. */
+export function notFound(message: string, what: string, known: readonly string[]): HoldfastError {
+  return new HoldfastError('ResourceNotFound', `${message}; ${knownText(what, known)}`);
+}
+
+const MOST_NAMED = 8;
+
+function knownText(what: string, known: readonly string[]): string {
+  if (known.length === 0) return `there is no ${what} at all`;
+  const shown = known.slice(0, MOST_NAMED).join(', ');
+  const more = known.length > MOST_NAMED ? ` and ${known.length - MOST_NAMED} more` : '';
+  return `there ${known.length === 1 ? 'is' : 'are'} ${shown}${more}`;
+}
+
+export function isSame(one: string, other: string): boolean {
+  return one.toLowerCase() === other.toLowerCase();
+}

@@ -1,0 +1,131 @@
+/** `holdfast points`: the recovery points of a VM, newest first. */
+import type {
+  DiskInformation,
+  IaasVMRecoveryPoint,
+  RecoveryPointResource,
+} from '@azure/arm-recoveryservicesbackup';
+import { HoldfastError } from '#base';
+import { formatTable, left, right } from '../output/table.ts';
+import { formatBytes, formatCount } from '../output/units.ts';
+import { fullName } from './names.ts';
+import { instant } from './policies.ts';
+import { FABRIC, findItem, type ServiceItem } from './resources.ts';
+import type { ServiceContext } from './run-service-command.ts';
+import type { Service } from './service.ts';
+import { isoTime, shortTime } from './time.ts';
+
+export type PointsOptions = {
+  readonly vault?: string;
+  readonly since?: string;
+  readonly until?: string;
+};
+
+export async function showPoints(
+  { service, terminal }: ServiceContext,
+  name: string,
+  options: PointsOptions,
+): Promise<void> {
+  const item = await findItem(service, name, options.vault);
+  const points = await listPoints(service, item, filterOf(options));
+  const vm = fullName(item.vm);
+  terminal.result({ vm, vault: fullName(item.vault), points }, () => {
+    if (points.length === 0) return `${vm} has no recovery points: holdfast backup ${vm}`;
+    const table = formatTable(
+      [
+        left('POINT'),
+        left('TAKEN'),
+        left('CONSISTENCY'),
+        left('ORIGIN'),
+        right('STORED'),
+        left('EXPIRES'),
+      ],
+      points.map((point) => [
+        point.id,
+        shortTime(point.takenTime),
+        CONSISTENCY[point.consistency] ?? point.consistency,
+        point.origin,
+        formatBytes(point.stored),
+        point.expiryTime === undefined ? 'by policy' : shortTime(point.expiryTime),
+      ]),
+    );
+    return `${table}\n\n${formatCount(points.length, 'point')} of ${vm} in ${fullName(item.vault)}.`;
+  });
+}
+
+const CONSISTENCY: Readonly<Record<string, string>> = {
+  AppConsistent: 'application',
+  FileSystemConsistent: 'file system',
+  CrashConsistent: 'crash',
+};
+
+export type PointFacts = ReturnType<typeof pointFacts>;
+
+/** Newest first. */
+export async function listPoints(
+  service: Service,
+  { vault, container, item }: Pick<ServiceItem, 'vault' | 'container' | 'item'>,
+  filter?: string,
+): Promise<readonly PointFacts[]> {
+  const { recoveryPoints } = await service.backup();
+  const at = [vault.name, vault.group, FABRIC, container, item] as const;
+  const options = filter === undefined ? {} : { filter };
+  return (await service.all(recoveryPoints.list(...at, options))).map(pointFacts);
+}
+
+/** By its id, how the id begins, or `latest`. @throws {HoldfastError} `PointNotFound` */
+export async function findPoint(
+  service: Service,
+  item: ServiceItem,
+  text: string,
+): Promise<PointFacts> {
+  const points = await listPoints(service, item);
+  const matching =
+    text === 'latest' ? points.slice(0, 1) : points.filter(({ id }) => id.startsWith(text));
+  const exact = points.find(({ id }) => id === text);
+  const found = exact ?? (matching.length === 1 ? matching[0] : undefined);
+  if (found !== undefined) return found;
+  const vm = fullName(item.vm);
+  if (points.length === 0) throw new HoldfastError('PointNotFound', `${vm} has no recovery points`);
+  const many = matching.length > 1 ? 'several points that begin with' : 'no point';
+  throw new HoldfastError(
+    'BMSUserErrorRecoveryPointNotFound',
+    `${vm} has ${many} ${text}: holdfast points ${vm} lists them`,
+  );
+}
+
+function pointFacts({ id, name = '', properties }: RecoveryPointResource) {
+  const point = (properties ?? {}) as Partial<IaasVMRecoveryPoint>;
+  const { recoveryPointAdditionalInfo: about = '', recoveryPointType: consistency = '' } = point;
+  const { expiryTime, isSoftDeleted = false } = point.recoveryPointProperties ?? {};
+  const { includedDiskList, excludedDiskList } = point.recoveryPointDiskConfiguration ?? {};
+  return {
+    id: name,
+    resourceId: id,
+    takenTime: isoTime(point.recoveryPointTime),
+    consistency,
+    origin: /^origin ([\w-]+)/.exec(about)?.[1] ?? '',
+    /** What the point added to the repository, in bytes. */
+    stored: storedBytes(about),
+    expiryTime: isoTime(expiryTime),
+    isSoftDeleted,
+    disks: disksOf(includedDiskList),
+    excludedDisks: disksOf(excludedDiskList),
+  };
+}
+
+function storedBytes(about: string): number {
+  const found = [...about.matchAll(/\bstored (\d+)/g)];
+  return found.reduce((sum, [, bytes]) => sum + Number(bytes), 0);
+}
+
+function disksOf(disks: readonly DiskInformation[] = []) {
+  return disks.map(({ lun, name }) => ({ lun, name }));
+}
+
+function filterOf({ since, until }: PointsOptions): string | undefined {
+  const terms = [
+    ...(since === undefined ? [] : [`startDate eq '${instant('--since', since)}'`]),
+    ...(until === undefined ? [] : [`endDate eq '${instant('--until', until)}'`]),
+  ];
+  return terms.length === 0 ? undefined : terms.join(' and ');
+}

@@ -1,0 +1,238 @@
+/**
+ * `holdfast policy …`. Policies are written as the JSON that they are, not by the SDK: that would leave fields of a
+ * file out that it does not know, where the service refuses them.
+ */
+import { readFile } from 'node:fs/promises';
+import { formatFacts } from '../output/facts.ts';
+import { formatTable, left, right } from '../output/table.ts';
+import { UsageError } from '../usage-error.ts';
+import { confirm } from './confirm.ts';
+import { findNamed, fullName, type Named } from './names.ts';
+import { policyOf, retentionText, scheduleText, type PolicyOptions } from './policy-words.ts';
+import type { WirePolicy, WirePolicyResource } from './policy-wire.ts';
+import { findVault, listVaults } from './resources.ts';
+import type { ServiceContext } from './run-service-command.ts';
+import type { Service } from './service.ts';
+import { shortTime } from './time.ts';
+
+type OfVault = { readonly vault?: string };
+export type PolicyChange = PolicyOptions & OfVault & { readonly file?: string };
+
+export async function createPolicy(
+  { service, terminal }: ServiceContext,
+  name: string,
+  options: PolicyChange,
+): Promise<void> {
+  const vault = await findVault(service, options.vault);
+  const properties = await wanted(options);
+  const at = pathOf(service, vault, name);
+  const body = { properties };
+  // Creating is no changing: of a policy that is there, `set` is meant.
+  const known = await listPolicies(service, vault);
+  if (known.some((policy) => policy.name.toLowerCase() === name.toLowerCase())) {
+    throw new UsageError(`${fullName(vault)} has a policy ${name} already: policy set changes it`);
+  }
+  const policy = (await service.http.json('PUT', at, { body })) as WirePolicyResource;
+  terminal.result(policy, () => describe(vault, policy));
+}
+
+export async function setPolicy(
+  { service, terminal }: ServiceContext,
+  name: string,
+  options: PolicyChange,
+): Promise<void> {
+  const { vault, policy: before } = await findPolicy(service, name, options.vault);
+  const properties = await wanted(options, before.properties);
+  const at = pathOf(service, vault, before.name);
+  const policy = (await service.http.json('PUT', at, {
+    body: { properties },
+  })) as WirePolicyResource;
+  terminal.result(policy, () => describe(vault, policy));
+}
+
+export async function showPolicies(
+  { service, terminal }: ServiceContext,
+  { vault: of }: OfVault,
+): Promise<void> {
+  const vaults = of === undefined ? await listVaults(service) : [await findVault(service, of)];
+  const lists = await Promise.all(
+    vaults.map(async (vault) =>
+      (await listPolicies(service, vault)).map((policy) => ({ vault: fullName(vault), policy })),
+    ),
+  );
+  const policies = lists.flat();
+  terminal.result({ policies: policies.map(({ policy }) => policy) }, () => {
+    if (policies.length === 0)
+      return 'There are no policies: holdfast vault create makes a vault with one.';
+    return formatTable(
+      [
+        left('POLICY'),
+        left('VAULT'),
+        right('VMS'),
+        left('BACKS UP'),
+        left('TIME ZONE'),
+        left('KEEPS'),
+      ],
+      policies.map(({ vault, policy: { name, properties } }) => [
+        name,
+        vault,
+        String(properties.protectedItemsCount),
+        scheduleText(properties),
+        properties.timeZone ?? 'UTC',
+        retentionText(properties),
+      ]),
+    );
+  });
+}
+
+export async function showPolicy(
+  { service, terminal }: ServiceContext,
+  name: string,
+  { vault: of }: OfVault,
+): Promise<void> {
+  const { vault, policy } = await findPolicy(service, name, of);
+  terminal.result(policy, () => describe(vault, policy));
+}
+
+export async function deletePolicy(
+  context: ServiceContext,
+  name: string,
+  { vault: of, yes }: OfVault & { readonly yes?: boolean },
+): Promise<void> {
+  const { service, terminal } = context;
+  const { vault, policy } = await findPolicy(service, name, of);
+  await confirm(context, `delete the policy ${policy.name} of ${fullName(vault)}`, yes);
+  const { protectionPolicies } = await service.backup();
+  await service.ask(
+    async () => await protectionPolicies.beginDeleteAndWait(vault.name, vault.group, policy.name),
+  );
+  const document = { deleted: policy.name, vault: fullName(vault) };
+  terminal.result(document, () => `Policy ${policy.name} of ${fullName(vault)} is deleted.`);
+}
+
+type Run = {
+  readonly time: string;
+  readonly localTime: string;
+  readonly policyDate: string;
+  readonly isLastOfPolicyDay: boolean;
+};
+
+/** Of a policy that is there, or of one that the options say. */
+export async function previewPolicy(
+  { service, terminal }: ServiceContext,
+  name: string | undefined,
+  options: PolicyChange & { readonly count: number; readonly since?: string },
+): Promise<void> {
+  const { count, since } = options;
+  const asked = { count, ...(since === undefined ? {} : { from: instant('--since', since) }) };
+  let answer: unknown;
+  if (name === undefined) {
+    const at = `${service.root}/providers/Holdfast.Backup/previewRuns`;
+    const body = { properties: await wanted(options), ...asked };
+    answer = await service.http.json('POST', at, { body });
+  } else {
+    const { vault, policy } = await findPolicy(service, name, options.vault);
+    const own = pathOf(service, vault, policy.name).replace(
+      'Microsoft.RecoveryServices',
+      'Holdfast.Backup',
+    );
+    answer = await service.http.json('POST', `${own}/previewRuns`, { body: asked });
+  }
+  const runs = (answer as { readonly value: readonly Run[] }).value;
+  terminal.result({ runs }, () =>
+    formatTable(
+      [left('TIME THERE'), left('TIME HERE')],
+      runs.map(({ localTime, time }) => [localTime, shortTime(time)]),
+    ),
+  );
+}
+
+/** A date or an instant. @throws {UsageError} */
+export function instant(option: string, text: string): string {
+  const isDate = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/i.test(text);
+  const ms = isDate ? Date.parse(text.replace(' ', 'T')) : Number.NaN;
+  if (!Number.isNaN(ms)) return new Date(ms).toISOString();
+  throw new UsageError(`${option} "${text}" is no date such as 2026-12-31 or 2026-12-31T20:00:00Z`);
+}
+
+export async function findPolicy(
+  service: Service,
+  name: string,
+  vaultName: string | undefined,
+): Promise<{ readonly vault: Named; readonly policy: WirePolicyResource }> {
+  const vault = await findVault(service, vaultName);
+  const policies = await listPolicies(service, vault);
+  const named = policies.map((policy) => ({ name: policy.name, group: '', policy }));
+  const { policy } = findNamed(named, name, 'policy');
+  return { vault, policy };
+}
+
+export async function listPolicies(
+  service: Service,
+  vault: Named,
+): Promise<readonly WirePolicyResource[]> {
+  return await service.allOf<WirePolicyResource>(pathOf(service, vault));
+}
+
+/** @throws {UsageError} */
+async function wanted(options: PolicyChange, before?: WirePolicy): Promise<unknown> {
+  const { file, vault: _, ...words } = options;
+  if (file === undefined) return policyOf(words, before);
+  const isAlone = POLICY_WORDS.every((word) => words[word] === undefined);
+  if (!isAlone) throw new UsageError('--file is a whole policy: give no other option of one');
+  return await policyFromFile(file);
+}
+
+const POLICY_WORDS = [
+  'daily',
+  'weekly',
+  'at',
+  'hourly',
+  'from',
+  'for',
+  'enhanced',
+  'timeZone',
+  'keepDaily',
+  'keepWeekly',
+  'keepWeeklyOn',
+  'keepMonthly',
+  'keepMonthlyOn',
+  'keepYearly',
+  'keepYearlyOn',
+  'instantDays',
+] as const satisfies readonly (keyof PolicyOptions)[];
+
+/** The properties alone, or the resource around them, as `az backup policy show` prints it. */
+async function policyFromFile(file: string): Promise<unknown> {
+  const text = await readFile(file, 'utf8').catch((error: unknown) => {
+    throw new UsageError(`--file: ${error instanceof Error ? error.message : String(error)}`);
+  });
+  try {
+    const value = JSON.parse(text) as Readonly<Record<string, unknown>>;
+    return value['properties'] ?? value;
+  } catch (error) {
+    throw new UsageError(
+      `--file ${file} is no JSON: ${error instanceof Error ? error.message : ''}`,
+    );
+  }
+}
+
+function describe(vault: Named, { name, properties }: WirePolicyResource): string {
+  const { timeZone, policyType, instantRpRetentionRangeInDays: instantDays } = properties;
+  return formatFacts([
+    ['Policy', name],
+    ['Vault', fullName(vault)],
+    ['Kind', policyType === 'V2' ? 'enhanced' : 'standard'],
+    ['Backs up', `${scheduleText(properties)}, ${timeZone ?? 'UTC'}`],
+    ['Keeps', retentionText(properties)],
+    ['Instant restore', instantDays == null ? undefined : `${instantDays} days`],
+    ['Protected VMs', String(properties.protectedItemsCount)],
+  ]);
+}
+
+function pathOf(service: Service, { group, name: vault }: Named, policy?: string): string {
+  const at = `${service.root}/resourceGroups/${encodeURIComponent(group)}`;
+  const vaults = `${at}/providers/Microsoft.RecoveryServices/vaults`;
+  const list = `${vaults}/${encodeURIComponent(vault)}/backupPolicies`;
+  return policy === undefined ? list : `${list}/${encodeURIComponent(policy)}`;
+}

@@ -1,0 +1,217 @@
+/** `holdfast protect`, `unprotect`, `undelete` and `resume`: whether a VM is backed up, and by which policy. */
+import type { ProtectedItemUnion } from '@azure/arm-recoveryservicesbackup';
+import { UsageError } from '../usage-error.ts';
+import { begin } from './accepted.ts';
+import { confirm } from './confirm.ts';
+import { followJob } from './follow-job.ts';
+import { itemFacts, type ItemFacts } from './items.ts';
+import { exitCodeOf } from './job-facts.ts';
+import { fullName } from './names.ts';
+import { findPolicy } from './policies.ts';
+import {
+  FABRIC,
+  findItem,
+  findVault,
+  findVm,
+  listItems,
+  pathOfItem,
+  type ServiceItem,
+} from './resources.ts';
+import type { ServiceContext } from './run-service-command.ts';
+import type { Service } from './service.ts';
+import { shortTime } from './time.ts';
+
+/** Every new vault has it. */
+const DEFAULT_POLICY = 'DefaultPolicy';
+const VM_KIND = 'Microsoft.Compute/virtualMachines';
+
+type OfVault = { readonly vault?: string };
+
+export type ProtectOptions = OfVault & {
+  readonly policy?: string;
+  readonly excludeLun?: readonly number[];
+  readonly onlyLun?: readonly number[];
+  readonly allDisks?: boolean;
+};
+
+/** Also gives a protected one another policy or choice of disks. */
+export async function protectVm(
+  context: ServiceContext,
+  name: string,
+  options: ProtectOptions,
+): Promise<void> {
+  const { service } = context;
+  const vm = await findVm(service, name);
+  const items = await listItems(service, options.vault);
+  const known = items.filter((item) => fullName(item.vm) === fullName(vm));
+  const before = known.length === 1 ? known[0] : undefined;
+  const vault = await findVault(service, options.vault ?? (before && fullName(before.vault)));
+  const policyName = options.policy ?? policyOf(before) ?? DEFAULT_POLICY;
+  const { policy } = await findPolicy(service, policyName, fullName(vault));
+  const extendedProperties = selectionOf(options);
+  const target = before ?? { vault, vm, vmId: vm.id, ...pathOfItem(vm) };
+  await change(service, target, {
+    protectedItemType: VM_KIND,
+    sourceResourceId: vm.id,
+    policyId: policy.id,
+    ...(extendedProperties === undefined ? {} : { extendedProperties }),
+  });
+  await tell(context, target, ({ vm: of, policy: by, state }) => {
+    const pending = state === 'IRPending' ? `\nIts first backup: holdfast backup ${of}` : '';
+    return `${of} is protected in ${fullName(vault)} by the policy ${by}.${pending}`;
+  });
+}
+
+function policyOf(item: ServiceItem | undefined): string | undefined {
+  const name = item?.properties.policyName;
+  return name === '' ? undefined : name;
+}
+
+/** Undefined: as it was, all disks of a new one. */
+function selectionOf({ excludeLun, onlyLun, allDisks }: ProtectOptions) {
+  const given = [excludeLun, onlyLun, allDisks].filter((one) => one !== undefined);
+  if (given.length > 1) {
+    throw new UsageError('--exclude-lun, --only-lun and --all-disks contradict each other');
+  }
+  if (allDisks === true) return {};
+  const luns = excludeLun ?? onlyLun;
+  if (luns === undefined) return undefined;
+  return {
+    diskExclusionProperties: { diskLunList: [...luns], isInclusionList: onlyLun !== undefined },
+  };
+}
+
+export type UnprotectOptions = OfVault & {
+  readonly retain?: boolean;
+  readonly byPolicy?: boolean;
+  readonly deleteData?: boolean;
+  readonly yes?: boolean;
+};
+
+/** @returns the exit code: 1 if data was to be deleted at once, and that failed. */
+export async function unprotectVm(
+  context: ServiceContext,
+  name: string,
+  options: UnprotectOptions,
+): Promise<number> {
+  const { service } = context;
+  const { retain, byPolicy, deleteData, yes } = options;
+  const ways = [retain, byPolicy, deleteData].filter((way) => way === true);
+  if (ways.length !== 1) {
+    throw new UsageError(
+      'say what becomes of the points: --retain (kept for ever), --by-policy (they expire, the last one stays) or --delete-data',
+    );
+  }
+  const item = await findItem(service, name, options.vault);
+  if (deleteData === true) return await deleteItem(context, item, yes);
+  const stopped = retain === true ? 'ProtectionStopped' : 'BackupsSuspended';
+  await change(service, item, {
+    protectedItemType: VM_KIND,
+    sourceResourceId: item.vmId,
+    protectionState: stopped,
+    ...(retain === true ? { policyId: '' } : {}),
+  });
+  await tell(context, item, ({ vm }) =>
+    retain === true
+      ? `Backups of ${vm} are stopped; its points are kept until they are deleted.`
+      : `Backups of ${vm} are stopped; its points expire by the policy, the last one stays.`,
+  );
+  return 0;
+}
+
+async function deleteItem(
+  context: ServiceContext,
+  item: ServiceItem,
+  yes: boolean | undefined,
+): Promise<number> {
+  const { service, terminal } = context;
+  const vm = fullName(item.vm);
+  await confirm(context, `stop the protection of ${vm} and delete all its recovery points`, yes);
+  const { protectedItems } = await service.backup();
+  const { vault, container, item: path } = item;
+  const jobId = await begin(service, vault, async (onResponse) => {
+    await protectedItems.delete(vault.name, vault.group, FABRIC, container, path, { onResponse });
+  });
+  const job = jobId === undefined ? undefined : await followJob(context, { vault, id: jobId });
+  const left = await remaining(service, item);
+  const document = { vm, vault: fullName(vault), deleted: true, ...left, jobId };
+  terminal.result(document, () =>
+    left === undefined
+      ? `The recovery points of ${vm} are deleted.`
+      : `The recovery points of ${vm} are soft-deleted until ${shortTime(left.deletedForGoodTime)}; holdfast undelete ${vm} brings them back.`,
+  );
+  return job === undefined ? 0 : exitCodeOf(job);
+}
+
+async function remaining(service: Service, item: ServiceItem): Promise<ItemFacts | undefined> {
+  const items = await listItems(service, fullName(item.vault));
+  const found = items.find(({ id }) => id === item.id);
+  return found === undefined ? undefined : itemFacts(found);
+}
+
+export async function undeleteVm(
+  context: ServiceContext,
+  name: string,
+  { vault }: OfVault,
+): Promise<void> {
+  const item = await findItem(context.service, name, vault);
+  await change(context.service, item, {
+    protectedItemType: VM_KIND,
+    sourceResourceId: item.vmId,
+    policyId: '',
+    protectionState: 'ProtectionStopped',
+    isRehydrate: true,
+  });
+  await tell(
+    context,
+    item,
+    ({ vm }) =>
+      `The recovery points of ${vm} are back, its protection is stopped; holdfast resume ${vm} goes on.`,
+  );
+}
+
+export async function resumeVm(
+  context: ServiceContext,
+  name: string,
+  { vault: of, policy: wanted }: OfVault & { readonly policy?: string },
+): Promise<void> {
+  const { service } = context;
+  const item = await findItem(service, name, of);
+  const policyName = wanted ?? policyOf(item) ?? DEFAULT_POLICY;
+  const { policy } = await findPolicy(service, policyName, fullName(item.vault));
+  await change(service, item, {
+    protectedItemType: VM_KIND,
+    sourceResourceId: item.vmId,
+    policyId: policy.id,
+  });
+  await tell(
+    context,
+    item,
+    ({ vm, policy: by }) => `${vm} is backed up again by the policy ${by}.`,
+  );
+}
+
+type Target = Pick<ServiceItem, 'vault' | 'vm' | 'container' | 'item'>;
+
+async function change(
+  service: Service,
+  { vault, container, item }: Target,
+  properties: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const { protectedItems } = await service.backup();
+  const body = { properties: properties as unknown as ProtectedItemUnion };
+  await begin(service, vault, async (onResponse) => {
+    const at = [vault.name, vault.group, FABRIC, container, item] as const;
+    await protectedItems.createOrUpdate(...at, body, { onResponse });
+  });
+}
+
+/** Says what the item is now. */
+async function tell(
+  { service, terminal }: ServiceContext,
+  { vault, vm }: Target,
+  text: (facts: ItemFacts) => string,
+): Promise<void> {
+  const facts = itemFacts(await findItem(service, fullName(vm), fullName(vault)));
+  terminal.result(facts, () => text(facts));
+}

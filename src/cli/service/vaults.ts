@@ -1,0 +1,226 @@
+/** `holdfast vault …`: vaults, each with its repository, and the key to it. */
+import type { Vault } from '@azure/arm-recoveryservices';
+import { HoldfastError } from '#base';
+import { formatFacts } from '../output/facts.ts';
+import { formatTable, left, right } from '../output/table.ts';
+import { confirm } from './confirm.ts';
+import { fullName, type Named } from './names.ts';
+import {
+  findGroup,
+  findVault,
+  listItems,
+  listVaults,
+  LOCATION,
+  type ServiceVault,
+} from './resources.ts';
+import type { ServiceContext } from './run-service-command.ts';
+import type { Service } from './service.ts';
+
+export type VaultChange = {
+  readonly softDelete?: SoftDelete;
+  readonly softDeleteDays?: number;
+  /** Replace all that there are. */
+  readonly tags?: Readonly<Record<string, string>>;
+};
+
+export type SoftDelete = 'on' | 'off' | 'always';
+
+const STATES = { on: 'Enabled', off: 'Disabled', always: 'AlwaysON' } as const;
+
+export async function createVault(
+  { service, terminal }: ServiceContext,
+  name: string,
+  options: VaultChange & { readonly group?: string; readonly repo?: string },
+): Promise<void> {
+  const group = await findGroup(service, options.group);
+  const at = { group, name };
+  terminal.announce(`making the vault ${name} and its repository`);
+  const { repo, ...change } = options;
+  if (repo === undefined) {
+    const { vaults } = await service.vaults();
+    const known = await listVaults(service);
+    const isThere = known.some((vault) => sameVault(vault, at));
+    if (isThere)
+      throw new HoldfastError('ResourceExists', `the vault ${fullName(at)} is there already`);
+    const body: Vault = {
+      location: LOCATION,
+      sku: { name: 'Standard' },
+      tags: { ...change.tags },
+      properties: { publicNetworkAccess: 'Enabled', ...settingsOf(change) },
+    };
+    await service.ask(async () => await vaults.beginCreateOrUpdateAndWait(group, name, body));
+  } else {
+    const body = { properties: { repository: repo }, tags: change.tags ?? {} };
+    await service.http.json('PUT', ownPath(service, at), { body });
+    const { tags: _, ...settings } = change;
+    if (Object.keys(settings).length > 0) await patch(service, at, settings);
+  }
+  const facts = await factsOf(service, await findVault(service, fullName(at)));
+  terminal.result(
+    facts,
+    () =>
+      `Vault ${facts.name} in ${facts.group}, its repository in ${facts.repository}.\n${KEY_HINT(facts.name)}`,
+  );
+}
+
+const KEY_HINT = (name: string): string =>
+  `Print its recovery key and keep it elsewhere: holdfast vault recovery-key ${name}`;
+
+function sameVault(one: Named, other: Named): boolean {
+  return fullName(one).toLowerCase() === fullName(other).toLowerCase();
+}
+
+export async function showVaults({ service, terminal }: ServiceContext): Promise<void> {
+  const [vaults, items] = await Promise.all([listVaults(service), listItems(service)]);
+  const facts = await Promise.all(vaults.map(async (vault) => await factsOf(service, vault)));
+  const shown = facts.map((vault) => ({
+    ...vault,
+    itemCount: items.filter((item) => sameVault(item.vault, vault)).length,
+  }));
+  terminal.result({ vaults: shown }, () => {
+    if (shown.length === 0) return 'There are no vaults: holdfast vault create NAME';
+    return formatTable(
+      [left('VAULT'), left('GROUP'), right('VMS'), left('SOFT DELETE'), left('REPOSITORY')],
+      shown.map((vault) => [
+        vault.name,
+        vault.group,
+        String(vault.itemCount),
+        softDeleteText(vault),
+        vault.repository,
+      ]),
+    );
+  });
+}
+
+export async function showVault(
+  { service, terminal }: ServiceContext,
+  name?: string,
+): Promise<void> {
+  const vault = await findVault(service, name);
+  const [facts, items] = await Promise.all([
+    factsOf(service, vault),
+    listItems(service, fullName(vault)),
+  ]);
+  const shown = { ...facts, itemCount: items.length };
+  terminal.result(shown, () => describe(shown));
+}
+
+export async function setVault(
+  { service, terminal }: ServiceContext,
+  name: string,
+  change: VaultChange,
+): Promise<void> {
+  const vault = await findVault(service, name);
+  await patch(service, vault, change);
+  const facts = await factsOf(service, await findVault(service, fullName(vault)));
+  terminal.result(facts, () => describe(facts));
+}
+
+export async function deleteVault(
+  context: ServiceContext,
+  name: string,
+  { yes }: { readonly yes?: boolean },
+): Promise<void> {
+  const { service, terminal } = context;
+  const { group, name: known } = await findVault(service, name);
+  await confirm(context, `delete the vault ${group}/${known} and its repository`, yes);
+  const { vaults } = await service.vaults();
+  await service.ask(async () => await vaults.beginDeleteAndWait(group, known));
+  terminal.result({ deleted: `${group}/${known}` }, () => `Vault ${group}/${known} is deleted.`);
+}
+
+export async function showRecoveryKey(
+  { service, terminal }: ServiceContext,
+  name: string | undefined,
+): Promise<void> {
+  const vault = await findVault(service, name);
+  const answer = await service.http.json('POST', `${ownPath(service, vault)}/recoveryKey`);
+  const { recoveryKey, repository } = answer as {
+    readonly recoveryKey: string;
+    readonly repository: string;
+  };
+  const document = { vault: fullName(vault), repository, recoveryKey };
+  terminal.result(document, () => {
+    terminal.note(
+      `The recovery key of the vault ${fullName(vault)}. Keep it where the machine is not: with it, and\n` +
+        `without this service, holdfast repo points ${repository} --password-file FILE reads the vault.`,
+    );
+    return recoveryKey;
+  });
+}
+
+async function patch(service: Service, { group, name }: Named, change: VaultChange): Promise<void> {
+  const { vaults } = await service.vaults();
+  const { tags } = change;
+  const body = {
+    ...(tags === undefined ? {} : { tags: { ...tags } }),
+    properties: settingsOf(change),
+  };
+  await service.ask(async () => await vaults.beginUpdateAndWait(group, name, body));
+}
+
+function settingsOf({ softDelete, softDeleteDays }: VaultChange) {
+  if (softDelete === undefined && softDeleteDays === undefined) return {};
+  const softDeleteSettings = {
+    ...(softDelete === undefined ? {} : { softDeleteState: STATES[softDelete] }),
+    ...(softDeleteDays === undefined ? {} : { softDeleteRetentionPeriodInDays: softDeleteDays }),
+  };
+  return { securitySettings: { softDeleteSettings } };
+}
+
+type Own = {
+  readonly properties: {
+    readonly repository: string;
+    readonly repositoryId: string;
+    readonly hasRecoveryKey: boolean;
+  };
+};
+
+async function factsOf(service: Service, vault: ServiceVault) {
+  const { id, name, group, resource } = vault;
+  const own = (await service.http.json('GET', ownPath(service, vault))) as Own;
+  const { softDeleteState, softDeleteRetentionPeriodInDays } =
+    resource.properties?.securitySettings?.softDeleteSettings ?? {};
+  return {
+    id,
+    name,
+    group,
+    ...own.properties,
+    softDelete: softDeleteState ?? 'Enabled',
+    softDeleteDays: softDeleteRetentionPeriodInDays,
+    tags: resource.tags ?? {},
+  };
+}
+
+type VaultFacts = Awaited<ReturnType<typeof factsOf>> & { readonly itemCount?: number };
+
+function describe(vault: VaultFacts): string {
+  const { name, group, repository, repositoryId, hasRecoveryKey, itemCount, tags, id } = vault;
+  const facts = formatFacts([
+    ['Vault', name],
+    ['Group', group],
+    ['Protected VMs', itemCount === undefined ? undefined : String(itemCount)],
+    ['Soft delete', softDeleteText(vault)],
+    ['Repository', repository],
+    ['Repository id', repositoryId],
+    [
+      'Tags',
+      Object.entries(tags)
+        .map(([tag, value]) => `${tag}=${value}`)
+        .join(', '),
+    ],
+    ['Id', id],
+  ]);
+  return hasRecoveryKey ? facts : `${facts}\n\n${KEY_HINT(name)}`;
+}
+
+function softDeleteText({ softDelete, softDeleteDays }: VaultFacts): string {
+  if (softDelete === 'Disabled') return 'off';
+  const always = softDelete === 'Enabled' ? '' : ', always';
+  return softDeleteDays === undefined ? `on${always}` : `${softDeleteDays} days${always}`;
+}
+
+function ownPath(service: Service, { group, name }: Named): string {
+  const at = `${service.root}/resourceGroups/${encodeURIComponent(group)}`;
+  return `${at}/providers/Holdfast.Backup/vaults/${encodeURIComponent(name)}`;
+}
