@@ -41,6 +41,7 @@ case "${1:-}" in
     wanted="$wanted lz4:lz4 xz:xz-utils flock:util-linux unshare:util-linux"
     wanted="$wanted swtpm:swtpm swtpm_setup:swtpm-tools /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf"
     wanted="$wanted mmdebstrap:mmdebstrap grub-mkimage:grub-common /usr/lib/grub/i386-pc/boot.img:grub-pc-bin"
+    wanted="$wanted az:azure-cli"
     wanted="$wanted virsh:libvirt-clients libvirtd:libvirt-daemon-system virt-qemu-run:libvirt-daemon-driver-qemu"
     ;;
   bench)

@@ -8,6 +8,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { ServerOptions } from 'node:https';
+import { Readable } from 'node:stream';
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify';
 import { getResourceGroup, type Principal, type ServiceLog } from '#service';
 import { bugAnswer, errorAnswer, type ErrorAnswer } from '../http-errors.ts';
@@ -149,7 +150,14 @@ function makeFastify({ limits, https }: AppOptions) {
     requestTimeout: requestMs,
     exposeHeadRoutes: false,
     forceCloseConnections: true,
-    https: { ...https, maxHeaderSize: headerBytes, headersTimeout: requestMs / 2 },
+    https: {
+      ...https,
+      maxHeaderSize: headerBytes,
+      headersTimeout: requestMs / 2,
+      handshakeTimeout: requestMs / 4,
+      // How often Node looks for requests that take too long.
+      connectionsCheckingInterval: requestMs / 10,
+    },
     routerOptions: {
       caseSensitive: false,
       ignoreTrailingSlash: true,
@@ -284,10 +292,14 @@ function ownAnswer(error: unknown): ErrorAnswer | undefined {
 
 async function send(
   reply: FastifyReply,
-  { status, body, headers = {} }: ApiAnswer,
+  { status, body, stream, headers = {} }: ApiAnswer,
 ): Promise<FastifyReply> {
   for (const [name, value] of Object.entries(headers)) reply.header(name, value);
   reply.code(status);
+  if (stream !== undefined) {
+    reply.header('content-type', stream.contentType);
+    return await reply.send(Readable.from(stream.parts));
+  }
   if (body === undefined) return await reply.send();
   reply.header('content-type', 'application/json; charset=utf-8');
   return await reply.send(JSON.stringify(body));

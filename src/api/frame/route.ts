@@ -45,6 +45,8 @@ export type ApiAnswer = {
   readonly status: number;
   /** JSON; absent: no body. */
   readonly body?: unknown;
+  /** Instead of `body`: texts as they come, until they end or the client is gone. */
+  readonly stream?: { readonly contentType: string; readonly parts: AsyncIterable<string> };
   readonly headers?: Readonly<Record<string, string>>;
 };
 
