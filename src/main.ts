@@ -65,20 +65,21 @@ function serviceEnvironment(): ServiceEnvironment {
   };
 }
 
-async function serve({ data, ...options }: ServeOptions): Promise<RunningService> {
+async function serve({ data, logsAll, ...options }: ServeOptions): Promise<RunningService> {
   const [{ openService }, { makeLog, startApi }] = await Promise.all([
     import('#service'),
     import('#api'),
   ]);
   const clock = realClock();
   const [machine, { pid, stderr }] = [hostname(), process];
+  const log = makeLog(clock, stderr);
   const service = await openService({
     data,
     clock,
     random: (sizeBytes) => randomBytes(sizeBytes),
     version: readVersion(),
     process: { host: machine, pid, command: 'holdfast serve' },
-    log: makeLog(clock, stderr),
+    log: logsAll ? log : { ...log, info: () => {} },
   });
   try {
     const api = await startApi(service, { ...options, machine });

@@ -2,7 +2,11 @@
 import { backupRoutes } from './backup-routes.ts';
 import { virtualMachineRoutes } from './compute/virtual-machines.ts';
 import type { Route } from './frame/route.ts';
+import { doctorRoutes } from './holdfast/doctor.ts';
+import { doctorRoutes } from './holdfast/doctor.ts';
 import { hostRoutes } from './holdfast/hosts.ts';
+import { jobEventRoutes } from './holdfast/job-events.ts';
+import { metricsRoutes } from './holdfast/metrics.ts';
 import { previewRoutes } from './holdfast/preview-runs.ts';
 import { servicePrincipalRoutes } from './holdfast/service-principals.ts';
 import { storageAccountRegistrationRoutes } from './holdfast/storage-accounts.ts';
@@ -40,7 +44,11 @@ const RESOURCES: readonly Route[] = [
   ...vaultRepositoryRoutes,
   ...previewRoutes,
   ...servicePrincipalRoutes,
+  ...jobEventRoutes,
+  ...doctorRoutes,
+  ...metricsRoutes,
   ...versionRoutes,
+  ...doctorRoutes,
 ];
 
 export const ROUTES: readonly Route[] = [...RESOURCES, openApiRoute(RESOURCES)];

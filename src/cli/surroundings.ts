@@ -38,6 +38,8 @@ export type ServeOptions = {
   /** The owner's certificate and its key, PEM files. */
   readonly certificate: { readonly certificate: string; readonly key: string } | undefined;
   readonly hasManagedIdentity: boolean;
+  /** Else only warnings and errors. */
+  readonly logsAll: boolean;
 };
 
 export type RunningService = {

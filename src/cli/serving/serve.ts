@@ -27,6 +27,7 @@ export async function serve(
     ...parseListen(options.listen),
     certificate: parseCertificate(options),
     hasManagedIdentity: options.managedIdentity === true,
+    logsAll: true,
   });
   try {
     const { url, caFile, tenantId, subscriptionId, adminFile } = service;
