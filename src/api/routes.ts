@@ -3,7 +3,6 @@ import { backupRoutes } from './backup-routes.ts';
 import { virtualMachineRoutes } from './compute/virtual-machines.ts';
 import type { Route } from './frame/route.ts';
 import { doctorRoutes } from './holdfast/doctor.ts';
-import { doctorRoutes } from './holdfast/doctor.ts';
 import { hostRoutes } from './holdfast/hosts.ts';
 import { jobEventRoutes } from './holdfast/job-events.ts';
 import { metricsRoutes } from './holdfast/metrics.ts';
@@ -45,7 +44,6 @@ const RESOURCES: readonly Route[] = [
   ...previewRoutes,
   ...servicePrincipalRoutes,
   ...jobEventRoutes,
-  ...doctorRoutes,
   ...metricsRoutes,
   ...versionRoutes,
   ...doctorRoutes,

@@ -9,9 +9,8 @@ export const doctorRoutes = [
     path: `${SUBSCRIPTION}/providers/Holdfast.Backup/doctor`,
     summary: 'Examines the service: what is wrong, where, and what to do',
     answer: z.object({
-      /** `Error` where one of the findings is one, else `Warning`, else `Healthy`. */
-      status: z.enum(['Healthy', 'Warning', 'Error']),
-      findings: z.array(
+      /** Errors first; empty: all is well. */
+      value: z.array(
         z.object({
           severity: z.enum(['error', 'warning']),
           where: z.string(),
@@ -20,11 +19,6 @@ export const doctorRoutes = [
         }),
       ),
     }),
-    handle: async ({ service }) => {
-      const findings = await examine(service);
-      const isWrong = findings.some(({ severity }) => severity === 'error');
-      const status = isWrong ? 'Error' : findings.length > 0 ? 'Warning' : 'Healthy';
-      return ok({ status, findings });
-    },
+    handle: async ({ service }) => ok({ value: await examine(service) }),
   }),
 ];

@@ -88,6 +88,21 @@ export async function listJobs(
   return (await query.orderBy('createdAt', 'desc').orderBy('id').execute()).map(jobOf);
 }
 
+/** How many jobs of a vault there are of each kind and status. */
+export async function countJobs(
+  reader: CatalogueReader,
+  vaultId: string,
+): Promise<
+  readonly { readonly operation: string; readonly status: string; readonly count: number }[]
+> {
+  return await reader
+    .selectFrom('jobs')
+    .where('vaultId', '=', vaultId)
+    .groupBy(['operation', 'status'])
+    .select(({ fn }) => ['operation', 'status', fn.countAll<number>().as('count')])
+    .execute();
+}
+
 export function jobOf(row: Row<'jobs'>): Job {
   const { tasks, progress, properties, failure, warnings } = row;
   return {

@@ -1,0 +1,62 @@
+/** `/metrics`, as Prometheus reads it: what the catalogue says at this moment; nothing is kept between requests. */
+import { Gauge, Registry } from 'prom-client';
+import { countJobs, listHosts, listItems, listVaults, type Service } from '#service';
+import { route } from '../frame/route.ts';
+
+export const metricsRoutes = [
+  route({
+    method: 'GET',
+    path: '/metrics',
+    summary: 'Tells what Prometheus collects',
+    isVersioned: false,
+    handle: async ({ service }) => {
+      const registry = await metricsOf(service);
+      const text = await registry.metrics();
+      return { status: 200, stream: { contentType: registry.contentType, parts: once(text) } };
+    },
+  }),
+];
+
+async function* once(text: string): AsyncGenerator<string> {
+  yield text;
+}
+
+async function metricsOf(service: Service): Promise<Registry> {
+  const { read } = service.catalogue;
+  const registers = [new Registry()];
+  const gauge = <Label extends string>(name: string, help: string, labelNames: readonly Label[]) =>
+    new Gauge({ name: `holdfast_${name}`, help, labelNames: [...labelNames], registers });
+  const ofVault = ['group', 'vault'] as const;
+  const keys = gauge(
+    'vault_recovery_key_missing',
+    '1: nobody has fetched the recovery key of the vault; without master.key its data would be lost',
+    ofVault,
+  );
+  const items = gauge('items', 'Protected items', [...ofVault, 'state']);
+  const failing = gauge('items_failing', 'Items whose newest backup has failed', ofVault);
+  const newest = gauge(
+    'item_newest_point_time_seconds',
+    'When the newest recovery point was taken',
+    [...ofVault, 'vm'],
+  );
+  const jobs = gauge('jobs', 'Jobs that the catalogue holds', [...ofVault, 'operation', 'status']);
+  for (const vault of await listVaults(read)) {
+    const labels = { group: vault.group, vault: vault.name };
+    keys.set(labels, vault.hasRecoveryKey ? 0 : 1);
+    failing.set(labels, 0);
+    for (const { state, lastBackup, vmGroup, vmName } of await listItems(read, vault)) {
+      items.inc({ ...labels, state });
+      if (lastBackup?.status === 'Failed') failing.inc(labels);
+      if (lastBackup?.pointAt === undefined) continue;
+      newest.set({ ...labels, vm: `${vmGroup}/${vmName}` }, lastBackup.pointAt / 1000);
+    }
+    for (const { operation, status, count } of await countJobs(read, vault.id)) {
+      jobs.set({ ...labels, operation, status }, count);
+    }
+  }
+  const hosts = gauge('host_reachable', '0: the VMs of the host could not be listed', ['host']);
+  for (const { name, failure } of await listHosts(read)) {
+    hosts.set({ host: name }, failure === undefined ? 1 : 0);
+  }
+  return registers[0]!;
+}
