@@ -1,0 +1,74 @@
+/** What Azure's API has no word for: live progress, the doctor, metrics. */
+import assert from 'node:assert/strict';
+import { request } from 'node:https';
+import { test } from 'node:test';
+import { addImages, GROUP, type TestService } from '../../src/service/testing/test-service.ts';
+import { backupLab, type BackupLab } from './backup-lab.ts';
+
+const oneVm = (made: TestService): void =>
+  void addImages(made, 'web', [{ name: 'a', sizeBytes: 1 << 20 }]);
+
+async function textOf(lab: BackupLab, path: string) {
+  const headers = { authorization: `Bearer ${(await lab.getToken()).token}` };
+  return await new Promise<{ readonly type: string; readonly text: string }>((resolve, reject) => {
+    const sent = request(`${lab.url}${path}`, { ca: lab.ca, headers }, (answer) => {
+      const parts: Buffer[] = [];
+      answer.on('data', (part: Buffer) => parts.push(part));
+      answer.on('error', reject);
+      answer.on('end', () => {
+        const type = answer.headers['content-type'] ?? '';
+        resolve({ type, text: Buffer.concat(parts).toString() });
+      });
+    });
+    sent.on('error', reject);
+    sent.end();
+  });
+}
+
+test('a job is followed as events from its start to its end', async (t) => {
+  const lab = await backupLab(t, oneVm);
+  await lab.protect('web');
+  const id = await lab.startBackup('web');
+  const path = `${lab.group}/providers/Holdfast.Backup/vaults/v1/backupJobs/${id}/events`;
+  const { type, text } = await textOf(lab, `${path}?api-version=2023-06-01`);
+  assert.match(type, /^text\/event-stream/);
+  const events = text
+    .split('\n\n')
+    .filter((event) => event !== '' && !event.startsWith(':'))
+    .map((event) => /^event: (\w+)\ndata: (.*)$/.exec(event)!.slice(1));
+  assert.deepEqual(events.at(-1), ['end', '{"status":"Completed"}']);
+  const jobs = events.slice(0, -1).map(([name, data]) => {
+    assert.equal(name, 'job');
+    return JSON.parse(data!);
+  });
+  const { body } = await lab.call('GET', `${lab.vault}/backupJobs/${id}`);
+  assert.deepEqual(jobs.at(-1), body);
+  const missing = await lab.call('GET', path.replace(id, 'none'));
+  assert.equal(missing.body.error.code, 'BMSUserErrorJobNotFound');
+});
+
+test('the doctor and the metrics warn until the recovery key was fetched', async (t) => {
+  const lab = await backupLab(t, oneVm);
+  await lab.protect('web');
+  await lab.ended(await lab.startBackup('web'));
+  const subscription = lab.group.split('/resourceGroups/')[0]!;
+  const doctor = async () =>
+    (await lab.call('GET', `${subscription}/providers/Holdfast.Backup/doctor`)).body;
+  const before = await doctor();
+  assert.equal(before.value.length, 1, JSON.stringify(before));
+  assert.equal(before.value[0].severity, 'warning');
+  assert.match(before.value[0].what, /recovery key/);
+  const missing = `holdfast_vault_recovery_key_missing{group="${GROUP}",vault="v1"}`;
+  const { type, text } = await textOf(lab, '/metrics');
+  assert.match(type, /^text\/plain/);
+  assert.ok(text.includes(`${missing} 1\n`), text);
+  assert.match(text, /holdfast_items\{group="lab",vault="v1",state="Protected"\} 1\n/);
+  assert.match(text, /holdfast_jobs\{[^}]*operation="Backup",status="Completed"\} 1\n/);
+  assert.match(text, /holdfast_host_reachable\{host="lab"\} 1\n/);
+  const key = `${lab.group}/providers/Holdfast.Backup/vaults/v1/recoveryKey`;
+  const made = await lab.call('POST', key);
+  assert.ok(made.status < 300, JSON.stringify(made.body));
+  assert.deepEqual(await doctor(), { value: [] });
+  assert.ok((await textOf(lab, '/metrics')).text.includes(`${missing} 0\n`));
+  assert.equal((await lab.raw('GET', '/metrics')).status, 401);
+});
