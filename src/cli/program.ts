@@ -67,6 +67,15 @@ function makeProgram(surroundings: Surroundings, exitWith: (code: number) => voi
   addVaultCommands(program, access);
   addProtectionCommands(program, access);
   program
+    .command('start')
+    .description('run the service as npm start does: with a sample VM where there is none')
+    .option('--data <dir>', 'its folder (default: HOLDFAST_DATA, else one of the user)')
+    .option('--listen <address:port>', 'where the API listens', '127.0.0.1:8443')
+    .action(async (options: { readonly data?: string; readonly listen: string }) => {
+      const { start } = await import('./start/start.ts');
+      exitWith(await start({ surroundings, options, run: runCli }));
+    });
+  program
     .command('tour')
     .description('back up, change, expire and restore a sample disk, and show what happens')
     .option('--keep', 'keep the folder of the tour')

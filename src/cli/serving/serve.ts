@@ -42,7 +42,7 @@ export async function serve(
 }
 
 /** `127.0.0.1:8443`, `[::1]:8443`, `localhost:0` */
-function parseListen(text: string): { readonly host: string; readonly port: number } {
+export function parseListen(text: string): { readonly host: string; readonly port: number } {
   const [, bracketed, plain, digits = ''] =
     /^(?:\[([0-9a-f:.]+)\]|([\w.-]+)):(\d+)$/i.exec(text) ?? [];
   const host = bracketed ?? plain;
