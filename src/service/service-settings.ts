@@ -18,6 +18,8 @@ export type ServiceSettings = {
   readonly retryDelayMs: number;
   /** How long a repository stays open after its last use. */
   readonly repositoryIdleMs: number;
+  /** A host that has not listed its VMs by then does not answer. */
+  readonly hostTimeoutMs: number;
   /** How often the VMs of every host are listed anew. */
   readonly discoveryIntervalMs: number;
   /** R11 */
@@ -36,6 +38,7 @@ export const DEFAULT_SETTINGS: ServiceSettings = {
   attempts: 3,
   retryDelayMs: 5 * MINUTE_MS,
   repositoryIdleMs: 10_000,
+  hostTimeoutMs: 30_000,
   discoveryIntervalMs: 5 * MINUTE_MS,
   dstFollowsAzure: false,
 };

@@ -1,10 +1,11 @@
 /** The connections of one service (`host-connections.ts` has the contract). */
+import { HoldfastError } from '#base';
 import { connectHypervisor, type Hypervisor } from '#backup';
 import type { RecordParts } from '../record-parts.ts';
 import type { HostConnections } from './host-connections.ts';
 import { getHost } from './hosts.ts';
 
-export function connectHosts({ clock, random, catalogue }: RecordParts): HostConnections {
+export function connectHosts({ clock, random, catalogue, settings }: RecordParts): HostConnections {
   const lend = async <Result>(
     uri: string,
     work: (hypervisor: Hypervisor) => Promise<Result>,
@@ -16,10 +17,42 @@ export function connectHosts({ clock, random, catalogue }: RecordParts): HostCon
       await hypervisor.close();
     }
   };
+  const hanging = new Map<string, Promise<unknown>>();
+  const list: HostConnections['list'] = async (hostKey) => {
+    const { name, uri } = await getHost(catalogue.read, hostKey);
+    if (hanging.has(hostKey)) throw silent(name, settings.hostTimeoutMs);
+    const listing = lend(uri, async (hypervisor) => await hypervisor.list());
+    const ended = listing.catch(() => undefined).finally(() => hanging.delete(hostKey)); // Told below.
+    hanging.set(hostKey, ended);
+    return await inTime(name, listing);
+  };
+  const inTime = async <Result>(name: string, work: Promise<Result>): Promise<Result> => {
+    const done = new AbortController();
+    const limit = clock.sleep(settings.hostTimeoutMs, done.signal).then(() => {
+      throw silent(name, settings.hostTimeoutMs);
+    });
+    limit.catch(() => undefined); // Ended below.
+    try {
+      return await Promise.race([work, limit]);
+    } finally {
+      done.abort();
+    }
+  };
   return {
     use: async (hostKey, work) => await lend((await getHost(catalogue.read, hostKey)).uri, work),
+    list,
     probe: async (uri) => {
-      await lend(uri, async (hypervisor) => await hypervisor.list());
+      await inTime(
+        uri,
+        lend(uri, async (hypervisor) => await hypervisor.list()),
+      );
     },
   };
+}
+
+function silent(name: string, timeoutMs: number): HoldfastError {
+  return new HoldfastError(
+    'HypervisorUnavailable',
+    `the host '${name}' has not listed its VMs within ${timeoutMs / 1000} s: see whether its hypervisor hangs`,
+  );
 }

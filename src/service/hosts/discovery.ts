@@ -13,7 +13,10 @@ import { factsOf, factsToJson, type VmFacts } from './vm-facts.ts';
 /** All hosts, side by side; a host that does not answer keeps its VMs as they were, and says why. */
 export async function discoverAll(parts: ServiceParts): Promise<void> {
   const hosts = await listHosts(parts.catalogue.read);
-  await Promise.all(hosts.map(async ({ name }) => await discoverHost(parts, name)));
+  const all = await Promise.allSettled(
+    hosts.map(async ({ name }) => await discoverHost(parts, name)),
+  );
+  for (const one of all) if (one.status === 'rejected') throw one.reason; // When all have ended.
 }
 
 export async function discoverHost(parts: ServiceParts, host: string): Promise<void> {
@@ -21,9 +24,8 @@ export async function discoverHost(parts: ServiceParts, host: string): Promise<v
   await parts.turns(`host ${hostKey}`, async () => {
     let found: readonly { readonly name: string; readonly facts: VmFacts }[];
     try {
-      found = await parts.hosts.use(hostKey, async (hypervisor) =>
-        (await hypervisor.list()).map((vm) => ({ name: vm.name, facts: factsOf(vm) })),
-      );
+      const vms = await parts.hosts.list(hostKey);
+      found = vms.map((vm) => ({ name: vm.name, facts: factsOf(vm) }));
     } catch (error) {
       if (!isHoldfastError(error)) throw error;
       await noteFailure(parts, hostKey, `${error.message} [${error.code}]`);
@@ -31,6 +33,8 @@ export async function discoverHost(parts: ServiceParts, host: string): Promise<v
     }
     const now = parts.clock.nowMs();
     await parts.catalogue.change(async (change) => {
+      const hosts = change.selectFrom('hosts').select('key').where('key', '=', hostKey);
+      if ((await hosts.executeTakeFirst()) === undefined) return; // Removed meanwhile.
       for (const { name, facts } of found) await seen(change, { hostKey, name, facts, now });
       await markGone(change, { hostKey, there: found.map(({ name }) => nameKey(name)), now });
       await change

@@ -7,6 +7,13 @@ export type HostConnections = {
     hostKey: string,
     work: (hypervisor: Hypervisor) => Promise<Result>,
   ) => Promise<Result>;
-  /** Whether the address works. @throws {HoldfastError} `ArgumentInvalid`, `HypervisorUnavailable`, `ToolMissing`. */
+  /**
+   * The host's VMs; one listing a host at a time.
+   *
+   * @throws {HoldfastError} as `use`; `HypervisorUnavailable` after `settings.hostTimeoutMs`, and at once while an
+   *   earlier listing still hangs.
+   */
+  readonly list: (hostKey: string) => ReturnType<Hypervisor['list']>;
+  /** Whether the address works, within the same time. @throws {HoldfastError} `ArgumentInvalid`, `HypervisorUnavailable`, `ToolMissing`. */
   readonly probe: (uri: string) => Promise<void>;
 };
