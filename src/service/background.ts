@@ -1,21 +1,25 @@
 /** What the service does by itself, again and again, until it closes. */
 import { runSchedule } from './backing-up/scheduler.ts';
+import { compactVaults } from './compaction/compact-vaults.ts';
 import { discoverAll } from './hosts/discovery.ts';
 import { purgeEnded } from './items/purge.ts';
+import { forgetOldJobs } from './jobs/forget-old-jobs.ts';
 import type { ServiceParts } from './service-parts.ts';
 
 const PURGE_MS = 60_000;
+const COMPACTION_LOOK_MS = 10 * 60_000;
+const FORGET_MS = 60 * 60_000;
 
 /** Runs until aborted; done when everything has ended. */
 export async function runInBackground(parts: ServiceParts, signal: AbortSignal): Promise<void> {
   const again = async (
     everyMs: number,
     what: string,
-    work: (parts: ServiceParts) => Promise<void>,
+    work: (parts: ServiceParts, signal: AbortSignal) => Promise<void>,
   ): Promise<void> => {
     while (!signal.aborted) {
       try {
-        await work(parts);
+        await work(parts, signal);
       } catch (error) {
         parts.log.error({ error: String(error) }, `${what} failed; it is tried again`);
       }
@@ -30,5 +34,7 @@ export async function runInBackground(parts: ServiceParts, signal: AbortSignal):
     runSchedule(parts, signal),
     again(parts.settings.discoveryIntervalMs, 'listing VMs', discoverAll),
     again(PURGE_MS, 'ending soft delete', purgeEnded),
+    again(FORGET_MS, 'forgetting old jobs', forgetOldJobs),
+    again(COMPACTION_LOOK_MS, 'compaction', compactVaults),
   ]);
 }

@@ -15,4 +15,6 @@ export type RecordParts = {
   readonly random: (sizeBytes: number) => Buffer;
   readonly settings: ServiceSettings;
   readonly log: ServiceLog;
+  /** On whose behalf, in activities: a principal's client id. Absent: the service's own. */
+  readonly actor?: string;
 };

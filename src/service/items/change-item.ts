@@ -1,6 +1,8 @@
 /** The one way to change an item: by its table of states, with its document, in one change of its vault. */
+import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
+import { compactSoon } from '../compaction/compact-vaults.ts';
 import { changeVault } from '../repositories/change-vault.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { itemDocument, itemGone } from './item-documents.ts';
@@ -53,13 +55,15 @@ export async function changeItem<Result>(
 /** The item and its points are no more in catalogue and documents; what the repository holds is not touched. */
 export async function removeItem(
   parts: ServiceParts,
-  { id, vaultId }: { readonly id: string; readonly vaultId: string },
+  { id, vaultId, vmName }: Pick<Item, 'id' | 'vaultId' | 'vmName'>,
 ): Promise<void> {
   await changeVault(parts, vaultId, async () => ({
     documents: [itemGone(id)],
     apply: async (change) => {
       await change.deleteFrom('points').where('itemId', '=', id).execute();
       await change.deleteFrom('items').where('id', '=', id).execute();
+      await compactSoon(change, vaultId);
+      await noteActivity(parts, change, { action: 'remove item', target: vmName });
     },
   }));
 }
