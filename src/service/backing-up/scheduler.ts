@@ -47,7 +47,8 @@ export async function startDueBackups(parts: ServiceParts): Promise<number> {
       startOffsetMs: offsetMs,
     };
     const run = dueRun(policy, question, options);
-    const nextRunAt = nextRun(policy, now, options).atMs + offsetMs;
+    // The next start, which may be of a run whose time has come and whose offset has not.
+    const nextRunAt = nextRun(policy, now - offsetMs, options).atMs + offsetMs;
     if (run !== undefined) await startRun(parts, { item, run, nextRunAt });
     else if (item.nextRunAt !== nextRunAt) await noteNextRun(parts, item, nextRunAt);
     next = Math.min(next, nextRunAt);
