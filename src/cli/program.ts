@@ -10,6 +10,7 @@ import { addRestoreCommands } from './restore-commands.ts';
 import { addServeCommands } from './serve-commands.ts';
 import { addServiceCommands } from './service-commands.ts';
 import { addVaultCommands } from './vault-commands.ts';
+import { addCompletionCommands } from './completion-commands.ts';
 import { failureOf, usageFailure, type Failure } from './failures.ts';
 import { describeSteps, stepsOf } from './vm/failed-after-steps.ts';
 import { addVmCommands } from './vm-commands.ts';
@@ -66,6 +67,7 @@ function makeProgram(surroundings: Surroundings, exitWith: (code: number) => voi
   addServiceCommands(program, access);
   addVaultCommands(program, access);
   addProtectionCommands(program, access);
+  addCompletionCommands(program, access);
   program
     .command('start')
     .description('run the service as npm start does: with a sample VM where there is none')

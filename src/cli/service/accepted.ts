@@ -1,5 +1,4 @@
 /** Accepted requests (202): the operation that is answered, and the job that it began. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Named } from './names.ts';
 import { ServiceRefusal } from './refusal.ts';
 import type { Service } from './service.ts';
@@ -53,6 +52,6 @@ export async function jobOf(
       const jobId = (properties as { readonly jobId?: string | null } | undefined)?.jobId;
       return jobId ?? undefined;
     }
-    await sleep(POLL_MS);
+    await service.clock.sleep(POLL_MS);
   }
 }

@@ -5,7 +5,7 @@ import { begin } from './accepted.ts';
 import { failureOfJob, followJob, getJob } from './follow-job.ts';
 import { exitCodeOf, type JobFacts } from './job-facts.ts';
 import { fullName } from './names.ts';
-import { listPoints, type PointFacts } from './points.ts';
+import { consistencyText, listPoints, type PointFacts } from './points.ts';
 import { instant } from './policies.ts';
 import { FABRIC, findItem } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
@@ -68,10 +68,13 @@ function describe(vm: string, job: JobFacts, point: PointFacts | undefined): str
   const lines = [`Recovery point ${point?.id ?? job.pointId ?? ''} of ${vm}, taken${took}.`];
   if (point !== undefined) {
     const expires = point.expiryTime === undefined ? 'by the policy' : shortTime(point.expiryTime);
-    const consistency = job.properties?.['Consistency'] ?? point.consistency;
     lines.push(
-      `${consistency}; ${formatBytes(point.stored)} added to the repository; expires ${expires}.`,
+      `${sentence(consistencyText(point.consistency))}; ${formatBytes(point.stored)} added to the repository; expires ${expires}.`,
     );
   }
   return [...lines, ...(job.warnings ?? []).map((text) => `Warning: ${text}`)].join('\n');
+}
+
+function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }

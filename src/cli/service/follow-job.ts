@@ -2,7 +2,6 @@
  * Waits for a job, showing its phase, bytes, speed and time left. The service is asked twice a second; between two
  * answers nothing is made up.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { HoldfastError } from '#base';
 import { hasEnded, jobFacts, type JobFacts } from './job-facts.ts';
 import type { Named } from './names.ts';
@@ -19,7 +18,7 @@ export type JobName = { readonly vault: Named; readonly id: string };
  * @throws {HoldfastError} `Cancelled` after Ctrl-C: the job goes on.
  */
 export async function followJob(context: ServiceContext, name: JobName): Promise<JobFacts> {
-  const { service, terminal, signal } = context;
+  const { service, terminal, signal, surroundings } = context;
   for (;;) {
     const job = await getJob(service, name);
     if (hasEnded(job)) {
@@ -28,7 +27,7 @@ export async function followJob(context: ServiceContext, name: JobName): Promise
     }
     report(context, job);
     try {
-      await sleep(POLL_MS, undefined, { signal });
+      await surroundings.clock.sleep(POLL_MS, signal);
     } catch (error) {
       const goesOn = `job ${name.id} goes on: holdfast jobs wait ${name.id}, or jobs stop ${name.id}`;
       throw new HoldfastError('Cancelled', `no longer waiting; the ${goesOn}`, { cause: error });

@@ -42,7 +42,7 @@ export async function showPoints(
       points.map((point) => [
         point.id,
         shortTime(point.takenTime),
-        CONSISTENCY[point.consistency] ?? point.consistency,
+        consistencyText(point.consistency),
         point.origin,
         formatBytes(point.stored),
         point.expiryTime === undefined ? 'by policy' : shortTime(point.expiryTime),
@@ -53,10 +53,14 @@ export async function showPoints(
 }
 
 const CONSISTENCY: Readonly<Record<string, string>> = {
-  AppConsistent: 'application',
-  FileSystemConsistent: 'file system',
-  CrashConsistent: 'crash',
+  AppConsistent: 'application-consistent',
+  FileSystemConsistent: 'file-system-consistent',
+  CrashConsistent: 'crash-consistent',
 };
+
+export function consistencyText(consistency: string): string {
+  return CONSISTENCY[consistency] ?? consistency;
+}
 
 export type PointFacts = ReturnType<typeof pointFacts>;
 

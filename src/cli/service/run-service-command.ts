@@ -64,7 +64,7 @@ export async function withService(
   const http = new ServiceHttp(address, () => clock.nowMs());
   const terminal = new Terminal(surroundings, { isJson: options.json === true });
   try {
-    await use({ surroundings, terminal, signal, service: new Service(http) });
+    await use({ surroundings, terminal, signal, service: new Service(http, clock) });
   } catch (error) {
     if (!signal.aborted) throw error;
     throw new HoldfastError('Cancelled', 'cancelled: what was begun goes on in the service', {

@@ -7,7 +7,7 @@ import type { RecoveryServicesClient } from '@azure/arm-recoveryservices';
 import type { RecoveryServicesBackupClient } from '@azure/arm-recoveryservicesbackup';
 import type { ResourceManagementClient } from '@azure/arm-resources';
 import type { StorageManagementClient } from '@azure/arm-storage';
-import { HoldfastError } from '#base';
+import { HoldfastError, type Clock } from '#base';
 import { reasonOf, type ServiceHttp } from './service-http.ts';
 import { refusalOf, ServiceRefusal } from './refusal.ts';
 
@@ -16,10 +16,12 @@ const RETRIES = { maxRetries: 1, retryDelayInMs: 100 };
 
 export class Service {
   readonly http: ServiceHttp;
+  readonly clock: Clock;
   readonly #loaded = new Map<string, Promise<unknown>>();
 
-  constructor(http: ServiceHttp) {
+  constructor(http: ServiceHttp, clock: Clock) {
     this.http = http;
+    this.clock = clock;
   }
 
   get subscriptionId(): string {
