@@ -1,5 +1,6 @@
 /** How Backup jobs come to be: by hand, or by the schedule. */
 import { HoldfastError } from '#base';
+import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import { itemById, getItem, type Item, type ItemName } from '../items/items.ts';
 import { requireAllowed } from '../items/item-states.ts';
@@ -38,6 +39,7 @@ export async function backUpNow(
     const item = await itemById(change, id);
     requireAllowed('backUp', item);
     await requireNoSnapshot(change, item);
+    await noteActivity(parts, change, { action: 'Backup', target: item.vmName });
     return {
       jobId: await addBackup(parts, change, { item, origin: 'on-demand', expiresAt: date }),
     };

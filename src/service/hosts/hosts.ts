@@ -1,6 +1,7 @@
 /** Hosts: hypervisors of this machine, each with a resource group of its name that its VMs are in. */
 import { z } from 'zod';
 import { HoldfastError } from '#base';
+import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueReader } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
 import { LOCATION, nameKey, parseName } from '../names.ts';
@@ -59,6 +60,7 @@ export async function putHost(parts: ServiceParts, host: NewHost): Promise<Host>
       .values({ key, name, uri: host.uri, settings, addedAt: now, seenAt: null, failure: null })
       .onConflict((known) => known.column('key').doUpdateSet({ uri: host.uri, settings }))
       .execute();
+    await noteActivity(parts, change, { action: 'put host', target: name });
     return await getHost(change, name);
   });
 }
@@ -87,9 +89,9 @@ export async function listHosts(reader: CatalogueReader): Promise<readonly Host[
  *
  * @throws {HoldfastError} `ResourceNotFound`; `HostInUse` while a VM of it is protected.
  */
-export async function removeHost({ catalogue }: ServiceParts, name: string): Promise<void> {
+export async function removeHost(parts: ServiceParts, name: string): Promise<void> {
   const key = nameKey(name);
-  await catalogue.change(async (change) => {
+  await parts.catalogue.change(async (change) => {
     await getHost(change, name);
     const items = await change
       .selectFrom('items')
@@ -106,6 +108,7 @@ export async function removeHost({ catalogue }: ServiceParts, name: string): Pro
     }
     await change.deleteFrom('vms').where('hostKey', '=', key).execute();
     await change.deleteFrom('hosts').where('key', '=', key).execute();
+    await noteActivity(parts, change, { action: 'remove host', target: name });
   });
 }
 

@@ -1,5 +1,6 @@
 /** The policies of a vault (R7: a change of one changes all its items). */
 import { HoldfastError } from '#base';
+import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueReader } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
 import { nameKey, parseName } from '../names.ts';
@@ -69,6 +70,7 @@ export async function putPolicy(
     return {
       documents: [policyDocument(row)],
       apply: async (change) => {
+        await noteActivity(parts, change, { action: 'put policy', target: name });
         const values = before === undefined ? row : { ...row, revision: before.revision + 1 };
         await change
           .insertInto('policies')
@@ -101,6 +103,7 @@ export async function deletePolicy(parts: ServiceParts, at: PolicyName): Promise
       documents: [policyGone(policy.id)],
       apply: async (change) => {
         await change.deleteFrom('policies').where('id', '=', policy.id).execute();
+        await noteActivity(parts, change, { action: 'delete policy', target: policy.name });
         return true;
       },
     };

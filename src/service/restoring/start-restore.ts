@@ -1,5 +1,6 @@
 /** How Restore jobs come to be. What can be known now is refused now (decision 0008, invariant 5). */
 import { HoldfastError } from '#base';
+import { noteActivity } from '../activities/activities.ts';
 import { getHost } from '../hosts/hosts.ts';
 import { getVm, listVms } from '../hosts/vms.ts';
 import { requireAllowed } from '../items/item-states.ts';
@@ -26,8 +27,10 @@ export async function startRestore(
 ): Promise<Accepted> {
   const { catalogue, jobs } = parts;
   const { item, point } = await checkRestore(parts, name, request);
-  const jobId = await catalogue.change(async (change) =>
-    jobs.add(change, {
+  const jobId = await catalogue.change(async (change) => {
+    const detail = { kind: request.kind, point: request.point };
+    await noteActivity(parts, change, { action: 'Restore', target: item.vmName, detail });
+    return await jobs.add(change, {
       vaultId: item.vaultId,
       itemId: item.id,
       entity: item.vmName,
@@ -37,8 +40,8 @@ export async function startRestore(
       properties: propertiesOf(request, point),
       // A replacement must meet no backup of the same VM; what only reads points may.
       claims: request.kind === 'replace' ? [`item:${item.id}`] : [],
-    }),
-  );
+    });
+  });
   return { jobId };
 }
 

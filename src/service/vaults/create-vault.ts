@@ -12,6 +12,7 @@ import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { HoldfastError } from '#base';
 import { createRepository, DEFAULT_BLOCK_SIZE, makeRecoveryKey } from '#backup';
+import { noteActivity } from '../activities/activities.ts';
 import { getResourceGroup } from '../groups/resource-groups.ts';
 import { LOCATION, nameKey, parseName } from '../names.ts';
 import { newDefaultPolicy, policyDocument } from '../policies/policy-records.ts';
@@ -119,6 +120,7 @@ async function record(
       };
       await change.insertInto('vaults').values(row).execute();
       await change.insertInto('policies').values(policy).execute();
+      await noteActivity(parts, change, { action: 'create vault', target: name });
       return await getVault(change, vault);
     },
   }));

@@ -2,6 +2,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoldfastError } from '#base';
+import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import { nameKey } from '../names.ts';
 import { policyGone } from '../policies/policy-records.ts';
@@ -31,7 +32,10 @@ export async function deleteVault(parts: ServiceParts, name: VaultName): Promise
     return {
       // The vault's own first: without it the next start deletes the rest.
       documents: [gone, ...policies.map(({ id }) => policyGone(id))],
-      apply: async (change) => await deleteVaultRows(change, vault.id),
+      apply: async (change) => {
+        await deleteVaultRows(change, vault.id);
+        await noteActivity(parts, change, { action: 'delete vault', target: vault.name });
+      },
     };
   });
   const folder = join(dataFolder.vaults, vault.id);

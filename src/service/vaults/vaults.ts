@@ -4,6 +4,7 @@
  */
 import { HoldfastError } from '#base';
 import { addRecoveryKey } from '#backup';
+import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueReader } from '../catalogue/catalogue.ts';
 import { nameKey } from '../names.ts';
 import { changeVault } from '../repositories/change-vault.ts';
@@ -79,6 +80,7 @@ export async function updateVault(
       documents: [vaultDocument(vault)],
       apply: async (change) => {
         await change.updateTable('vaults').set(row).where('id', '=', id).execute();
+        await noteActivity(parts, change, { action: 'change vault', target: vault.name });
         return await getVault(change, name);
       },
     };
