@@ -1,7 +1,8 @@
 /**
- * Waits for a job, showing its phase, bytes, speed and time left. The service is asked twice a second; between two
- * answers nothing is made up.
+ * Waits for a job, showing its phase, bytes, speed and time left, as the service tells of each change (server-sent
+ * events of Holdfast's own, with the job as Azure's API shows it).
  */
+import type { JobResource } from '@azure/arm-recoveryservicesbackup';
 import { HoldfastError } from '#base';
 import { hasEnded, jobFacts, type JobFacts } from './job-facts.ts';
 import type { Named } from './names.ts';
@@ -9,7 +10,8 @@ import { ServiceRefusal } from './refusal.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import type { Service } from './service.ts';
 
-const POLL_MS = 500;
+/** After a connection that ended before the job. */
+const AGAIN_MS = 1_000;
 
 export type JobName = { readonly vault: Named; readonly id: string };
 
@@ -18,20 +20,37 @@ export type JobName = { readonly vault: Named; readonly id: string };
  * @throws {HoldfastError} `Cancelled` after Ctrl-C: the job goes on.
  */
 export async function followJob(context: ServiceContext, name: JobName): Promise<JobFacts> {
-  const { service, terminal, signal, surroundings } = context;
-  for (;;) {
-    const job = await getJob(service, name);
-    if (hasEnded(job)) {
-      terminal.clearProgress();
-      return job;
+  const { service, terminal, signal } = context;
+  try {
+    for (;;) {
+      for await (const job of changesOf(service, name, signal)) {
+        if (!hasEnded(job)) {
+          report(context, job);
+          continue;
+        }
+        terminal.clearProgress();
+        return job;
+      }
+      await service.clock.sleep(AGAIN_MS, signal);
     }
-    report(context, job);
-    try {
-      await surroundings.clock.sleep(POLL_MS, signal);
-    } catch (error) {
-      const goesOn = `job ${name.id} goes on: holdfast jobs wait ${name.id}, or jobs stop ${name.id}`;
-      throw new HoldfastError('Cancelled', `no longer waiting; the ${goesOn}`, { cause: error });
-    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    const goesOn = `job ${name.id} goes on: holdfast jobs wait ${name.id}, or jobs stop ${name.id}`;
+    throw new HoldfastError('Cancelled', `no longer waiting; the ${goesOn}`, { cause: error });
+  }
+}
+
+/** As it is, then whenever it changes, until it has ended or the connection has. */
+async function* changesOf(
+  { http, root }: Service,
+  { vault, id }: JobName,
+  signal: AbortSignal,
+): AsyncGenerator<JobFacts, undefined> {
+  const group = `${root}/resourceGroups/${encodeURIComponent(vault.group)}`;
+  const at = `${group}/providers/Holdfast.Backup/vaults/${encodeURIComponent(vault.name)}`;
+  for await (const data of http.events(`${at}/backupJobs/${id}/events`, { signal })) {
+    const told = JSON.parse(data) as JobResource;
+    if (told.properties !== undefined) yield jobFacts(told);
   }
 }
 

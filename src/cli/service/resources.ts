@@ -75,7 +75,7 @@ export async function findGroup(service: Service, text: string | undefined): Pro
   return text;
 }
 
-export function orOf(names: readonly string[]): string {
+function orOf(names: readonly string[]): string {
   return names.length < 2 ? names.join() : `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`;
 }
 

@@ -1,6 +1,6 @@
 /** What all commands of the service have in common: their options, and how they start and end. */
 import type { Command } from 'commander';
-import { HoldfastError } from '#base';
+import { HoldfastError, isHoldfastError } from '#base';
 import type { Terminal } from '../output/terminal.ts';
 import type { Running } from '../run-command.ts';
 import type { Surroundings } from '../surroundings.ts';
@@ -66,7 +66,7 @@ export async function withService(
   try {
     await use({ surroundings, terminal, signal, service: new Service(http, clock) });
   } catch (error) {
-    if (!signal.aborted) throw error;
+    if (!signal.aborted || isHoldfastError(error, 'Cancelled')) throw error;
     throw new HoldfastError('Cancelled', 'cancelled: what was begun goes on in the service', {
       cause: error,
     });
