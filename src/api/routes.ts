@@ -10,6 +10,7 @@ import { previewRoutes } from './holdfast/preview-runs.ts';
 import { servicePrincipalRoutes } from './holdfast/service-principals.ts';
 import { storageAccountRegistrationRoutes } from './holdfast/storage-accounts.ts';
 import { vaultRepositoryRoutes } from './holdfast/vaults.ts';
+import { verifyRoutes } from './holdfast/verify.ts';
 import { versionRoutes } from './holdfast/version.ts';
 import { virtualNetworkRoutes } from './network/virtual-networks.ts';
 import { openApiRoute } from './openapi.ts';
@@ -45,6 +46,7 @@ const RESOURCES: readonly Route[] = [
   ...servicePrincipalRoutes,
   ...jobEventRoutes,
   ...metricsRoutes,
+  ...verifyRoutes,
   ...versionRoutes,
   ...doctorRoutes,
 ];

@@ -79,7 +79,15 @@ export { backUpNow } from './backing-up/start-backup.ts';
 export { getPoint, listPoints, type Point } from './points/points.ts';
 export { checkRestore, startRestore } from './restoring/start-restore.ts';
 export type { RestoreRequest } from './restoring/restore-request.ts';
-export { countJobs, getJob, JOB_STATUSES, listJobs, type Job, type JobStatus } from './jobs/jobs.ts';
+export { startVerify } from './verifying/start-verify.ts';
+export {
+  countJobs,
+  getJob,
+  JOB_STATUSES,
+  listJobs,
+  type Job,
+  type JobStatus,
+} from './jobs/jobs.ts';
 export type { JobTask } from './jobs/job-records.ts';
 export type { JobOperation } from './jobs/job-runner.ts';
 export { examine, type Finding } from './doctor/doctor.ts';

@@ -23,6 +23,7 @@ import { restoreWork } from './restoring/restore-work.ts';
 import type { ServiceParts } from './service-parts.ts';
 import { DEFAULT_SETTINGS, type ServiceSettings } from './service-settings.ts';
 import { takeTurns } from './turns.ts';
+import { verifyWork } from './verifying/verify-work.ts';
 import { takeOverVaults } from './vaults/take-over-vaults.ts';
 
 export type ServiceOptions = {
@@ -75,6 +76,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       Backup: backupWork(parts),
       DeleteBackupData: deleteDataWork(parts),
       Restore: restoreWork(parts),
+      Verify: verifyWork(parts),
     });
     const closing = new AbortController();
     const background = runInBackground(parts, closing.signal);

@@ -1,6 +1,8 @@
 /** What Azure's API has no word for: live progress, the doctor, metrics. */
 import assert from 'node:assert/strict';
+import { chmodSync, globSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { addImages, GROUP, type TestService } from '../../src/service/testing/test-service.ts';
 import { backupLab, type BackupLab } from './backup-lab.ts';
@@ -71,4 +73,40 @@ test('the doctor and the metrics warn until the recovery key was fetched', async
   assert.deepEqual(await doctor(), { value: [] });
   assert.ok((await textOf(lab, '/metrics')).text.includes(`${missing} 0\n`));
   assert.equal((await lab.raw('GET', '/metrics')).status, 401);
+});
+
+test('a vault is verified by a job, beside a backup; damage fails it and is named', async (t) => {
+  const lab = await backupLab(t, oneVm);
+  await lab.protect('web');
+  await lab.ended(await lab.startBackup('web'));
+  const verify = async (properties: object) => {
+    const path = `${lab.group}/providers/Holdfast.Backup/vaults/v1/verify`;
+    return await lab.call('POST', path, { properties });
+  };
+  const [verifying, backup] = await Promise.all([
+    verify({ readDataPercent: 100 }).then(lab.jobOf),
+    lab.startBackup('web'),
+  ]);
+  const job = await lab.ended(verifying);
+  assert.equal(job.status, 'Completed', JSON.stringify(job));
+  assert.equal(job.operation, 'Verify');
+  const bag = job.extendedInfo!.propertyBag!;
+  assert.equal(bag['Vault Name'], 'v1');
+  assert.ok(Number(bag['Recovery points checked']) >= 1);
+  assert.match(bag['Data read']!, /^[12] MB$/);
+  assert.equal((await lab.ended(backup)).status, 'Completed');
+  for (const readDataPercent of [0, -1, 101]) {
+    assert.equal((await verify({ readDataPercent })).status, 400);
+  }
+
+  const packs = globSync(join(lab.made.data, 'vaults/*/**/packs/*/*'));
+  const largest = packs.toSorted((a, b) => statSync(b).size - statSync(a).size)[0]!;
+  const bytes = readFileSync(largest);
+  bytes[1000] = bytes[1000]! ^ 1;
+  chmodSync(largest, 0o600);
+  writeFileSync(largest, bytes);
+  const failed = await lab.ended(await lab.jobOf(await verify({ readDataPercent: 100 })));
+  assert.equal(failed.status, 'Failed');
+  assert.equal(failed.errorDetails?.[0]?.errorTitle, 'ObjectDamaged');
+  assert.match(failed.errorDetails[0].errorString!, /packs\/.*Not restorable whole: .*lab\/web/);
 });

@@ -6,7 +6,7 @@ import { vaultId } from '../ids.ts';
 import { MANAGEMENT_TYPE, plainName } from '../items/item-names.ts';
 import { errorNumber, recommendationsFor } from './error-numbers.ts';
 
-const CANCELLABLE: ReadonlySet<string> = new Set(['Backup', 'Restore']);
+const CANCELLABLE: ReadonlySet<string> = new Set(['Backup', 'Restore', 'Verify']);
 
 export type JobToShow = {
   readonly site: Site;
@@ -64,18 +64,23 @@ function errorDetails({ failure, warnings }: Job) {
 }
 
 function extendedInfo(job: Job, now: number) {
-  const { tasks, progress, properties, warnings, entity, endedAt, pointId } = job;
+  const { tasks, progress, properties, warnings, endedAt, pointId } = job;
   const percent = endedAt === undefined ? percentOf(progress) : undefined;
   const remainingMs = endedAt === undefined ? remainingOf(progress) : undefined;
   const warned = warnings.map(({ message }) => message);
   return {
     tasksList: tasks.map((task) => taskToWire(task, now, percent)),
-    propertyBag: { 'VM Name': entity, ...properties, ...speedOf(job) },
+    propertyBag: { ...named(job), ...properties, ...speedOf(job) },
     internalPropertyBag: pointId === undefined ? {} : { RecoveryPointId: pointId },
     ...(percent === undefined ? {} : { progressPercentage: percent }),
     ...(remainingMs === undefined ? {} : { estimatedRemainingDuration: isoDuration(remainingMs) }),
     ...(warned.length === 0 ? {} : { dynamicErrorMessage: warned.join('\n') }),
   };
+}
+
+/** Most jobs are of a VM. */
+function named({ itemId, entity }: Job): Readonly<Record<string, string>> {
+  return itemId === undefined ? { 'Vault Name': entity } : { 'VM Name': entity };
 }
 
 function taskToWire(task: JobTask, now: number, percent: number | undefined) {

@@ -14,7 +14,9 @@ export type JobOperation =
   | 'DeleteBackupData'
   | 'DisableBackup'
   | 'Restore'
-  | 'Undelete';
+  | 'Undelete'
+  /** Holdfast's own. */
+  | 'Verify';
 
 /** A place in a queue: at most `limit` jobs hold `name` at once. */
 export type JobSlot = { readonly name: string; readonly limit: number };

@@ -26,6 +26,16 @@ export type Repositories = {
   ) => Promise<Result>;
 
   /**
+   * Lends a reader of its own, which sees the repository as it is at this moment; whoever owns it goes on beside.
+   *
+   * @throws {HoldfastError} what opening and `work` throw.
+   */
+  readonly read: <Result>(
+    vaultId: string,
+    work: (repository: OpenRepository) => Promise<Result>,
+  ) => Promise<Result>;
+
+  /**
    * Writes a document of the vault (decision 0008, invariant 1); durable on return. For `changeVault`.
    *
    * @param document `vault`, `policy-<id>`, `item-<id>`.

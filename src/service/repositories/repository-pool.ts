@@ -67,6 +67,7 @@ export function openRepositories(options: PoolOptions): Repositories {
 
   return {
     use,
+    read: async (vaultId, work) => await withRepository(await readerOf(options, vaultId), work),
     remember: async (vaultId, document, value) =>
       await use(vaultId, async ({ parts, state }) => {
         await writeDocument(parts, document, value ?? null);
@@ -123,14 +124,18 @@ function sit(options: PoolOptions, vaultId: string, gone: () => void): Seat {
 }
 
 async function open(
-  { masterKey, vaults, caller }: PoolOptions,
+  options: PoolOptions,
   vaultId: string,
   work: (repository: OpenRepository) => Promise<void>,
 ): Promise<void> {
-  const access = await readVaultFolder(join(vaults, vaultId), { id: vaultId, masterKey });
-  const { repository: location, key: password } = access;
-  const request = { location, password, access: 'own', waitMs: HELD_WAIT_MS, caller } as const;
-  await withRepository(request, work);
+  const reader = await readerOf(options, vaultId);
+  await withRepository({ ...reader, access: 'own' }, work);
+}
+
+async function readerOf({ masterKey, vaults, caller }: PoolOptions, vaultId: string) {
+  const folder = await readVaultFolder(join(vaults, vaultId), { id: vaultId, masterKey });
+  const { repository: location, key: password } = folder;
+  return { location, password, access: 'read', waitMs: HELD_WAIT_MS, caller } as const;
 }
 
 /** Every document of the repository that is not gone, with its revision. */

@@ -1,0 +1,35 @@
+/** How Verify jobs come to be. */
+import { HoldfastError } from '#base';
+import type { Accepted } from '../items/protect.ts';
+import type { ServiceParts } from '../service-parts.ts';
+import { getVault, type VaultName } from '../vaults/vaults.ts';
+import type { VerifyRequest } from './verify-work.ts';
+
+/**
+ * Verifies the repository of the vault: all metadata, and that share of the data, least recently read first.
+ *
+ * @param readDataPercent above 0, to 100; undefined: metadata only.
+ * @throws {HoldfastError} `ResourceNotFound`; `ArgumentInvalid` for another share.
+ */
+export async function startVerify(
+  { catalogue, jobs }: ServiceParts,
+  name: VaultName,
+  readDataPercent: number | undefined,
+): Promise<Accepted> {
+  const vault = await getVault(catalogue.read, name);
+  if (readDataPercent !== undefined && !(readDataPercent > 0 && readDataPercent <= 100)) {
+    throw new HoldfastError('ArgumentInvalid', 'readDataPercent must be above 0 and at most 100.');
+  }
+  const request: VerifyRequest = readDataPercent === undefined ? {} : { readDataPercent };
+  const jobId = await catalogue.change(async (change) =>
+    jobs.add(change, {
+      vaultId: vault.id,
+      entity: vault.name,
+      operation: 'Verify',
+      isUserTriggered: true,
+      request,
+      claims: [`verify:${vault.id}`],
+    }),
+  );
+  return { jobId };
+}
