@@ -5,10 +5,8 @@ import { openApiDocument } from './openapi.ts';
 import { ROUTES } from './routes.ts';
 import { testApi } from './testing/test-api.ts';
 
-const FILE = new URL('../../docs/openapi.json', import.meta.url);
-const { version } = JSON.parse(
-  readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
-) as { version: string };
+const FILE = 'docs/openapi.json';
+const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
 
 type Document = { readonly paths: Readonly<Record<string, Readonly<Record<string, object>>>> };
 
