@@ -10,6 +10,7 @@ import type { Ran } from './run-tests.ts';
 
 /** Each promise with the tests that show it: one of each must have passed. */
 const PROMISES: Readonly<Record<string, readonly RegExp[]>> = {
+  M1: [/the policy starts the backup of each of its VMs/],
   M2: [
     /first online backup installs the extension/,
     /extension of a Windows guest is VMSnapshot/,
@@ -27,7 +28,7 @@ const PROMISES: Readonly<Record<string, readonly RegExp[]>> = {
     /a failing pre-script with leave to go on/,
     /without leave to go on the job fails/,
   ],
-  M6: [/the snapshot and the transfer are two phases/],
+  M6: [/the snapshot and the transfer are two phases/, /two tasks of the job/],
   M7: [
     /four disks are read at once/,
     /with 1 threads: each is begun before any is done/,
@@ -41,7 +42,8 @@ const PROMISES: Readonly<Record<string, readonly RegExp[]>> = {
     /an increment reads what the bitmap names/,
     /an increment of a Debian guest/,
   ],
-  M9: [/the snapshot is gone when the point is there/],
+  M9: [/the snapshot is gone when the point is there/, /when the transfer has ended/],
+  M10: [/a later backup that takes 24 hours fails/],
   M11: [/the VM is as it was/, /backups change nothing of a Debian guest/],
   M12: [
     /no byte of the repository shows/,
@@ -74,7 +76,9 @@ const PROMISES: Readonly<Record<string, readonly RegExp[]>> = {
     /another disk under the name of one that was removed/,
   ],
   M20: [/four disks \(VM2\) takes fewer rounds/, /contiguous changes take fewer requests/],
-  M21: [/the starts of 100 VMs at 02:00 are spread/],
+  M21: [/the starts of 100 VMs at 02:00 are spread/, /start spread over the two hours/],
+  M22: [/restores to one account wait for each other/],
+  M24: [/disks are restored to a storage account/],
   M28: [
     /four 16 KiB blocks, three steps/,
     /a change of 1 KB stores/,
@@ -83,8 +87,10 @@ const PROMISES: Readonly<Record<string, readonly RegExp[]>> = {
     /across a border of blocks/,
     /the same content is no change/,
     /becomes zero again/,
+    /through the API a change of 1 KB/,
   ],
-  M30: [/D1\+D2, then D3, then D2′\+D3′/, /agree to the byte/],
+  M29: [/a backup by hand is full when it is the first/],
+  M30: [/D1\+D2, then D3, then D2′\+D3′/, /agree to the byte/, /through the API each point says/],
   M31: [
     /case 1, as in step 2/,
     /case 1, as in its text/,
@@ -96,6 +102,9 @@ const PROMISES: Readonly<Record<string, readonly RegExp[]>> = {
     /expire in any order, and together/,
     /a block that comes back is owned twice/,
   ],
+  M33: [/deleting the data of a VM keeps it restorable/],
+  M34: [/stopping with data retained ends backups/],
+  M35: [/backups of a VM that is gone fail/],
   M37: [/8 TiB disk with 5 % churn/, /work of an increment with a hint follows the churn/],
 };
 

@@ -27,34 +27,45 @@ async function jobsOf(lab: BackupLab, filter?: string) {
   return found;
 }
 
+/** Gives the VMs a policy that backs them up daily at that time. */
+async function scheduleAt(lab: BackupLab, at: Date, vms: readonly string[]): Promise<void> {
+  const time = at.toISOString();
+  const properties = {
+    backupManagementType: 'AzureIaasVM',
+    timeZone: 'UTC',
+    instantRpRetentionRangeInDays: 2,
+    schedulePolicy: {
+      schedulePolicyType: 'SimpleSchedulePolicy',
+      scheduleRunFrequency: 'Daily',
+      scheduleRunTimes: [time],
+    },
+    retentionPolicy: {
+      retentionPolicyType: 'LongTermRetentionPolicy',
+      dailySchedule: {
+        retentionTimes: [time],
+        retentionDuration: { count: 30, durationType: 'Days' },
+      },
+    },
+  };
+  const policy = `${lab.vault}/backupPolicies/nightly`;
+  const made = await lab.call('PUT', policy, { properties });
+  assert.equal(made.status, 200, JSON.stringify(made.body));
+  for (const vm of vms) await lab.jobOf(await lab.put(vm, { policyId: policy }));
+}
+
+/** The next full or half hour after that many. */
+function inHours(nowMs: number, hours: number): Date {
+  const at = new Date(nowMs + hours * HOUR_MS);
+  at.setUTCMinutes(at.getUTCMinutes() < 30 ? 0 : 30, 0, 0);
+  return at;
+}
+
 test('M1 the policy starts the backup of each of its VMs at its time, and no other', async (t) => {
   const { clock, pass } = movedClock(t);
   const lab = await backupLab(t, twoVms, { clock, settings: { spreadMs: 0 } });
   await lab.protect('web');
-  const at = new Date(clock.nowMs() + 5 * HOUR_MS);
-  at.setUTCMinutes(at.getUTCMinutes() < 30 ? 0 : 30, 0, 0);
-  const policy = {
-    properties: {
-      backupManagementType: 'AzureIaasVM',
-      timeZone: 'UTC',
-      instantRpRetentionRangeInDays: 2,
-      schedulePolicy: {
-        schedulePolicyType: 'SimpleSchedulePolicy',
-        scheduleRunFrequency: 'Daily',
-        scheduleRunTimes: [at.toISOString()],
-      },
-      retentionPolicy: {
-        retentionPolicyType: 'LongTermRetentionPolicy',
-        dailySchedule: {
-          retentionTimes: [at.toISOString()],
-          retentionDuration: { count: 30, durationType: 'Days' },
-        },
-      },
-    },
-  };
-  const made = await lab.call('PUT', `${lab.vault}/backupPolicies/nightly`, policy);
-  assert.equal(made.status, 200, JSON.stringify(made.body));
-  await lab.jobOf(await lab.put('web', { policyId: `${lab.vault}/backupPolicies/nightly` }));
+  const at = inHours(clock.nowMs(), 5);
+  await scheduleAt(lab, at, ['web']);
   const backups = async () => await jobsOf(lab, "operation eq 'Backup'");
   await pass(at.getTime() - clock.nowMs() - 20 * 60_000);
   assert.deepEqual(await backups(), []);
@@ -67,6 +78,25 @@ test('M1 the policy starts the backup of each of its VMs at its time, and no oth
   assert.equal(job.status, 'Completed', JSON.stringify(job));
   assert.equal(job.isUserTriggered, false);
   assert.equal((await lab.points('web')).length, 1);
+});
+
+test('M21 R12 scheduled backups of many VMs start spread over the two hours after their time', async (t) => {
+  const { clock, pass } = movedClock(t);
+  const vms = Array.from({ length: 10 }, (_, index) => `vm${index}`);
+  const fill = (made: TestService): void => {
+    for (const vm of vms) addImages(made, vm, [{ name: 'a', sizeBytes: 65_536 }]);
+  };
+  const lab = await backupLab(t, fill, { clock });
+  const at = inHours(clock.nowMs(), 3);
+  await scheduleAt(lab, at, vms);
+  const backups = async () => await jobsOf(lab, "operation eq 'Backup'");
+  await pass(6 * HOUR_MS, async () => (await backups()).length === vms.length);
+  const starts = (await backups()).map(({ properties }) => properties!.startTime!.getTime());
+  assert.equal(starts.length, vms.length);
+  // The clock of the test leaps by five minutes.
+  const latest = at.getTime() + 2 * HOUR_MS + 10 * 60_000;
+  for (const start of starts) assert.ok(start >= at.getTime() && start <= latest);
+  assert.ok(Math.max(...starts) - Math.min(...starts) > HOUR_MS / 2, 'they start all at once');
 });
 
 test('M6 snapshot and transfer are two tasks of the job; the transfer waits for its queue', async (t) => {

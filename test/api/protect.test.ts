@@ -1,6 +1,6 @@
 /** Protection, backups and their ends, through Azure's own SDK over https. */
 import assert from 'node:assert/strict';
-import { openSync, writeSync, closeSync, rmSync } from 'node:fs';
+import { closeSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { AzureIaaSVMProtectedItem } from '@azure/arm-recoveryservicesbackup';
@@ -176,6 +176,39 @@ test('M28 through the API a change of 1 KB stores one block of 16 KiB, the first
   assert.match(first!.point.recoveryPointAdditionalInfo!, /a: size 1048576, changed 1048576/);
   assert.match(newest!.point.recoveryPointAdditionalInfo!, /a: size 1048576, changed 16384/);
   assert.match(newest!.point.recoveryPointAdditionalInfo!, /b: size 1048576, changed 0/);
+});
+
+test('M30 through the API each point says what it has of its own: D1+D2, then D3, then D2′+D3′', async (t) => {
+  const block = 16 * 1024;
+  const lab = await backupLab(t, (made) => {
+    const folder = addImages(made, 'web', [{ name: 'a', sizeBytes: 4 * block }]);
+    writeFileSync(join(folder, 'a.raw'), Buffer.alloc(4 * block));
+  });
+  await lab.protect('web');
+  const steps: readonly (readonly [number, number])[][] = [
+    [
+      [0, 1],
+      [1, 2],
+    ],
+    [[2, 3]],
+    [
+      [1, 4],
+      [2, 5],
+    ],
+  ];
+  for (const step of steps) {
+    const image = openSync(join(lab.made.images, 'web', 'a.raw'), 'r+');
+    for (const [place, value] of step) {
+      writeSync(image, Buffer.alloc(block, value), 0, block, place * block);
+    }
+    closeSync(image);
+    assert.equal((await lab.ended(await lab.startBackup('web'))).status, 'Completed');
+  }
+  const points = (await lab.points('web')).toReversed();
+  const own = points.map(({ point }) =>
+    Number(/changed (\d+)/.exec(point.recoveryPointAdditionalInfo!)![1]),
+  );
+  assert.deepEqual(own, [2 * block, block, 2 * block]);
 });
 
 test('M33 deleting the data of a VM keeps it restorable for 14 days, or removes it at once without soft delete', async (t) => {
