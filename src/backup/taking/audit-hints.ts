@@ -80,7 +80,8 @@ export class HintAudits {
     }
     const { random } = this.#run.request.repository.parts;
     const baseUnits = baseUnitsOf(this.#run, disk);
-    yield* auditBatches(plan, { baseUnits, lastBlock: last?.block, random });
+    const { auditsAll } = this.#run.sources[disk]!;
+    yield* auditBatches(plan, { baseUnits, lastBlock: last?.block, random, auditsAll });
   }
 
   /** The last block of the point before that is not zero and that the hint calls unchanged. */

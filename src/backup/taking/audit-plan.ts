@@ -10,7 +10,7 @@
  */
 import { subtractExtents, totalBytes, type Extent } from '#disk';
 import { unitCountOf, unitIdRanges, type BaseUnits, type DiskPlan } from './disk-plan.ts';
-import { UNIT_BLOCKS, type AuditBatch, type AuditJob } from './unit-job.ts';
+import { UNIT_BLOCKS, type AuditBatch, type AuditJob, type BlockRuns } from './unit-job.ts';
 import { UnitRuns } from './unit-runs.ts';
 
 const LEAST_SAMPLES = 1000;
@@ -27,6 +27,8 @@ export type AuditBase = {
   /** The last block in `cleanExtents` that is not zero in the point before; undefined: there is none. */
   readonly lastBlock: number | undefined;
   readonly random: Random;
+  /** All blocks that are allocated are checked; default: those drawn. */
+  readonly auditsAll?: boolean;
 };
 
 /** What of the disk the hint calls unchanged, in whole blocks. */
@@ -52,7 +54,7 @@ export async function* auditBatches(
 
 async function* auditJobs(
   plan: DiskPlan & { readonly dirty: readonly Extent[] },
-  { baseUnits, lastBlock, random }: AuditBase,
+  { baseUnits, lastBlock, random, auditsAll = false }: AuditBase,
 ): AsyncGenerator<AuditJob> {
   const { blockSize, data, dirty } = plan;
   const cleanData = subtractExtents({ from: data, removed: dirty });
@@ -62,7 +64,7 @@ async function* auditJobs(
   const last =
     lastBlock === undefined ? [] : [{ offset: lastBlock * blockSize, length: blockSize }];
   const others = subtractExtents({ from: cleanData, removed: last });
-  const drawn = drawSamples({ extents: others, blockSize, random });
+  const drawn = drawSamples({ extents: auditsAll ? [] : others, blockSize, random });
   const samples = new Samples(lastBlock === undefined ? drawn : withBlock(drawn, lastBlock));
   for await (const { from, ids } of unitIdRanges(unitCountOf(plan), baseUnits)) {
     for (let at = 0; at < ids.length; at += ID_BYTES) {
@@ -75,7 +77,7 @@ async function* auditJobs(
         unit,
         previousId: new Uint8Array(previousId),
         ...runs,
-        samples: samples.of(unit),
+        samples: auditsAll ? blocksOf(runs.clean) : samples.of(unit),
         seed: random(4).readUInt32LE(),
       };
     }
@@ -103,6 +105,15 @@ export function drawSamples(from: {
       extent += 1;
     }
   });
+}
+
+function blocksOf(runs: BlockRuns): Uint16Array<ArrayBuffer> {
+  const blocks: number[] = [];
+  for (let at = 0; at < runs.length; at += 2) {
+    const first = runs[at]!;
+    for (let block = first; block < first + runs[at + 1]!; block += 1) blocks.push(block);
+  }
+  return Uint16Array.from(blocks);
 }
 
 /** The samples, still ascending, with one block more. */

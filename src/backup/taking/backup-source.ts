@@ -21,6 +21,8 @@ export type DiskToBackUp = {
   readonly hint?: readonly Extent[];
   /** What the hint leaves out cannot be read: it reads as zeros, and nothing of the hint can be audited. */
   readonly holdsHintOnly?: boolean;
+  /** Everything that the hint calls unchanged is compared, and no sample of it only. */
+  readonly auditsAll?: boolean;
 };
 
 export type BackupSource = {
@@ -31,6 +33,7 @@ export type BackupSource = {
   /** In whole blocks. */
   readonly hint: readonly Extent[] | undefined;
   readonly holdsHintOnly: boolean;
+  readonly auditsAll: boolean;
   readonly stampBefore: string;
 };
 
@@ -70,7 +73,7 @@ export async function withSources<Result>(
 
 async function measure(
   prepared: PreparedDisk,
-  { name, hint, holdsHintOnly = false }: DiskToBackUp,
+  { name, hint, holdsHintOnly = false, auditsAll = false }: DiskToBackUp,
   blockBytes: number,
 ): Promise<BackupSource> {
   const { sizeBytes } = prepared;
@@ -81,6 +84,7 @@ async function measure(
     name,
     prepared,
     holdsHintOnly,
+    auditsAll,
     stampBefore,
     data: alignExtents(await prepared.dataExtents(), bounds),
     hint: hint === undefined ? undefined : alignExtents(checkHint(name, hint, sizeBytes), bounds),

@@ -66,6 +66,25 @@ test('a hint that names a freed place makes it zero without reading it', async (
   await assertSame(await lab.contentOf(pointId), lab.image);
 });
 
+test('a hint all of which is audited: one changed block among thousands is found, and an honest hint is used', async (t) => {
+  const lab = await hintLab(t);
+  const auditAll = async (hint: readonly Extent[]): Promise<BackupResult['disks'][number]> => {
+    const disk = { name: 'vda', location: lab.image, hint, auditsAll: true };
+    return (await lab.backUp({ disks: [disk] })).disks[0]!;
+  };
+  const honest = await auditAll(await patch(lab, { offset: 2 * MIB, bytes: noise('x', 100) }));
+  assert.equal(honest.hintFailure, undefined);
+  assert.equal(honest.changed, 4096);
+  assert.ok(honest.read >= 20 * MIB, `all that is allocated: ${honest.read}`);
+  await patch(lab, { offset: 7 * MIB + 4096, bytes: noise('y', 1) });
+  const { hintFailure, changed } = await auditAll([]);
+  assert.deepEqual(hintFailure, {
+    isWrong: true,
+    reason: `it misses changes (at ${7 * MIB + 4096})`,
+  });
+  assert.equal(changed, 4096);
+});
+
 test('an empty hint on an unchanged disk changes nothing', async (t) => {
   const lab = await hintLab(t);
   const { pointId, disks } = await lab.backUpWith([]);
