@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs';
 import { readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fail, succeed, withoutPasswords } from '../cli/holdfast.ts';
 import { killedAt } from './killed-boot.ts';
 import { moreRecords, recordsIn, startWriting } from './records.ts';
@@ -30,10 +31,13 @@ test('a killed boot goes on where it was', async (t) => {
       const as = ['--as', 'm', '--dir', directory, ...connection];
       await killedAt(['vm', 'boot', ...from(source, ...as)], /copied while it runs/);
       await fail(['vm', 'boot', ...from(source, ...as)], { code: 1, says: /BootUnfinished/ });
+      const pid = await guest.pid();
+      await lookTenTimes(guest, 'm');
       const { stdout } = await succeed([...resuming(source, directory), '--json']);
       const moved = JSON.parse(stdout) as Booted;
       assert.equal(moved.vm.name, 'm');
       assert.ok(moved.moveSeconds! >= 0);
+      assert.equal(await guest.pid(), pid);
       assert.ok(
         !(await guest.drivers()).includes('nbd'),
         'nothing is read from the point any more',
@@ -71,6 +75,29 @@ test('a killed boot goes on where it was', async (t) => {
     assert.deepEqual(await readdir(directory), []);
     await fail(resuming(source, directory), { code: 1, says: /BootNotFound/ });
   });
+
+  await t.test(
+    'its memory is kept, whatever is asked of it after a copy has failed',
+    async (tt) => {
+      const guest = await RestoredGuest.in(tt, source.folder, 'j');
+      const { directory, connection } = guest;
+      const as = ['--as', 'j', '--dir', directory, ...connection];
+      await killedAt(
+        ['vm', 'boot', ...from(source, ...as, '--trial')],
+        /ends the trial/,
+        async () => {
+          await guest.answers();
+          await guest.sh('echo kept > /run/memory');
+        },
+      );
+      await failedCopy(guest);
+      await lookTenTimes(guest, 'j');
+      await killedAt(resuming(source, directory), /ends the trial/, async () => {
+        assert.equal(await guest.sh('cat /run/memory'), 'kept\n');
+      });
+      await succeed(['vm', 'boot', '--discard', '--dir', directory]);
+    },
+  );
 
   await t.test('what is gone, or another repository, is one clear error', async (tt) => {
     const guest = await RestoredGuest.in(tt, source.folder, 'e');
@@ -115,6 +142,30 @@ test('a killed boot goes on where it was', async (t) => {
     assert.ok(!existsSync(folder));
   });
 });
+
+async function lookTenTimes(guest: RestoredGuest, name: string): Promise<void> {
+  for (let times = 0; times < 10; times += 1) {
+    await succeed(['vm', 'list', ...guest.connection]);
+    await succeed(['vm', 'show', name, ...guest.connection]);
+    assert.ok(await guest.isRunning, 'QEMU lives');
+  }
+}
+
+/** A copy from the point, which nobody serves, that has ended and is not dismissed: its node lies on nothing. */
+async function failedCopy(guest: RestoredGuest): Promise<void> {
+  await guest.qmp(async (qmp) => {
+    const [block] = (await qmp.execute('query-block')).filter(
+      ({ inserted }) => inserted?.ro === false,
+    );
+    await qmp.execute('block-stream', {
+      'job-id': 'holdfast-move-left',
+      device: block!.inserted!['node-name']!,
+      speed: 0,
+      'auto-dismiss': false,
+    });
+    while ((await qmp.execute('query-jobs'))[0]?.status !== 'concluded') await sleep(100);
+  });
+}
 
 /** Goes on with a trial, has the guest write on, and kills it. @returns how many records there were. */
 async function trialAgain(source: Source, guest: RestoredGuest): Promise<number> {

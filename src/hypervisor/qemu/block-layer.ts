@@ -13,6 +13,7 @@ import { basename, dirname } from 'node:path';
 import type { QmpClient } from '../qmp/qmp-client.ts';
 import type { QmpBitmap, QmpBlock, QmpBlockGraph, QmpNode } from '../qmp/qmp-commands.ts';
 import type { VmDisk } from '../vm.ts';
+import { hasStreamJob } from './stream-jobs.ts';
 
 export type QemuDisk = VmDisk & {
   /** QOM path of the object that has the property `drive`. */
@@ -28,6 +29,7 @@ export type QemuDisk = VmDisk & {
 
 export type BlockLayer = {
   readonly disks: readonly QemuDisk[];
+  /** All; while a stream job is there, only those that devices have (`stream-jobs.ts`). */
   readonly nodes: readonly QmpNode[];
   /** Files of firmware flash, by unit: 0 its code, 1 its variables. */
   readonly flash: ReadonlyMap<number, string>;
@@ -51,13 +53,15 @@ const PROTOCOLS = new Set(['file', 'host_device', 'nbd', 'rbd', 'iscsi', 'nvme',
 const CONTAINERS = ['/machine/peripheral', '/machine/peripheral-anon'];
 
 export async function readBlockLayer(qmp: QmpClient): Promise<BlockLayer> {
-  const [{ qemu }, blocks, nodes, graph, outside] = await Promise.all([
+  const isStreaming = await hasStreamJob(qmp);
+  const [{ qemu }, blocks, named, graph, outside] = await Promise.all([
     qmp.execute('query-version'),
     qmp.execute('query-block'),
-    qmp.execute('query-named-block-nodes', { flat: false }),
+    isStreaming ? undefined : qmp.execute('query-named-block-nodes', { flat: false }),
     qmp.execute('x-debug-query-block-graph'),
     disksOutside(qmp),
   ]);
+  const nodes = named ?? blocks.flatMap(({ inserted }) => inserted ?? []);
   const childrenOf = childrenIn(graph);
   const byName = new Map(nodes.map((node) => [node['node-name'], node]));
   const flash = new Map<number, string>();

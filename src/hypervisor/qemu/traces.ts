@@ -13,6 +13,7 @@ import type { QmpJob } from '../qmp/qmp-commands.ts';
 import { readBlockLayer } from './block-layer.ts';
 import { isOurs, OURS, SERVING_MARK, STOPPED_MARK } from './names.ts';
 import { isFolderAlive, removeDeadFolder } from './scratch-folder.ts';
+import { isMoveJob } from './stream-jobs.ts';
 
 const POLL_MS = 10;
 const PATIENCE_MS = 30_000;
@@ -87,19 +88,21 @@ async function stopServer(qmp: QmpClient): Promise<void> {
 }
 
 async function hasNode(qmp: QmpClient, name: string): Promise<boolean> {
-  const nodes = await qmp.execute('query-named-block-nodes', { flat: true });
-  return nodes.some((node) => node['node-name'] === name);
+  const { nodes } = await qmp.execute('x-debug-query-block-graph');
+  return nodes.some((node) => node.name === name);
 }
 
 /**
- * Cancels our jobs that run and dismisses those that have ended. A job that filled its scratch has stopped the
+ * Cancels our jobs that run, but none that moves a booted VM's disk, and dismisses those that have ended. A job that filled its scratch has stopped the
  * VM: without the job the guest's write goes through.
  *
  * @returns whether there was any.
  */
 export async function endJobs({ qmp, clock }: Context): Promise<boolean> {
   const ours = async (): Promise<readonly QmpJob[]> =>
-    (await qmp.execute('query-jobs')).filter(({ id }) => isOurs(id));
+    (await qmp.execute('query-jobs')).filter(
+      (job) => isOurs(job.id) && !(isMoveJob(job) && job.status !== 'concluded'),
+    );
   const jobs = await ours();
   if (jobs.length === 0) return false;
   for (const { id, status } of jobs) if (status !== 'concluded') await cancel(qmp, id);

@@ -1,10 +1,11 @@
 /**
  * Copies what a running VM's overlay still reads from its backing into the overlay itself: QEMU's block-stream.
- * The job stays until we have seen how it ended, so one that a killed Holdfast began is followed, not begun anew.
+ * One that a killed Holdfast began is followed, not begun anew. A job that ends is gone at once, its error told by
+ * an event: one that stayed would make QEMU 7.2 end when anybody asks for its nodes (`stream-jobs.ts`).
  *
  * ```
- *   block-stream ─► running ──► concluded ─► (its error) ─► dismissed ─► no backing is left
- *                      └─ cancelled: concluded, dismissed; the overlay reads on from the point
+ *   block-stream ─► running ──► gone (its error) ─► no backing is left
+ *                      └─ cancelled: gone; the overlay reads on from the point
  * ```
  */
 import { HoldfastError, isHoldfastError, throwIfCancelled, type Clock } from '#base';
@@ -12,10 +13,10 @@ import type { QmpClient } from '../../qmp/qmp-client.ts';
 import type { QmpJob } from '../../qmp/qmp-commands.ts';
 import type { VmCreation } from '../../vm-creation.ts';
 import { readBlockLayer, type QemuDisk } from '../block-layer.ts';
+import { isMoveJob, MOVE_JOB } from '../stream-jobs.ts';
 
 const POLL_MS = 100;
 const UNLIMITED = 0;
-const JOB_PREFIX = 'holdfast-move-';
 
 type Options = Parameters<VmCreation['moveToImage']>[2];
 type Moved = { readonly vm: string; readonly disk: string };
@@ -28,22 +29,24 @@ export async function moveToImage(
 ): Promise<void> {
   const { signal } = options;
   throwIfCancelled(signal);
-  const id = `${JOB_PREFIX}${moved.disk}`;
-  // To their ends, before anything is asked of disks: QEMU 7.2 crashes on that while a copy of one ends.
-  for (const left of (await qmp.execute('query-jobs')).filter(isMove)) {
-    const disk = left.id.slice(JOB_PREFIX.length);
+  const id = `${MOVE_JOB}${moved.disk}`;
+  // To their ends, before anything is asked of disks.
+  for (const left of (await qmp.execute('query-jobs')).filter(isMoveJob)) {
+    const disk = left.id.slice(MOVE_JOB.length);
     await jobOver({ qmp, clock }, { id: left.id, disk }, options);
     throwIfCancelled(signal);
   }
   const backed = await backedDisk(qmp, moved);
   if (backed === undefined) return;
-  await qmp.execute('block-stream', {
-    'job-id': id,
-    device: backed.imageNode,
-    speed: UNLIMITED,
-    'auto-dismiss': false,
+  const failure = await toldFailure(qmp, id, async () => {
+    await qmp.execute('block-stream', {
+      'job-id': id,
+      device: backed.imageNode,
+      speed: UNLIMITED,
+      'auto-dismiss': true,
+    });
+    await jobOver({ qmp, clock }, { id, disk: moved.disk }, options);
   });
-  const failure = await jobOver({ qmp, clock }, { id, disk: moved.disk }, options);
   if ((await backedDisk(qmp, moved)) === undefined) return;
   throwIfCancelled(signal);
   throw new HoldfastError(
@@ -53,20 +56,37 @@ export async function moveToImage(
   );
 }
 
-/** Waits for the job's end, and dismisses it. @returns why it ended early, if it did. */
+/** @returns what QEMU says of the job's end while `run` runs. */
+async function toldFailure(qmp: QmpClient, id: string, run: () => Promise<void>): Promise<string> {
+  let failure = 'its job was cancelled';
+  const unsubscribe = qmp.onEvent(({ event, data }) => {
+    const { device, error } = data;
+    if (event === 'BLOCK_JOB_COMPLETED' && device === id && typeof error === 'string') {
+      failure = error;
+    }
+  });
+  try {
+    await run();
+  } finally {
+    unsubscribe();
+  }
+  return failure;
+}
+
+/** Waits until the job is gone. One that an older Holdfast began stays, and is dismissed here. */
 async function jobOver(
   { qmp, clock }: { readonly qmp: QmpClient; readonly clock: Clock },
   { id, disk }: { readonly id: string; readonly disk: string },
   { signal, onProgress }: Options,
-): Promise<string> {
+): Promise<void> {
   for (;;) {
     const isCancelled = signal?.aborted === true;
     if (isCancelled) await cancel(qmp, id);
     const job = await jobOf(qmp, id);
-    if (job === undefined) return 'its job was ended by somebody else';
+    if (job === undefined) return;
     if (job.status === 'concluded') {
       await qmp.execute('job-dismiss', { id });
-      return job.error ?? 'its job was cancelled';
+      return;
     }
     const total = job['total-progress'];
     onProgress?.({
@@ -85,10 +105,6 @@ async function cancel(qmp: QmpClient, device: string): Promise<void> {
   } catch (error) {
     if (!isHoldfastError(error, 'HypervisorFailed')) throw error; // It has just ended.
   }
-}
-
-function isMove({ id }: QmpJob): boolean {
-  return id.startsWith(JOB_PREFIX);
 }
 
 async function jobOf(qmp: QmpClient, id: string): Promise<QmpJob | undefined> {
