@@ -9,6 +9,7 @@ import type { Row } from '../catalogue/schema.ts';
 import type { RecordParts } from '../record-parts.ts';
 import { claimsFromJson, type JobFailure } from './job-records.ts';
 import type { JobRunner, JobWork, JobWorks, NewJob } from './job-runner.ts';
+import { failureOf, interrupted, notCancellable } from './job-failures.ts';
 import { RunningJob, stopError } from './running-job.ts';
 import { makeSlots } from './slots.ts';
 
@@ -121,16 +122,31 @@ async function look(runner: Runner): Promise<void> {
   while (!stopped.signal.aborted) {
     const woken = Promise.withResolvers<void>();
     runner.wake = woken.resolve;
+    let napMs = LOOK_MS;
     await told(runner, async () => {
       for (const row of await dueRows(runner)) await takeUp(runner, row);
+      napMs = await untilNextMs(runner);
     });
     const nap = new AbortController();
     await Promise.race([
       woken.promise,
-      parts.clock.sleep(LOOK_MS, nap.signal).catch(() => undefined), // Ended below.
+      parts.clock.sleep(napMs, nap.signal).catch(() => undefined), // Ended below.
     ]);
     nap.abort();
   }
+}
+
+/** Until the next row falls due, at most `LOOK_MS`. */
+async function untilNextMs({ parts }: Runner): Promise<number> {
+  const now = parts.clock.nowMs();
+  const next = await parts.catalogue.read
+    .selectFrom('jobs')
+    .select((row) => row.fn.min('notBefore').as('atMs'))
+    .where('endedAt', 'is', null)
+    .where('leaseOwner', 'is', null)
+    .where('notBefore', '>', now)
+    .executeTakeFirst();
+  return Math.min(LOOK_MS, (next?.atMs ?? Infinity) - now);
 }
 
 async function dueRows({ parts }: Runner): Promise<readonly Row<'jobs'>[]> {
@@ -193,7 +209,7 @@ async function runJob(runner: Runner, job: RunningJob, work: JobWork): Promise<v
   let failure: unknown;
   try {
     if (job.stopReason !== undefined) throw stopError(job.stopReason);
-    if (job.row.attempt >= parts.settings.attempts) throw interrupted(job);
+    if (job.row.attempt >= parts.settings.attempts) throw interrupted(job.row.attempt);
     await work.run(job.run(slots));
   } catch (error) {
     failure = job.stopReason === undefined ? error : stopError(job.stopReason);
@@ -338,26 +354,6 @@ async function cancel(runner: Runner, vaultId: string, id: string): Promise<void
   });
   runner.running.get(jobId)?.job.stop('cancelled');
   runner.wake();
-}
-
-/** R45's words. */
-function notCancellable(why: string): HoldfastError {
-  return new HoldfastError(
-    'UserErrorJobNotCancellable',
-    `The job isn't in a cancelable state: ${why}.`,
-  );
-}
-
-function interrupted({ row }: RunningJob): HoldfastError {
-  return new HoldfastError(
-    'JobInterrupted',
-    `The service ended ${row.attempt} times while the job ran, without an end of the job.`,
-  );
-}
-
-function failureOf(error: unknown): JobFailure {
-  if (isHoldfastError(error)) return { code: error.code, message: error.message };
-  return { code: 'InternalError', message: `Holdfast has a fault: ${String(error)}` };
 }
 
 /** Keeps the leases, and the rows up to date: one change for all, however many run. */
