@@ -1,6 +1,6 @@
 /**
- * Looks whether catalogue and repositories agree, and whether all is as it should be (`holdfast doctor`). Reads
- * only; what it finds says where and what to do. What is changing meanwhile is looked at in its vault's turn.
+ * Looks whether catalogue and repositories agree, and whether all is as it should be (`holdfast doctor`). Changes
+ * nothing but a note of which documents disagree, for the next start to take them over; what it finds says where and what to do. What is changing meanwhile is looked at in its vault's turn.
  */
 import { isHoldfastError } from '#base';
 import type { Row } from '../catalogue/schema.ts';
@@ -72,14 +72,26 @@ async function differingDocuments(
   );
   const expected = await expectedDocuments(parts, vault);
   const names = new Set([...remembered.keys(), ...expected.keys()]);
-  return [...names]
-    .filter((name) => remembered.get(name) !== expected.get(name)?.value)
-    .map((name) => ({
-      severity: 'error',
-      where: expected.get(name)?.where ?? `vault ${vault.name}`,
-      what: `the catalogue and the document ${name} of the repository disagree`,
-      advice: TAKE_OVER,
-    }));
+  const differing = [...names].filter((name) => remembered.get(name) !== expected.get(name)?.value);
+  if (differing.length > 0) await forgetRevisions(parts, vault, differing);
+  return differing.map((name) => ({
+    severity: 'error',
+    where: expected.get(name)?.where ?? `vault ${vault.name}`,
+    what: `the catalogue and the document ${name} of the repository disagree`,
+    advice: TAKE_OVER,
+  }));
+}
+
+/** The next start sees that the catalogue does not hold them, and takes them over. */
+async function forgetRevisions(
+  { catalogue }: ServiceParts,
+  { id }: Vault,
+  documents: readonly string[],
+): Promise<void> {
+  await catalogue.change(async (change) => {
+    const known = change.deleteFrom('documents').where('vaultId', '=', id);
+    await known.where('document', 'in', documents).execute();
+  });
 }
 
 type Expected = ReadonlyMap<string, { readonly value: string; readonly where: string }>;

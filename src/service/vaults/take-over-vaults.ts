@@ -177,6 +177,7 @@ async function putVaultRow(change: CatalogueChange, of: Remembered): Promise<voi
     repository: of.repository,
     repositoryId: of.repositoryId,
     settings: JSON.stringify(vaultSettingsToJson(settings)),
+    createdAt,
   };
   await change
     .insertInto('vaults')
@@ -186,7 +187,6 @@ async function putVaultRow(change: CatalogueChange, of: Remembered): Promise<voi
       location: LOCATION,
       recoveryKeyFetchedAt: null,
       revision: 1,
-      createdAt,
     })
     .onConflict((known) => known.column('id').doUpdateSet(told))
     .execute();
