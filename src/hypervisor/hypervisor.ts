@@ -84,6 +84,11 @@ export type TrackingRequest = {
   readonly otherBases: ReadonlySet<string>;
   /** By disk, why no bitmap may be used this time: all of it will be compared. */
   readonly distrusted?: ReadonlyMap<string, string>;
+  /**
+   * By disk, why its bitmap is to be audited: where a snapshot would show only what changed, it shows all of the
+   * disk, and in `dirty` what the bitmap counted.
+   */
+  readonly audits?: ReadonlyMap<string, string>;
   /** Bytes of a block: the granularity of bitmaps that we make. */
   readonly blockSize: number;
 };
@@ -109,6 +114,8 @@ export type PreparedDisk = {
    * backing file; does not change by being written or by the VM being restarted.
    */
   readonly fingerprint: string;
+  /** Why all of the disk is copied although its bitmap is used (`TrackingRequest.audits`); absent: it is not. */
+  readonly audit?: string;
   /** Why no bitmap can be begun for the next backup; absent: one will be. */
   readonly untracked?: string;
 };
@@ -133,7 +140,7 @@ export type SnapshotDisk = {
   /** For `prepareSource`: an NBD address, or the path of an image that nobody writes. */
   readonly location: string;
   readonly format?: string;
-  /** With tracking `bitmap`: what may have changed, ascending, within the disk; else undefined. */
+  /** With tracking `bitmap`: what may have changed, by then or a moment later, ascending, within the disk. */
   readonly dirty: readonly Extent[] | undefined;
   /** Only what is in `dirty` can be read: the rest was not copied, and reads as zeros. */
   readonly holdsDirtyOnly?: true;

@@ -10,6 +10,8 @@ import type { Hypervisor, PreparedDisk, Snapshot, SnapshotDisk, TrackingBase } f
 
 export const BLOCK_SIZE = 65_536;
 const PIECE_BYTES = 4 * 1024 * 1024;
+/** Contents of a disk. */
+const KEPT = 4;
 const clock = realClock();
 
 export type HistoryOptions = {
@@ -131,8 +133,11 @@ export class BackupHistory {
   /** The point exists from now on. */
   commit(point: string, taken: ReadonlyMap<string, TakenDisk>): void {
     for (const { name, fingerprint, content } of taken.values()) {
-      this.bases.set(name, [{ point, fingerprint }, ...(this.bases.get(name) ?? [])]);
+      const bases = [{ point, fingerprint }, ...(this.bases.get(name) ?? [])];
+      this.bases.set(name, bases);
       this.#contents.set(`${name} ${point}`, content);
+      // A long history does not fit into memory.
+      for (const { point: old } of bases.slice(KEPT)) this.#contents.delete(`${name} ${old}`);
     }
   }
 

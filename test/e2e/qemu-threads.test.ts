@@ -11,10 +11,12 @@ import { promisify } from 'node:util';
 import type { Progress } from '#base';
 import { inTinyFileSystem } from '../repository/tiny-file-system.ts';
 import { BackupHistory, newPoint, type TakenDisk } from './backup-history.ts';
+import { assertOneInstant, startPairs } from './both-disks.ts';
 import { expectBitmaps, expectTracking, hypervisorContract } from './hypervisor.contract.ts';
 import { qemuSubject, THREADS, type QemuSubject } from './qemu-subject.ts';
 
 const MIB = 1024 * 1024;
+const INCREMENTS = 20;
 
 async function threadedSubject(t: TestContext): Promise<QemuSubject> {
   return await qemuSubject(t, { guest: { args: THREADS } });
@@ -65,6 +67,32 @@ test('with I/O threads: each point has the content of the images, bit for bit, a
     assert.ok(dirty!.reduce((sum, { length }) => sum + length, 0) < 2 * MIB);
   }
   await expectBitmaps(subject, 1);
+});
+
+test('with I/O threads: under a guest that writes all the time every point is of one instant, over both disks', async (t) => {
+  const subject = await threadedSubject(t);
+  const history = historyOf(subject);
+  await startPairs(subject.guest);
+  expectTracking(await history.take(), 'initial');
+  let newest = 0;
+  for (let round = 1; round <= INCREMENTS; round += 1) {
+    const taken = await history.take();
+    expectTracking(taken, 'bitmap');
+    const disks = { first: taken.get('vd0')!.content, second: taken.get('vd1')!.content };
+    const now = await assertOneInstant(disks, join(subject.guest.runDir, 'look.raw'));
+    assert.ok(now > newest, `round ${round}: ${now} records, ${newest} before`);
+    newest = now;
+  }
+});
+
+test('with I/O threads: a VM that its owner paused is still paused after the snapshot', async (t) => {
+  const subject = await threadedSubject(t);
+  const history = historyOf(subject);
+  await history.take();
+  await subject.change();
+  await subject.guest.qmp('stop');
+  expectTracking(await history.take(), 'bitmap');
+  assert.equal((await subject.hypervisor.find(subject.vm)).state, 'paused');
 });
 
 test('with I/O threads: a scratch folder that is too small is refused, one that gets full loses the snapshot only', async (t) => {

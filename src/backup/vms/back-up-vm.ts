@@ -27,7 +27,7 @@ import { newPointId, type Repository } from '#repository';
 import type { HintFailures } from '../taking/backup-run.ts';
 import { backUpDisks } from '../taking/back-up-disks.ts';
 import { againWhole, type Distrusted } from './again-whole.ts';
-import { trackingBases, type KnownBases } from './tracking-bases.ts';
+import { dueAudits, trackingBases, type KnownBases } from './tracking-bases.ts';
 import { freshContact, type VmContact } from './vm-contact.ts';
 import { excludedDisks, vmNoteToJson, type DiskTracking, type NotedDisk } from './vm-note.ts';
 
@@ -144,6 +144,7 @@ async function backUpContacted(
       bases: known.bases,
       otherBases: known.otherBases,
       distrusted: new Map([...known.suspects, ...distrusted]),
+      audits: dueAudits(known),
       blockSize: repository.state.blockSize,
     },
     scratchDir,
@@ -218,11 +219,12 @@ async function transfer(
 ): Promise<VmBackupResult> {
   const { request } = run;
   let result: Awaited<ReturnType<typeof backUpDisks>>;
+  const unaudited = new Set<string>();
   try {
     const noted = (definition: VmDefinition, failures: HintFailures): unknown =>
       vmNoteToJson({
         definition,
-        disks: notedDisks(run, failures),
+        disks: notedDisks(run, { failures, unaudited }),
         excluded: excludedDisks(
           run.vm,
           run.prepared.disks.map(({ name }) => name),
@@ -236,6 +238,7 @@ async function transfer(
           request.hypervisor.definition(run.vm.name),
           snapshot.disks({ signal, onProgress: request.onProgress }),
         ]);
+        for (const disk of disks) if (disk.holdsDirtyOnly === true) unaudited.add(disk.name);
         return await backUpDisks({
           ...diskRequest(run, disks),
           signal,
@@ -278,7 +281,7 @@ function diskRequest(
   const { repository, clock, onProgress, threads, warn } = request;
   const bases = new Map<string, string>();
   const disks = taken.map(({ name, location, format, dirty, holdsDirtyOnly = false }) => {
-    const { tracking } = prepared.disks.find((disk) => disk.name === name)!;
+    const { tracking, audit } = prepared.disks.find((disk) => disk.name === name)!;
     const isTrusted = tracking.kind === 'bitmap' && !known.suspects.has(name);
     if (isTrusted) bases.set(name, tracking.base);
     return {
@@ -287,6 +290,7 @@ function diskRequest(
       ...(format === undefined ? {} : { format }),
       ...(isTrusted && dirty !== undefined ? { hint: dirty } : {}),
       holdsHintOnly: holdsDirtyOnly,
+      auditsAll: audit !== undefined,
     };
   });
   return {
@@ -321,7 +325,13 @@ async function whileThere<Result>(
   }
 }
 
-function notedDisks(run: Run, failures: HintFailures): NotedDisk[] {
+function notedDisks(
+  run: Run,
+  {
+    failures,
+    unaudited,
+  }: { readonly failures: HintFailures; readonly unaudited: ReadonlySet<string> },
+): NotedDisk[] {
   return run.prepared.disks.map(({ name, fingerprint }) => {
     const failure = failures.get(name);
     const disk = run.vm.disks.find((known) => known.name === name);
@@ -336,6 +346,7 @@ function notedDisks(run: Run, failures: HintFailures): NotedDisk[] {
       tracking: trackingOf(run, name, failure?.reason).tracking,
       fingerprint,
       isSuspect: failure?.isWrong === true,
+      ...(unaudited.has(name) ? { unaudited: (run.known.unaudited.get(name) ?? 0) + 1 } : {}),
     };
   });
 }
@@ -345,9 +356,9 @@ function trackingOf(
   name: string,
   hintFailure: string | undefined,
 ): { readonly tracking: DiskTracking; readonly reason?: string } {
-  const { tracking } = prepared.disks.find((disk) => disk.name === name)!;
+  const { tracking, audit } = prepared.disks.find((disk) => disk.name === name)!;
   if (tracking.kind === 'initial') return { tracking: 'initial' };
   if (tracking.kind === 'compare') return { tracking: 'compare', reason: tracking.reason };
-  const reason = known.suspects.get(name) ?? hintFailure;
+  const reason = known.suspects.get(name) ?? hintFailure ?? audit;
   return reason === undefined ? { tracking: 'bitmap' } : { tracking: 'compare', reason };
 }

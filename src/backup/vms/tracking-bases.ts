@@ -7,6 +7,9 @@ import type { TrackingBase } from '#hypervisor';
 import { readManifest, type Repository } from '#repository';
 import { vmNoteFromJson, type VmNote } from './vm-note.ts';
 
+/** After so many increments in a row that nothing could audit, all of the disk is read. */
+const MOST_UNAUDITED = 7;
+
 /** A bitmap counts from the newest point but where something went wrong: older points are not looked at. */
 const LOOKED_AT = 16;
 
@@ -17,6 +20,8 @@ export type KnownBases = {
   readonly otherBases: ReadonlySet<string>;
   /** By disk, why no bitmap may be trusted this time: the last audit found it wrong. */
   readonly suspects: ReadonlyMap<string, string>;
+  /** By disk, how many increments up to the newest point nothing could audit; no entry: none. */
+  readonly unaudited: ReadonlyMap<string, number>;
 };
 
 /** What is known of the item's disks. */
@@ -27,19 +32,34 @@ export async function trackingBases(repository: Repository, item: string): Promi
     .toReversed();
   const bases = new Map<string, TrackingBase[]>();
   const suspects = new Map<string, string>();
+  const unaudited = new Map<string, number>();
   for (const [at, known] of points.entries()) {
     const note = at < LOOKED_AT ? await noteOf(repository, known) : undefined;
     for (const { name } of known.disks) {
       const noted = note?.disks.find((disk) => disk.name === name);
       const ofDisk = bases.get(name) ?? [];
-      if (ofDisk.length === 0 && noted?.isSuspect === true) {
-        suspects.set(name, `its tracking was found wrong when point ${known.point} was taken`);
-      }
-      ofDisk.push({ point: known.point, fingerprint: noted?.fingerprint });
-      bases.set(name, ofDisk);
+      bases.set(name, [...ofDisk, { point: known.point, fingerprint: noted?.fingerprint }]);
+      if (ofDisk.length > 0 || noted === undefined) continue;
+      unaudited.set(name, noted.unaudited ?? 0);
+      if (noted.isSuspect) suspects.set(name, foundWrong(known.point));
     }
   }
-  return { bases, otherBases: newestOfOthers(repository, itemId), suspects };
+  return { bases, otherBases: newestOfOthers(repository, itemId), suspects, unaudited };
+}
+
+function foundWrong(point: string): string {
+  return `its tracking was found wrong when point ${point} was taken`;
+}
+
+/** By disk, why its bitmap is to be audited now. */
+export function dueAudits({ unaudited }: KnownBases): ReadonlyMap<string, string> {
+  const due = [...unaudited].filter(([, count]) => count >= MOST_UNAUDITED);
+  return new Map(
+    due.map(([disk, count]) => [
+      disk,
+      `read whole to audit its bitmap: the last ${count} increments were pushed, which cannot be audited`,
+    ]),
+  );
 }
 
 function newestOfOthers({ state }: Repository, itemId: string): ReadonlySet<string> {

@@ -17,6 +17,11 @@ export type NotedDisk = {
   readonly fingerprint: string;
   /** The audit found a change that the bitmap did not know. */
   readonly isSuspect: boolean;
+  /**
+   * How many increments in a row, up to this one, held only what the bitmap counted, so that nothing could audit
+   * it; absent: none.
+   */
+  readonly unaudited?: number;
 };
 
 export type VmNote = {

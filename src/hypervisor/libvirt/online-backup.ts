@@ -27,7 +27,6 @@ import {
   checkpointNames,
   checkpointXml,
   deleteCheckpoint,
-  readCheckpoint,
   type CheckpointScope,
 } from './checkpoints.ts';
 import { readExport } from './dirty-extents.ts';
@@ -35,10 +34,19 @@ import type { Domain } from './domain.ts';
 import { readImageFacts } from './image-facts.ts';
 import { claimDomain, endBackup } from './jobs.ts';
 import { dropReplaced, reconcileCheckpoints } from './our-checkpoints.ts';
-import { followPush, pushNeeds } from './push.ts';
+import { followPush, untilPushBegins } from './push.ts';
+import {
+  auditedDisks,
+  checkpointOf,
+  countedImage,
+  countedName,
+  incrementBase,
+  needsOfPush,
+} from './push-plan.ts';
 import { refuseImpassable } from './qemu-user.ts';
 import { makeScratchImages } from './scratch-images.ts';
 import { checkScratchSpace, scratchNeeds, type ScratchNeeds } from './scratch-space.ts';
+import { whileStandingStill } from './stand-still.ts';
 import { chooseTracking } from './tracking-choice.ts';
 import type { Virsh } from './virsh.ts';
 
@@ -74,13 +82,14 @@ export async function prepareOnline(
   const folder = await makeBackupFolder(request.scratchDir, domain.facts.owner);
   try {
     const scope = { virsh: parts.virsh, uuid: domain.uuid };
-    const disks = await prepareDisks(scope, { request, chosen });
     const pushes = chosen.some(({ name }) => domain.unshowable.has(name));
+    const disks = await prepareDisks(scope, { request, chosen, pushes });
     const needs = pushes
       ? await needsOfPush(scope, { request, chosen, disks })
       : scratchNeeds(chosen.map(({ sizeBytes }) => sizeBytes));
     await checkScratchSpace(request.scratchDir, needs);
-    await makeScratchImages(folder, { disks: chosen, owner: domain.facts.owner });
+    const images = [...chosen, ...auditedDisks(disks).map(countedImage)];
+    await makeScratchImages(folder, { disks: images, owner: domain.facts.owner });
     throwIfCancelled(request.signal);
     const backup = { parts, domain, request, folder, disks, needs, pushes, scope };
     return prepared({ ...backup, beginning: await writeDocuments(backup) });
@@ -90,36 +99,19 @@ export async function prepareOnline(
   }
 }
 
-/** Asks for what the bitmaps counted, of those that are used. */
-async function needsOfPush(
+async function prepareDisks(
   scope: CheckpointScope,
   {
     request,
     chosen,
-    disks,
+    pushes,
   }: {
     readonly request: PrepareRequest;
     readonly chosen: readonly VmDisk[];
-    readonly disks: readonly PreparedDisk[];
+    readonly pushes: boolean;
   },
-): Promise<ScratchNeeds> {
-  const { scratchDir, signal } = request;
-  const dirtyBytes = new Map<string, number>();
-  for (const { name, tracking } of disks) {
-    if (tracking.kind !== 'bitmap') continue;
-    const { repositoryId } = request.tracking;
-    const base = formatBitmapName({ repositoryId, point: tracking.base });
-    const counted = (await readCheckpoint(scope, base)).dirtyBytes.get(name);
-    if (counted !== undefined) dirtyBytes.set(name, counted);
-  }
-  return await pushNeeds({ scratchDir, chosen, dirtyBytes, signal });
-}
-
-async function prepareDisks(
-  scope: CheckpointScope,
-  { request, chosen }: { readonly request: PrepareRequest; readonly chosen: readonly VmDisk[] },
 ): Promise<PreparedDisk[]> {
-  const { tracking, warn, signal } = request;
+  const { tracking: wanted, warn, signal } = request;
   const facts = await Promise.all(
     chosen.map(async (disk) => ({
       ...(await readImageFacts(disk, signal)),
@@ -127,19 +119,25 @@ async function prepareDisks(
       sizeBytes: disk.sizeBytes,
     })),
   );
-  const checkpoints = await reconcileCheckpoints(scope, { tracking, disks: facts, warn });
-  return facts.map((disk) => ({
-    name: disk.name,
-    sizeBytes: disk.sizeBytes,
-    fingerprint: disk.fingerprint,
-    tracking: chooseTracking(disk, {
-      repositoryId: tracking.repositoryId,
-      bases: tracking.bases.get(disk.name),
+  const checkpoints = await reconcileCheckpoints(scope, { tracking: wanted, disks: facts, warn });
+  return facts.map((disk) => {
+    const { name, sizeBytes, fingerprint, untracked } = disk;
+    const tracking = chooseTracking(disk, {
+      repositoryId: wanted.repositoryId,
+      bases: wanted.bases.get(name),
       checkpoints,
-      distrust: tracking.distrusted?.get(disk.name),
-    }),
-    ...(disk.untracked === undefined ? {} : { untracked: disk.untracked }),
-  }));
+      distrust: wanted.distrusted?.get(name),
+    });
+    const audit = pushes && tracking.kind === 'bitmap' ? wanted.audits?.get(name) : undefined;
+    return {
+      name,
+      sizeBytes,
+      fingerprint,
+      tracking,
+      ...(audit === undefined ? {} : { audit }),
+      ...(untracked === undefined ? {} : { untracked }),
+    };
+  });
 }
 
 function prepared(backup: Backup): PreparedBackup {
@@ -160,8 +158,7 @@ function prepared(backup: Backup): PreparedBackup {
 
 async function takeSnapshot(backup: Backup): Promise<Snapshot> {
   try {
-    // Not cancelled half-way: libvirt goes on with what it has been asked for.
-    await backup.scope.virsh.run(backup.beginning);
+    await beginJob(backup);
     throwIfCancelled(backup.request.signal);
     return backup.pushes ? pushed(backup) : begun(backup);
   } catch (error) {
@@ -170,17 +167,34 @@ async function takeSnapshot(backup: Backup): Promise<Snapshot> {
   }
 }
 
+/**
+ * Not cancelled half-way: libvirt goes on with what it has been asked for. It copies old bitmaps in actions of their
+ * own before its jobs, and a job that pushes takes up its bitmap when it begins to run: in between a thread of a
+ * disk must not write. Main-loop disks have no such moment.
+ */
+async function beginJob(backup: Backup): Promise<void> {
+  const { parts, domain, scope, disks, pushes, beginning } = backup;
+  const counted = disks.flatMap((disk) =>
+    incrementBase(backup.request, disk) === undefined ? [] : [disk.name],
+  );
+  const { uuid, vm, facts } = domain;
+  const isThreaded = facts.disks.some(({ name, hasThread }) => hasThread && counted.includes(name));
+  const mustStandStill = pushes ? counted.length > 0 : isThreaded;
+  const begin = async (): Promise<void> => void (await scope.virsh.run(beginning));
+  if (!mustStandStill) return await begin();
+  await whileStandingStill({ virsh: scope.virsh, uuid, vmName: vm.name }, async () => {
+    await begin();
+    if (pushes) await untilPushBegins(parts, { uuid, disks: counted });
+  });
+}
+
 /** Before anybody is frozen: on a busy machine files take their time. */
 async function writeDocuments(backup: Omit<Backup, 'beginning'>): Promise<string[]> {
-  const { domain, request, folder, disks } = backup;
-  const { repositoryId } = request.tracking;
+  const { request, domain, folder, disks } = backup;
   const backedUp = disks.map((disk) => ({
     name: disk.name,
     scratchPath: folder.scratchPath(disk.name),
-    base:
-      disk.tracking.kind === 'bitmap'
-        ? formatBitmapName({ repositoryId, point: disk.tracking.base })
-        : undefined,
+    base: incrementBase(request, disk),
   }));
   const { socketPath } = folder;
   const xml = backup.pushes ? pushXml(backedUp) : backupXml({ socketPath, disks: backedUp });
@@ -191,6 +205,28 @@ async function writeDocuments(backup: Omit<Backup, 'beginning'>): Promise<string
   if (tracked.length === 0) return args;
   const checkpoint = checkpointXml({ name: formatBitmapName(request.tracking), disks: tracked });
   return [...args, '--checkpointxml', await folder.writeDocument('checkpoint.xml', checkpoint)];
+}
+
+/** The job that tells what the bitmaps of audited disks counted. */
+function countingOf(backup: Backup): Parameters<typeof followPush>[0]['counting'] {
+  const { domain, folder, request, scope } = backup;
+  const disks = auditedDisks(backup.disks);
+  if (disks.length === 0) return undefined;
+  const imageOf = (name: string): string => folder.scratchPath(countedName(name));
+  const counted = disks.map((disk) => ({
+    name: disk.name,
+    scratchPath: imageOf(disk.name),
+    base: checkpointOf(request, disk),
+  }));
+  return {
+    disks,
+    imageOf,
+    begin: async () => {
+      const path = await folder.writeDocument('counted.xml', pushXml(counted));
+      const args = ['backup-begin', domain.uuid, '--reuse-external', '--backupxml', path];
+      await scope.virsh.run(args);
+    },
+  };
 }
 
 function trackedDisks({ disks }: Pick<Backup, 'disks'>): string[] {
@@ -220,7 +256,7 @@ function pushed(backup: Backup): Snapshot {
   const { scratchDir, signal } = request;
   const imageOf = (name: string): string => folder.scratchPath(name);
   const of = { ...parts, uuid, vmName: vm.name, scratchDir, needs, disks, imageOf, signal };
-  return snapshotOf(backup, followPush(of));
+  return snapshotOf(backup, followPush({ ...of, counting: countingOf(backup) }));
 }
 
 type Held = Pick<Snapshot, 'disks' | 'lost'> & {

@@ -20,11 +20,12 @@ import type { PreparedDisk, Snapshot, SnapshotDisk } from '../hypervisor.ts';
 import { allocatedBytes, heldExtents, reservedBytes } from '../pushed-image.ts';
 import type { VmDisk } from '../vm.ts';
 import { readImageFacts } from './image-facts.ts';
-import { endBackup, resumeAfterIoError, runningBackup } from './jobs.ts';
+import { blockJobOf, endBackup, resumeAfterIoError, runningBackup } from './jobs.ts';
 import { freeBytes, scratchFull, type ScratchNeeds } from './scratch-space.ts';
 import type { Virsh } from './virsh.ts';
 
 const POLL_MS = 100;
+const BEGIN_POLL_MS = 2;
 
 export type Push = Pick<Snapshot, 'disks' | 'lost'> & {
   /**
@@ -39,22 +40,44 @@ export type Push = Pick<Snapshot, 'disks' | 'lost'> & {
 export async function pushNeeds(pushed: {
   readonly scratchDir: string;
   readonly chosen: readonly VmDisk[];
-  /** By disk, what the bitmap has counted that is used; no entry: all of the disk is copied. */
+  /** By disk, what the bitmap has counted that is used. */
   readonly dirtyBytes: ReadonlyMap<string, number>;
+  /** Of them, disks of which all is copied, and then once more what was counted. */
+  readonly audited: ReadonlySet<string>;
   readonly signal: AbortSignal | undefined;
 }): Promise<ScratchNeeds> {
-  const { scratchDir, chosen, dirtyBytes, signal } = pushed;
+  const { scratchDir, chosen, dirtyBytes, audited, signal } = pushed;
   const sizes = await Promise.all(
     chosen.map(async (disk) => {
-      const counted = dirtyBytes.get(disk.name);
-      if (counted !== undefined) return Math.min(counted, disk.sizeBytes);
+      const { name, sizeBytes } = disk;
+      const counted = dirtyBytes.get(name);
+      const increment = Math.min(counted ?? 0, sizeBytes);
+      if (counted !== undefined && !audited.has(name)) return increment;
       const { files } = await readImageFacts(disk, signal);
-      return await allocatedBytes({ sizeBytes: disk.sizeBytes, files });
+      return increment + (await allocatedBytes({ sizeBytes, files }));
     }),
   );
   const { blocks, bsize } = await statfs(scratchDir);
   const reserveBytes = reservedBytes(blocks * bsize);
   return { neededBytes: sizes.reduce((sum, size) => sum + size, reserveBytes), reserveBytes };
+}
+
+/**
+ * Waits until QEMU's jobs have taken up their bitmaps: only from then on a write of the guest changes nothing of
+ * what they copy. libvirt tells the end of a job as 1 until then.
+ */
+export async function untilPushBegins(
+  { virsh, clock }: Pick<Pushing, 'virsh' | 'clock'>,
+  { uuid, disks }: { readonly uuid: string; readonly disks: readonly string[] },
+): Promise<void> {
+  for (const disk of disks) {
+    for (;;) {
+      const job = await blockJobOf(virsh, { uuid, disk });
+      // None: it had nothing to copy, or failed, as whoever follows it will see.
+      if (job === undefined || job.total > 1) break;
+      await clock.sleep(BEGIN_POLL_MS);
+    }
+  }
 }
 
 export type Pushing = {
@@ -66,6 +89,14 @@ export type Pushing = {
   readonly needs: ScratchNeeds;
   readonly disks: readonly PreparedDisk[];
   readonly imageOf: (diskName: string) => string;
+  /** The job that tells what the bitmaps of audited disks counted, after the one that copies all of them. */
+  readonly counting:
+    | {
+        readonly disks: readonly PreparedDisk[];
+        readonly imageOf: (diskName: string) => string;
+        readonly begin: () => Promise<void>;
+      }
+    | undefined;
   readonly signal: AbortSignal | undefined;
 };
 
@@ -109,16 +140,34 @@ type Following = {
 
 async function follow(pushing: Pushing, following: Following): Promise<readonly SnapshotDisk[]> {
   await untilCopied(pushing, following);
-  const { disks, imageOf } = pushing;
+  await count(pushing, following);
+  const { disks, imageOf, counting } = pushing;
   return await Promise.all(
-    disks.map(async ({ name, sizeBytes, tracking }): Promise<SnapshotDisk> => {
+    disks.map(async ({ name, sizeBytes, tracking, audit }): Promise<SnapshotDisk> => {
       const location = imageOf(name);
       const disk = { name, sizeBytes, location, format: 'qcow2' };
       if (tracking.kind !== 'bitmap') return { ...disk, dirty: undefined };
+      if (audit !== undefined) {
+        return { ...disk, dirty: await heldExtents(counting!.imageOf(name), following.signal) };
+      }
       const dirty = await heldExtents(location, following.signal);
       return { ...disk, dirty, holdsDirtyOnly: true };
     }),
   );
+}
+
+/**
+ * What a bitmap counted nobody can ask libvirt for: an increment by it tells, in the clusters that it copies. It is
+ * taken after the instant, from a bitmap that counts on: so it has all that was counted by then.
+ */
+async function count(pushing: Pushing, following: Following): Promise<void> {
+  const { counting } = pushing;
+  if (counting === undefined) return;
+  const { disks, imageOf, begin } = counting;
+  throwIfCancelled(following.signal);
+  following.state.isOver = false;
+  await begin();
+  await untilCopied({ ...pushing, disks, imageOf }, following);
 }
 
 /** @throws {HoldfastError} `StoreFull`, `HypervisorFailed`: the images are of no use. */

@@ -5,14 +5,16 @@
  * ```
  *   filter: add N ─► make filters ─► [stop] ─► qom-set drive=filter, each ─► [cont] ─► disable A ─► access nodes
  *   job:    one transaction: backup job, add N, disable A, for all disks
- *   push:   one transaction: add N, for all disks; backup job by A, which counts on, for all disks
+ *   push:   [stop] ─► one transaction: add N, for all disks; backup job by A, for all ─► all jobs run ─► [cont]
  * ```
  *
  * The instant of several disks is one because the VM stands still for the moment in which they get their
- * filters; of one disk QEMU drains by itself. Whoever dies there leaves a mark: `traces.ts` lets the VM go on.
+ * filters; of one disk QEMU drains by itself. For a push it stands still until its jobs run. Whoever dies there
+ * leaves a mark: `traces.ts` lets the VM go on.
  */
 import { HoldfastError, isHoldfastError } from '#base';
 import type { Backup, BackupDisk, Mechanism } from './backup.ts';
+import type { QmpAction } from '../qmp/qmp-commands.ts';
 import { beginActions, freezeActions, transact } from './bitmaps.ts';
 import { SERVING_MARK, STOPPED_MARK } from './names.ts';
 
@@ -102,14 +104,15 @@ function switchDrive(qmp: Backup['qmp'], { disk, names }: BackupDisk): Promise<u
   return qmp.execute('qom-set', { path: disk.qomPath, property: 'drive', value: names.filter });
 }
 
+async function switchStandingStill(backup: Backup): Promise<void> {
+  const { qmp, disks } = backup;
+  await standingStill(backup, () => disks.map((disk) => switchDrive(qmp, disk)));
+}
+
 /** All commands are sent before the first answer: the VM stands still for as long as QEMU needs for them. */
-async function switchStandingStill({ qmp, disks }: Backup): Promise<void> {
+async function standingStill({ qmp }: Backup, send: () => Promise<unknown>[]): Promise<void> {
   await qmp.execute('blockdev-add', { driver: 'null-co', 'node-name': STOPPED_MARK });
-  await inOneGo([
-    qmp.execute('stop'),
-    ...disks.map((disk) => switchDrive(qmp, disk)),
-    qmp.execute('cont'),
-  ]);
+  await inOneGo([qmp.execute('stop'), ...send(), qmp.execute('cont')]);
   await qmp.execute('blockdev-del', { 'node-name': STOPPED_MARK });
 }
 
@@ -142,24 +145,55 @@ async function startJobs(backup: Backup): Promise<void> {
 
 /**
  * A job takes what A counts, and its instant, while QEMU holds the disk's requests back. The guest's own thread
- * may write between the actions before: such a write is in N, in A and in what is pushed.
+ * may write between the actions before: such a write is in N, in A and in what is pushed. But what a job has to copy
+ * by A it lists only when it begins to run, and then once more what a guest's write made it save in between: until
+ * then the VM stands still.
  */
 async function startPush(backup: Backup): Promise<void> {
   const { qmp, disks } = backup;
-  const jobs = disks.map(({ disk, names, base }) => ({
-    type: 'blockdev-backup' as const,
+  const jobs = disks.map((disk) => {
+    const base = disk.prepared.audit === undefined ? disk.base : undefined;
+    return pushJob(disk, { target: disk.names.scratch, base });
+  });
+  const actions = [...disks.flatMap((disk) => beginActions(backup, disk)), ...jobs];
+  const send = (): Promise<unknown>[] => [
+    transact(qmp, actions),
+    // QEMU drains for each, and so waits until each job pauses: first perhaps before it begins, then at work.
+    qmp.execute('transaction', { actions: [] }),
+    qmp.execute('transaction', { actions: [] }),
+  ];
+  const { running } = await qmp.execute('query-status');
+  await (running ? standingStill(backup, send) : inOneGo(send()));
+}
+
+/**
+ * What the bitmaps of audited disks counted is what an increment by them copies. They count on: so it has all
+ * that was counted at the instant.
+ */
+export async function startCounting(backup: Backup, audited: readonly BackupDisk[]): Promise<void> {
+  const jobs = audited.map((disk) =>
+    pushJob(disk, { target: disk.names.counted, base: disk.base }),
+  );
+  await transact(backup.qmp, jobs);
+}
+
+function pushJob(
+  { disk, names }: BackupDisk,
+  { target, base }: { readonly target: string; readonly base: string | undefined },
+): QmpAction {
+  return {
+    type: 'blockdev-backup',
     data: {
       'job-id': names.job,
       // The bitmaps' own node, below filters of the VM.
       device: disk.imageNode,
-      target: names.scratch,
+      target,
       'auto-dismiss': false,
-      'on-source-error': 'report' as const,
-      'on-target-error': 'report' as const,
+      'on-source-error': 'report',
+      'on-target-error': 'report',
       ...(base === undefined
-        ? { sync: 'full' as const }
-        : { sync: 'bitmap' as const, bitmap: base, 'bitmap-mode': 'never' as const }),
+        ? { sync: 'full' }
+        : { sync: 'bitmap', bitmap: base, 'bitmap-mode': 'never' }),
     },
-  }));
-  await transact(qmp, [...disks.flatMap((disk) => beginActions(backup, disk)), ...jobs]);
+  };
 }

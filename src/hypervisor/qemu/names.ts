@@ -10,6 +10,8 @@ export const isOurs = (name: string): boolean => name.startsWith(OURS);
 
 export type DiskNames = {
   readonly scratch: string;
+  /** What a bitmap counted that is audited. */
+  readonly counted: string;
   readonly filter: string;
   readonly access: string;
   readonly export: string;
@@ -20,6 +22,7 @@ export type DiskNames = {
 export function namesOf(place: number): DiskNames {
   return {
     scratch: `${OURS}scratch-${place}`,
+    counted: `${OURS}scratch-${place}-counted`,
     filter: `${OURS}filter-${place}`,
     access: `${OURS}access-${place}`,
     export: `${OURS}export-${place}`,

@@ -45,11 +45,13 @@ export async function prepareBackup(
   const layer = await readBlockLayer(qmp);
   const chosen = chooseDisks(layer.disks, request);
   const mechanism = context.mechanism ?? (await mechanismOf(qmp, chosen));
+  const audits = mechanism === 'push' ? request.tracking.audits : undefined;
   checkDisks(chosen, layer);
   const disks: BackupDisk[] = [];
   for (const [place, disk] of chosen.entries()) {
     throwIfCancelled(request.signal);
-    disks.push(await readyDisk(qmp, { request, disk, place }));
+    const ready = await readyDisk(qmp, { request, disk, place });
+    disks.push(withAudit(ready, audits?.get(disk.name)));
   }
   const backup = await readyScratch(context, { request, disks, mechanism });
   return preparedBackup(context, { backup, mechanism });
@@ -79,6 +81,12 @@ function chooseDisks(all: readonly QemuDisk[], { disks, vm }: PrepareRequest): Q
       details: { disk: name },
     });
   });
+}
+
+/** Where only what changed would be copied. */
+function withAudit(disk: BackupDisk, audit: string | undefined): BackupDisk {
+  if (audit === undefined || disk.base === undefined) return disk;
+  return { ...disk, prepared: { ...disk.prepared, audit } };
 }
 
 async function readyDisk(

@@ -13,6 +13,7 @@ import type { Snapshot, SnapshotDisk } from '../hypervisor.ts';
 import { allocatedBytes, heldExtents, reservedBytes } from '../pushed-image.ts';
 import type { QmpJob } from '../qmp/qmp-commands.ts';
 import type { Backup, BackupDisk } from './backup.ts';
+import { startCounting } from './instant.ts';
 import { scratchPath } from './scratch.ts';
 import { endJobs, removeTraces } from './traces.ts';
 import { isShort, writeRefused } from './watch.ts';
@@ -41,16 +42,17 @@ export async function checkPushRoom({ folder, disks, request }: Backup): Promise
   );
 }
 
-async function pushedBytes({ disk, base }: BackupDisk): Promise<number> {
+async function pushedBytes({ disk, base, prepared }: BackupDisk): Promise<number> {
   const { sizeBytes, node, bitmaps } = disk;
-  const counted = bitmaps.find(({ name }) => name === base)?.count;
-  if (base !== undefined && counted !== undefined) return Math.min(counted, sizeBytes);
+  const counted = base === undefined ? undefined : bitmaps.find(({ name }) => name === base)?.count;
+  const increment = Math.min(counted ?? 0, sizeBytes);
+  if (counted !== undefined && prepared.audit === undefined) return increment;
   const files: string[] = [];
   for (let image = node.image as typeof node.image | undefined; image !== undefined;) {
     files.push(image.filename);
     image = image['backing-image'];
   }
-  return await allocatedBytes({ sizeBytes, files });
+  return increment + (await allocatedBytes({ sizeBytes, files }));
 }
 
 /** Follows the jobs that have been started. */
@@ -97,17 +99,29 @@ type Following = {
 };
 
 async function follow(backup: Backup, following: Following): Promise<readonly SnapshotDisk[]> {
-  const failure = await untilCopied(backup, following);
-  if (failure !== undefined) {
-    const { freeBytes } = await backup.folder.space();
-    // At once: the guest may stand still.
-    await removeTraces(backup);
-    throw lostTo(failure, { path: backup.request.scratchDir, freeBytes });
+  await finish(backup, following);
+  const audited = backup.disks.filter(({ prepared }) => prepared.audit !== undefined);
+  if (audited.length > 0) {
+    throwIfCancelled(following.signal);
+    await startCounting(backup, audited);
+    await finish({ ...backup, disks: audited }, following);
   }
-  await endJobs(backup);
   const disks: SnapshotDisk[] = [];
   for (const disk of backup.disks) disks.push(await letGo(backup, disk, following.signal));
   return disks;
+}
+
+/** Waits until the jobs of the disks have copied all, and dismisses them. */
+async function finish(backup: Backup, following: Following): Promise<void> {
+  const failure = await untilCopied(backup, following);
+  if (failure === undefined) {
+    await endJobs(backup);
+    return;
+  }
+  const { freeBytes } = await backup.folder.space();
+  // At once: the guest may stand still.
+  await removeTraces(backup);
+  throw lostTo(failure, { path: backup.request.scratchDir, freeBytes });
 }
 
 /** Waits for the end of all jobs. @returns why they cannot come to it; undefined: they have. */
@@ -147,7 +161,7 @@ async function letGo(
   { prepared, names, base }: BackupDisk,
   signal: AbortSignal,
 ): Promise<SnapshotDisk> {
-  const location = scratchPath(folder, names);
+  const location = scratchPath(folder, names.scratch);
   await qmp.execute('blockdev-del', { 'node-name': names.scratch });
   await qmp.execute('blockdev-add', {
     driver: 'qcow2',
@@ -158,6 +172,10 @@ async function letGo(
   const { name, sizeBytes } = prepared;
   const disk = { name, sizeBytes, location, format: 'qcow2' };
   if (base === undefined) return { ...disk, dirty: undefined };
+  if (prepared.audit !== undefined) {
+    await qmp.execute('blockdev-del', { 'node-name': names.counted });
+    return { ...disk, dirty: await heldExtents(scratchPath(folder, names.counted), signal) };
+  }
   return { ...disk, dirty: await heldExtents(location, signal), holdsDirtyOnly: true };
 }
 

@@ -3,28 +3,48 @@ import { join } from 'node:path';
 import { HoldfastError } from '#base';
 import { runTool } from '#disk';
 import type { Backup, Mechanism } from './backup.ts';
-import type { DiskNames } from './names.ts';
 import type { ScratchFolder } from './scratch-folder.ts';
 
 /** Makes one for each disk, and its node in QEMU. */
 export async function addScratch(backup: Backup, mechanism: Mechanism): Promise<void> {
-  for (const { disk, names } of backup.disks) {
-    const path = scratchPath(backup.folder, names);
-    await createImage(path, disk.sizeBytes);
-    await backup.folder.give(path);
-    await backup.qmp.execute('blockdev-add', {
-      driver: 'qcow2',
-      'node-name': names.scratch,
-      discard: 'unmap',
-      file: { driver: 'file', filename: path, discard: 'unmap' },
-      // A job's scratch is read through to the disk; a filter's access node looks into both.
-      ...(mechanism === 'job' ? { backing: disk.rootNode } : {}),
-    });
+  for (const { disk, names, prepared } of backup.disks) {
+    const { sizeBytes } = disk;
+    // A job's scratch is read through to the disk; a filter's access node looks into both.
+    const backing = mechanism === 'job' ? { backing: disk.rootNode } : {};
+    await addNode(backup, { node: names.scratch, sizeBytes, backing });
+    if (prepared.audit !== undefined) {
+      await addNode(backup, { node: names.counted, sizeBytes, backing: {} });
+    }
   }
 }
 
-export function scratchPath({ path }: ScratchFolder, { scratch }: DiskNames): string {
-  return join(path, `${scratch}.qcow2`);
+async function addNode(
+  { folder, qmp }: Backup,
+  {
+    node,
+    sizeBytes,
+    backing,
+  }: {
+    readonly node: string;
+    readonly sizeBytes: number;
+    readonly backing: { readonly backing?: string };
+  },
+): Promise<void> {
+  const path = scratchPath(folder, node);
+  await createImage(path, sizeBytes);
+  await folder.give(path);
+  await qmp.execute('blockdev-add', {
+    driver: 'qcow2',
+    'node-name': node,
+    discard: 'unmap',
+    file: { driver: 'file', filename: path, discard: 'unmap' },
+    ...backing,
+  });
+}
+
+/** Of the image that a node of ours has. */
+export function scratchPath({ path }: ScratchFolder, node: string): string {
+  return join(path, `${node}.qcow2`);
 }
 
 async function createImage(path: string, sizeBytes: number): Promise<void> {
