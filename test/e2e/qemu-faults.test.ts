@@ -133,6 +133,7 @@ for (const mechanism of ['filter', 'job'] as const) {
       const history = historyOf(subject, root);
       const prepared = await history.prepare();
       const snapshot = await prepared.snapshot();
+      await snapshot.disks();
       await subject.guest.sh(
         'dd if=/dev/zero of=/data/bin/blob0.dat bs=1M count=32 conv=notrunc,fsync',
       );
