@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { examine } from '../doctor/doctor.ts';
+import { backUpNow } from '../backing-up/start-backup.ts';
+import { discoverHost } from '../hosts/discovery.ts';
+import { getVm } from '../hosts/vms.ts';
+import { getItem, type Item } from '../items/items.ts';
+import { protect } from '../items/protect.ts';
+import { listPoints } from '../points/points.ts';
+import { putStorageAccount } from '../storage-accounts/storage-accounts.ts';
+import { addImages, endOf, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
+import type { TestService } from '../testing/test-service.ts';
+import type { RestoreRequest } from './restore-request.ts';
+import { startRestore } from './start-restore.ts';
+
+const VM = { group: GROUP, name: 'web' };
+const NAME = { vault: VAULT, vm: VM };
+const ACCOUNT = { group: GROUP, name: 'store' };
+
+type Restorable = {
+  readonly made: TestService;
+  readonly item: Item;
+  readonly point: string;
+  readonly account: string;
+  readonly content: Buffer;
+};
+
+async function restorable(t: TestContext): Promise<Restorable> {
+  const made = await testService(t);
+  const folder = addImages(made, 'web', [{ name: 'a', sizeBytes: 1 << 20 }]);
+  await withVault(made);
+  const service = made.service();
+  const account = join(made.data, '..', 'store');
+  mkdirSync(account);
+  await putStorageAccount(service, { ...ACCOUNT, path: account });
+  await protect(service, NAME, { policy: 'DefaultPolicy' });
+  const item = await getItem(service.catalogue.read, NAME);
+  const { jobId } = await backUpNow(service, NAME, undefined);
+  await endOf(service, item.vaultId, jobId);
+  const [point] = await listPoints(service.catalogue.read, item.id);
+  const content = readFileSync(join(folder, 'a.raw'));
+  return { made, item, point: point!.id, account, content };
+}
+
+async function restored({ made, item }: Restorable, request: RestoreRequest) {
+  const { jobId } = await startRestore(made.service(), NAME, request);
+  return await endOf(made.service(), item.vaultId, jobId);
+}
+
+/** As if the service had been killed just before the job's end was written. */
+async function runAgain({ made, item }: Restorable, jobId: string) {
+  await made.service().catalogue.change(async (change) => {
+    const row = { status: 'InProgress', endedAt: null, leaseOwner: 'dead', leaseUntil: 1 };
+    await change.updateTable('jobs').set(row).where('id', '=', jobId).execute();
+  });
+  await made.restart();
+  return await endOf(made.service(), item.vaultId, jobId);
+}
+
+function bytesOf(made: TestService, path: string, format: string): Buffer {
+  const raw = join(made.data, '..', 'bytes.raw');
+  execFileSync('qemu-img', ['convert', '-f', format, '-O', 'raw', path, raw]);
+  return readFileSync(raw);
+}
+
+test('a new VM that was made before a kill keeps its disks when the job is run again', async (t) => {
+  const whole = await restorable(t);
+  const { made, point } = whole;
+  const job = await restored(whole, {
+    kind: 'new-vm',
+    point,
+    account: ACCOUNT,
+    hostKey: GROUP,
+    vmName: 'copy',
+    starts: false,
+  });
+  assert.equal(job.status, 'Completed', JSON.stringify(job));
+  const again = await runAgain(whole, job.id);
+  assert.equal(again.status, 'Completed', JSON.stringify(again));
+  assert.equal(again.properties['Target VM'], 'copy');
+  await discoverHost(made.service(), GROUP);
+  const copy = await getVm(made.service().catalogue.read, { group: GROUP, name: 'copy' });
+  const [disk] = copy.facts.disks;
+  assert.deepEqual(bytesOf(made, disk!.location, disk!.format), whole.content);
+});
+
+test('disks that were replaced before a kill stay in the VM, and the safety point is recorded', async (t) => {
+  const whole = await restorable(t);
+  const { made, point, item, content } = whole;
+  const before = Buffer.alloc(1 << 20, 7);
+  writeFileSync(join(made.images, 'web', 'a.raw'), before);
+  const job = await restored(whole, { kind: 'replace', point, account: ACCOUNT });
+  assert.equal(job.status, 'Completed', JSON.stringify(job));
+  const again = await runAgain(whole, job.id);
+  assert.equal(again.status, 'Completed', JSON.stringify(again));
+  const vm = await getVm(made.service().catalogue.read, VM);
+  const [disk] = vm.facts.disks;
+  assert.deepEqual(bytesOf(made, disk!.location, disk!.format), content);
+  const points = await listPoints(made.service().catalogue.read, item.id);
+  assert.deepEqual(
+    points.map(({ origin }) => origin),
+    ['safety', 'on-demand'],
+  );
+  const errors = (await examine(made.service())).filter(({ severity }) => severity === 'error');
+  assert.deepEqual(errors, []);
+});
+
+test('a restore that failed or was cancelled leaves no folder; what was half written before a kill is written anew', async (t) => {
+  const whole = await restorable(t);
+  const { made, point, account, content } = whole;
+  const request = { kind: 'disks', point, account: ACCOUNT } as const;
+  const job = await restored(whole, request);
+  const folder = job.properties['Target Folder']!;
+  const image = job.properties['Restored Files']!.split(', ')[0]!;
+  writeFileSync(image, 'half');
+  const again = await runAgain(whole, job.id);
+  const files = again.properties['Restored Files']!.split(', ').filter((file) =>
+    file.endsWith('.qcow2'),
+  );
+  assert.deepEqual(bytesOf(made, files[0]!, 'qcow2'), content);
+  assert.deepEqual(readdirSync(account), [basename(folder)]);
+  // The next try of the same job is cancelled while it is still to begin.
+  await made.service().catalogue.change(async (change) => {
+    const row = { status: 'Cancelling', endedAt: null, properties: '{}', cancelRequestedAt: 1 };
+    await change.updateTable('jobs').set(row).where('id', '=', job.id).execute();
+  });
+  await made.restart();
+  assert.equal((await endOf(made.service(), whole.item.vaultId, job.id)).status, 'Cancelled');
+  assert.deepEqual(readdirSync(account), []);
+  assert.deepEqual(made.complaints, []);
+});
