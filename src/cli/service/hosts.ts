@@ -83,7 +83,7 @@ export async function listHosts(service: Service): Promise<readonly HostFacts[]>
 }
 
 async function findHost(service: Service, name: string): Promise<HostFacts> {
-  const hosts = (await listHosts(service)).map((host) => ({ ...host, group: host.name }));
+  const hosts = (await listHosts(service)).map((host) => ({ ...host, group: '' }));
   const { group: _, ...host } = findNamed(hosts, name, 'host');
   return host;
 }

@@ -12,8 +12,9 @@ export function namedBy(id: string | undefined): Named {
   return { group: found?.[1] ?? '', name: found?.[2] ?? '' };
 }
 
+/** What has no group is called by its name alone. */
 export function fullName({ group, name }: Named): string {
-  return `${group}/${name}`;
+  return group === '' ? name : `${group}/${name}`;
 }
 
 /**

@@ -1,0 +1,125 @@
+/** How commands find the service, and what they say where there is none, or not the right one. */
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { run, type Run } from './holdfast.ts';
+import { addVm, serviceProcess } from './service-process.ts';
+
+const service = await serviceProcess();
+const { folder, data, url, images, text, fails } = service;
+addVm(service, 'web');
+await text('host', 'add', 'lab', '--connect', `images:${images}`);
+
+type Admin = Readonly<Record<'tenantId' | 'subscriptionId' | 'clientId' | 'clientSecret', string>>;
+const admin = JSON.parse(readFileSync(join(data, 'admin.json'), 'utf8')) as Admin;
+const remote = {
+  HOLDFAST_DATA: '',
+  HOLDFAST_URL: url,
+  HOLDFAST_CA_FILE: join(data, 'ca.pem'),
+  HOLDFAST_TENANT_ID: admin.tenantId,
+  HOLDFAST_SUBSCRIPTION_ID: admin.subscriptionId,
+  HOLDFAST_CLIENT_ID: admin.clientId,
+  HOLDFAST_CLIENT_SECRET: admin.clientSecret,
+};
+
+async function list(variables: Readonly<Record<string, string>>, ...more: string[]): Promise<Run> {
+  return await run(['vm', 'list', ...more], { variables, password: null });
+}
+
+async function refused(variables: Readonly<Record<string, string>>, says: RegExp): Promise<void> {
+  const { code, stdout, stderr } = await run(['vault', 'list'], { variables, password: null });
+  assert.match(stderr, /^holdfast: [^\n]* \[\w+\]\n$/);
+  assert.match(stderr, says);
+  assert.deepEqual([code, stdout], [1, '']);
+}
+
+test('the service is found by --data, by HOLDFAST_DATA, by HOLDFAST_URL, and where npm start has it', async () => {
+  const nowhere = { HOLDFAST_DATA: '', XDG_STATE_HOME: join(folder, 'none') };
+  for (const found of [
+    await list(nowhere, '--data', data),
+    await list({ HOLDFAST_DATA: data }),
+    await list(remote),
+  ]) {
+    assert.match(found.stdout, /^web +lab/m, found.stderr);
+  }
+  const state = join(folder, 'state');
+  mkdirSync(join(state, 'holdfast'), { recursive: true });
+  writeFileSync(
+    join(state, 'holdfast', 'admin.json'),
+    JSON.stringify({ ...admin, url, caFile: join(data, 'ca.pem') }),
+  );
+  const usual = await list({ HOLDFAST_DATA: '', XDG_STATE_HOME: state });
+  assert.match(usual.stdout, /^web +lab/m, usual.stderr);
+});
+
+test('no service, an incomplete address or one without https: one line that says what to do', async () => {
+  const nowhere = { HOLDFAST_DATA: '', HOLDFAST_URL: '', XDG_STATE_HOME: join(folder, 'none') };
+  await refused(nowhere, /no service is known here: give --data .*\[ServiceNotFound\]/);
+  await refused({ HOLDFAST_DATA: join(folder, 'none') }, /no admin\.json.*\[ServiceNotFound\]/);
+  const { HOLDFAST_CLIENT_SECRET: _, ...incomplete } = remote;
+  await refused({ ...incomplete, HOLDFAST_CLIENT_SECRET: '' }, /but not HOLDFAST_CLIENT_SECRET/);
+  await refused({ ...remote, HOLDFAST_URL: 'http://localhost:1' }, /is not https/);
+  await refused(
+    { ...remote, HOLDFAST_CA_FILE: join(folder, 'none.pem') },
+    /cannot read the authority/,
+  );
+});
+
+test('a service that does not run, a wrong secret, an authority that is not trusted', async () => {
+  const idle = { ...remote, HOLDFAST_URL: 'https://localhost:1' };
+  await refused(
+    idle,
+    /no service answers at https:\/\/localhost:1 .*start it with holdfast serve \[ServiceUnavailable\]/,
+  );
+  await refused(
+    { ...remote, HOLDFAST_CLIENT_SECRET: 'wrong' },
+    /secret is wrong \[SignInRefused\]/,
+  );
+  await refused(
+    { ...remote, HOLDFAST_CA_FILE: '' },
+    /not of an authority that is trusted here.*\[ServiceUnavailable\]/,
+  );
+});
+
+test('with --json a refusal is one document, too', async () => {
+  const { code, stdout } = await run(['vm', 'show', 'none', '--json'], {
+    variables: { HOLDFAST_DATA: data },
+    password: null,
+  });
+  assert.equal(code, 1);
+  const { error } = JSON.parse(stdout) as { error: { code: string } };
+  assert.equal(error.code, 'ResourceNotFound');
+});
+
+test('completion knows commands, options and names, and says nothing where it cannot', async () => {
+  const words = async (...typed: string[]): Promise<string[]> =>
+    (await text('__complete', '--', ...typed)).split('\n').filter((word) => word !== '');
+  await text('vault', 'create', 'v1');
+  await text('protect', 'web');
+  assert.ok((await words('')).includes('protect'));
+  assert.deepEqual(await words('vault', 'rec'), ['recovery-key']);
+  assert.deepEqual(await words('backup', ''), ['web']);
+  assert.deepEqual(await words('backup', 'web', '--va'), ['--vault']);
+  assert.deepEqual(await words('backup', 'web', '--vault', ''), ['v1']);
+  assert.deepEqual(await words('protect', 'web', '--vault=v1', '--policy', ''), ['DefaultPolicy']);
+  assert.deepEqual(await words('restore', 'web', ''), ['latest']);
+  assert.deepEqual(await words('host', 'show', 'l'), ['lab']);
+  assert.deepEqual(await words('vault', 'set', 'v1', '--soft-delete', 'o'), ['on', 'off']);
+  assert.deepEqual(await words('repo', 'points', ''), []);
+  const variables = { HOLDFAST_DATA: join(folder, 'none') };
+  const lost = await run(['__complete', '--', 'backup', ''], { variables, password: null });
+  assert.deepEqual([lost.code, lost.stdout, lost.stderr], [0, '', '']);
+});
+
+test('the script for bash completes in a real bash', async () => {
+  const script = join(folder, 'completion.bash');
+  writeFileSync(script, await text('completion', 'bash'));
+  const { execFileSync } = await import('node:child_process');
+  const line = `source ${script}; COMP_WORDS=(bin/holdfast backup w); COMP_CWORD=2; _holdfast; echo "\${COMPREPLY[@]}"`;
+  const env = { ...process.env, HOLDFAST_DATA: data };
+  assert.equal(execFileSync('bash', ['-c', line], { env, encoding: 'utf8' }), 'web\n');
+  assert.match(await text('completion', 'zsh'), /^#compdef holdfast/);
+  assert.match(await text('completion', 'fish'), /^complete -c holdfast/m);
+  await fails(['completion', 'tcsh'], 2, /bash, zsh, fish/);
+});

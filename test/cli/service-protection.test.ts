@@ -1,0 +1,217 @@
+/** VMs protected, backed up and restored by a service, by its commands. */
+import assert from 'node:assert/strict';
+import { openSync, readdirSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { ended, MEBIBYTE, noise, start, TerminalSession } from './holdfast.ts';
+import { addVm, areSame, serviceProcess } from './service-process.ts';
+
+const service = await serviceProcess();
+const { text, json, fails, folder, images, variables } = service;
+const web = addVm(service, 'web', 48 * MEBIBYTE);
+addVm(service, 'db');
+const store = join(folder, 'restored');
+
+type Point = { readonly id: string; readonly origin: string; readonly expiryTime: string };
+type Job = {
+  readonly id: string;
+  readonly status: string;
+  readonly operation: string;
+  readonly point?: Point;
+  readonly properties: Readonly<Record<string, string>>;
+  readonly tasks: readonly { readonly name: string; readonly status: string }[];
+};
+
+test('a VM is protected by the only vault and its default policy', async () => {
+  await text('host', 'add', 'lab', '--connect', `images:${images}`);
+  await fails(['protect', 'web'], 1, /there is no vault yet: holdfast vault create/);
+  await text('vault', 'create', 'v1');
+  await text('storage-account', 'add', 'store', '--path', store);
+  await fails(['backup', 'web'], 1, /web is not protected: holdfast protect web protects it/);
+  await fails(['protect', 'web', '--policy', 'none'], 1, /no policy none; there is DefaultPolicy/);
+  await fails(['protect', 'web', '--exclude-lun', '7'], 1, /\[UserErrorInvalidDiskSelection\]/);
+  assert.match(
+    await text('protect', 'web'),
+    /^lab\/web is protected in lab\/v1 by the policy DefaultPolicy\.\nIts first backup: holdfast backup lab\/web\n$/,
+  );
+  assert.match(await text('vm', 'list'), /^web +lab +off +2 +first backup pending +lab\/v1 +-$/m);
+});
+
+test('a backup on a terminal shows what it does, then the point', async () => {
+  const session = new TerminalSession(['backup', 'web', '--data', service.data]);
+  assert.equal(await session.end(), 0, session.shown);
+  assert.match(
+    session.shown.replaceAll('\r\u001B[K', '<redrawn>'),
+    /<redrawn>[^\r\n]*(Backup of web|backing up|taking a snapshot)/,
+  );
+  assert.match(
+    session.shown,
+    /Recovery point \d+ of lab\/web, taken in .*\r\nCrash-consistent; .* added to the repository; expires \d{4}-/,
+  );
+});
+
+test('points and jobs are listed and shown', async () => {
+  const job = await json<Job>('backup', 'web', '--expires', '90d');
+  assert.deepEqual([job.status, job.operation], ['Completed', 'Backup']);
+  assert.deepEqual(
+    job.tasks.map(({ name, status }) => [name, status]),
+    [
+      ['Take Snapshot', 'Completed'],
+      ['Transfer data to vault', 'Completed'],
+    ],
+  );
+  const { points } = await json<{ points: Point[] }>('points', 'web');
+  assert.equal(points.length, 2);
+  assert.equal(points[0]?.id, job.point?.id, 'the newest first');
+  const days = (Date.parse(points[0]!.expiryTime) - Date.now()) / 86_400_000;
+  assert.equal(Math.round(days), 90);
+  assert.match(
+    await text('points', 'web'),
+    /^POINT +TAKEN +CONSISTENCY +ORIGIN +STORED +EXPIRES\n(.*\n){2}\n2 points of lab\/web in lab\/v1\.\n$/,
+  );
+  assert.match(await text('points', 'web', '--until', '2020-01-01'), /no recovery points/);
+
+  const { jobs } = await json<{ jobs: Job[] }>('jobs', '--operation', 'Backup', '--vm', 'web');
+  assert.deepEqual(
+    jobs.map(({ status }) => status),
+    ['Completed', 'Completed'],
+  );
+  assert.match(await text('jobs'), /^JOB +OPERATION +VM +STATUS +BEGUN +TOOK +VAULT\n/);
+  assert.match(
+    await text('jobs', 'list', '--last', '1'),
+    /\n\n2 older jobs: --last 3 shows all\.\n$/,
+  );
+  const shown = await text('jobs', 'show', job.id.slice(0, 8));
+  assert.match(shown, /^Operation: +Backup of web$/m);
+  assert.match(shown, /^Transfer data to vault +Completed/m);
+  await fails(['jobs', 'stop', job.id], 1, /cancelable state.*\[UserErrorJobNotCancellable\]/);
+  await fails(['jobs', 'show', 'nope'], 1, /no job nope; there are .*\[ResourceNotFound\]/);
+  await fails(['backup', 'web', '--expires', 'soon'], 2, /--expires "soon" is no date/);
+  await fails(
+    ['backup', 'web', '--expires', '2020-01-01'],
+    1,
+    /\[UserErrorInvalidRecoveryPointExpiry\]/,
+  );
+});
+
+test('without waiting a job is begun, waited for, and cancelled', async () => {
+  const begun = await json<Job>('backup', 'web', '--no-wait');
+  const done = await json<Job>('jobs', 'wait', begun.id);
+  assert.equal(done.status, 'Completed');
+  // Far more than is written before the answer to "stop".
+  const image = openSync(join(web, 'a-system.raw'), 'r+');
+  for (let at = 0; at < 900; at += 100)
+    writeSync(image, noise(100 * MEBIBYTE, at + 3), 0, 100 * MEBIBYTE, at * MEBIBYTE);
+  const child = start(['backup', 'web', '--json'], { variables, password: null });
+  const result = ended(child);
+  const running = await runningJob();
+  const stopped = await json<Job>('jobs', 'stop', running);
+  assert.equal(stopped.status, 'Cancelled');
+  const { code, stderr } = await result;
+  assert.match(stderr, /^holdfast: the job Backup of web was cancelled.*\[\w+\]\n$/);
+  assert.equal(code, 1);
+});
+
+async function runningJob(): Promise<string> {
+  for (;;) {
+    const { jobs } = await json<{ jobs: Job[] }>('jobs', '--status', 'InProgress');
+    if (jobs[0] !== undefined) return jobs[0].id;
+  }
+}
+
+test('Ctrl-C ends the waiting, not the job', async () => {
+  const child = start(['backup', 'web'], { variables, password: null });
+  const result = ended(child);
+  const running = await runningJob();
+  child.kill('SIGINT');
+  const { code, stderr } = await result;
+  assert.equal(code, 130);
+  assert.match(stderr, new RegExp(`the job ${running} goes on: holdfast jobs wait ${running}`));
+  assert.equal((await json<Job>('jobs', 'wait', running)).status, 'Completed');
+});
+
+test('disks are restored to the storage account: all, or those that were chosen', async () => {
+  await fails(['restore', 'web', '123'], 1, /no point 123.*\[BMSUserErrorRecoveryPointNotFound\]/);
+  await fails(['restore', 'web', '--host', 'lab'], 2, /belong to --as/);
+  await fails(['restore', 'web', '--as', 'x', '--replace'], 2, /contradict each other/);
+  const job = await json<Job>('restore', 'web');
+  const target = job.properties['Target Folder']!;
+  const names = readdirSync(target);
+  assert.equal(names.filter((name) => name.endsWith('.qcow2')).length, 2);
+  const system = names.find((name) => name.includes('osdisk'))!;
+  assert.ok(areSame(join(target, system), join(web, 'a-system.raw')));
+  const chosen = await text(
+    'restore',
+    'web',
+    'latest',
+    '--only-os-disk',
+    '--storage-account',
+    'store',
+  );
+  assert.match(
+    chosen,
+    /^Point \d+ of lab\/web, taken .*, is restored in .*\nTarget Folder: \/.*\nRestored Files: [^,]*osdisk[^,]*(, .*vmconfig\.json)?\n$/,
+  );
+});
+
+test('a new VM is made of a point, and a VM gets its disks back', async () => {
+  const made = await text('restore', 'web', '--as', 'web-copy');
+  assert.match(made, /^Target VM: web-copy$/m);
+  assert.match(await text('vm', 'list'), /^web-copy +lab +off +2 +none/m);
+  await fails(['restore', 'web', '--as', 'db'], 1, /There is a VM 'db' on that host.*\[VmExists\]/);
+
+  const image = openSync(join(web, 'a-system.raw'), 'r+');
+  writeSync(image, Buffer.alloc(MEBIBYTE), 0, MEBIBYTE, 0);
+  await fails(['restore', 'web', '--replace'], 2, /give --yes to put the disks of lab\/web back/);
+  const replaced = await json<Job>('restore', 'web', '--replace', '--yes');
+  assert.equal(replaced.status, 'Completed');
+  const target = replaced.properties['Target Folder']!;
+  const system = readdirSync(target).find((name) => name.includes('osdisk'))!;
+  assert.ok(!areSame(join(target, system), join(web, 'a-system.raw')));
+});
+
+test('protection is stopped, resumed, deleted and undeleted', async () => {
+  await fails(['unprotect', 'web'], 2, /--retain .*--by-policy .*--delete-data/);
+  assert.match(
+    await text('unprotect', 'web', '--by-policy'),
+    /its points expire by the policy, the last one stays/,
+  );
+  await fails(['backup', 'web'], 1, /\[UserErrorProtectionStopped\]/);
+  assert.match(
+    await text('resume', 'web'),
+    /lab\/web is backed up again by the policy DefaultPolicy/,
+  );
+  assert.match(
+    await text('unprotect', 'lab/web', '--retain'),
+    /its points are kept until they are deleted/,
+  );
+  await fails(['unprotect', 'web', '--delete-data'], 2, /give --yes to stop the protection/);
+  const question = new TerminalSession([
+    'unprotect',
+    'web',
+    '--delete-data',
+    '--data',
+    service.data,
+  ]);
+  await question.answer(/Go on\? \[y\/N\]/, 'n\n');
+  assert.equal(await question.end(), 130);
+  assert.match(question.shown, /nothing was changed \[Cancelled\]/);
+  assert.match(
+    await text('unprotect', 'web', '--delete-data', '--yes'),
+    /are soft-deleted until \d{4}-.*; holdfast undelete/,
+  );
+  await fails(['resume', 'web'], 1, /\[UserErrorItemSoftDeleted\]/);
+  await fails(['vault', 'delete', 'v1', '--yes'], 1, /existing resources within the vault/);
+  assert.match(await text('undelete', 'web'), /are back, its protection is stopped/);
+  assert.match(await text('resume', 'web'), /is backed up again/);
+});
+
+test('a job that fails says why, with its code', async () => {
+  await text('protect', 'db', '--policy', 'DefaultPolicy');
+  rmSync(join(images, 'db'), { recursive: true });
+  await fails(
+    ['backup', 'db'],
+    1,
+    /the job Backup of db failed: .*VMNotFoundV2.*\[UserErrorVmNotFoundV2\]/,
+  );
+});
