@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { HoldfastError, type Clock } from '#base';
+import { HoldfastError, isHoldfastError, type Clock } from '#base';
 import type { Hypervisor, Vm } from '#hypervisor';
 import { clock, makeLab, noise, run, writeImage, type Lab } from '../testing/lab.ts';
 import { bootVm } from './boot-vm.ts';
@@ -82,7 +82,11 @@ const VM: Vm = {
 type BootLab = Lab & {
   readonly directory: string;
   readonly files: () => Promise<readonly string[]>;
-  readonly boot: (host: ScriptedHost, use?: (booted: BootedVm) => Promise<void>) => Promise<void>;
+  readonly boot: (
+    host: ScriptedHost,
+    use?: (booted: BootedVm) => Promise<void>,
+    other?: { readonly isTrial?: boolean; readonly directory?: string },
+  ) => Promise<void>;
 };
 
 async function bootLab(t: TestContext): Promise<BootLab> {
@@ -100,7 +104,7 @@ async function bootLab(t: TestContext): Promise<BootLab> {
     ...lab,
     directory,
     files: async () => (await readdir(directory)).toSorted(),
-    boot: async ({ hypervisor }, use) =>
+    boot: async ({ hypervisor }, use, other = {}) =>
       await lab.read(async (repository) => {
         const newVm = { name: 'web2', identity: 'new', networks: 'none', hypervisor } as const;
         const warn = (message: string): void => void lab.warnings.push(message);
@@ -110,6 +114,7 @@ async function bootLab(t: TestContext): Promise<BootLab> {
           directory,
           newVm,
           isTrial: true,
+          ...other,
           clock: stopped,
           warn,
         });
@@ -153,6 +158,29 @@ test('an image of the same name is kept, and only what was made is removed', asy
   assert.deepEqual(host.calls, []);
   assert.deepEqual(await lab.files(), [SECOND]);
   assert.equal(await readFile(join(lab.directory, SECOND), 'utf8'), 'precious');
+});
+
+test('a folder without room for the whole disks is refused before anything is made, but for a trial', async (t) => {
+  const lab = await bootLab(t);
+  const directory = lab.path('tiny');
+  await mkdir(directory);
+  await run('/bin/mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', directory);
+  try {
+    const ours = { isTrial: false, directory };
+    // 2 MiB of disks, of which 128 KiB are data.
+    await lab.boot(new ScriptedHost(), async (booted) => await booted.discard(), ours);
+    await writeFile(join(directory, 'other'), Buffer.alloc(MIB - 100 * 1024, 1));
+    const host = new ScriptedHost();
+    await assert.rejects(lab.boot(host, undefined, ours), (error: unknown) => {
+      assert.ok(isHoldfastError(error, 'StoreFull'));
+      assert.equal(error.details['neededBytes'], 128 * 1024);
+      return /has \d+ MiB free, and the disks need \d+ MiB/.test(error.message);
+    });
+    assert.deepEqual(host.calls, []);
+    assert.deepEqual(await readdir(directory), ['other']);
+  } finally {
+    await run('/bin/umount', directory);
+  }
 });
 
 test('a name that is taken is refused before anything is made; the VM that has it runs on', async (t) => {

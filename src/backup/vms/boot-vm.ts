@@ -18,6 +18,7 @@ import { createOverlay } from '#disk';
 import type { DefineRequest, NewVmDisk } from '#hypervisor';
 import type { Repository } from '#repository';
 import { bootedVm, serveDisks, type BootedVm } from './booted-vm.ts';
+import { requireBootRoom } from './boot-room.ts';
 import { refuseUnfinished, removeBootNote, writeBootNote, type BootNote } from './boot-note.ts';
 import { removeBooted } from './remove-booted.ts';
 import type { NewVm } from './restore-vm.ts';
@@ -42,7 +43,8 @@ export type VmBootRequest = {
 /**
  * Boots a VM from a point.
  *
- * @throws {HoldfastError} `BootUnfinished`; as `VmCreation.check`, `servePoint`, `createOverlay`,
+ * @throws {HoldfastError} `BootUnfinished`; `StoreFull` where its folder has no room for the whole disks, but for a
+ *   trial, which grows by what the guest writes; as `VmCreation.check`, `servePoint`, `createOverlay`,
  *   `VmCreation.define` and `start`. Then nothing is left behind, and nothing that was there is touched.
  */
 export async function bootVm(request: VmBootRequest): Promise<BootedVm> {
@@ -60,6 +62,7 @@ export async function bootVm(request: VmBootRequest): Promise<BootedVm> {
   const defined = { definition, name, identity, networks, disks: images, directory };
   await hypervisor.creation.check(defined, { starts: true });
   return await inVmFolder(directory, async (folder) => {
+    if (!request.isTrial) await requireBootRoom(repository, { directory, disks: chosen, images });
     const note = noteOf(request, { images, folder });
     await writeBootNote(directory, note);
     const servers = await begin(request, { note, defined });
