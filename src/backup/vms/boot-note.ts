@@ -60,7 +60,7 @@ export async function readBootNote(directory: string): Promise<BootNote> {
   if (text === undefined) {
     throw new HoldfastError(
       'BootNotFound',
-      `in "${directory}" no VM was booted that Holdfast would have to go on with: it has no ${FILE}`,
+      `in "${directory}" no VM was booted that Holdfast would have to go on with: it has no ${FILE}. A boot that has ended removes it: the VM runs on its own disks then`,
       { details: { path: directory } },
     );
   }
@@ -103,10 +103,15 @@ async function syncFolder(directory: string): Promise<void> {
   }
 }
 
+/** What goes on with the boot in the folder. The note knows the repository, but not where it is. */
+export function resumeCommand(directory: string, repo = 'REPO'): string {
+  return `holdfast vm boot --resume --dir ${directory} --repo ${repo}`;
+}
+
 function unfinished(directory: string): HoldfastError {
   return new HoldfastError(
     'BootUnfinished',
-    `a VM was booted into "${directory}", and may still need the point: go on with holdfast vm boot --resume --dir ${directory}, remove it with --discard, or choose another folder`,
+    `a VM was booted into "${directory}", and may still need the point: go on with ${resumeCommand(directory)}, remove it with holdfast vm boot --discard --dir ${directory}, or choose another folder`,
     { details: { path: directory } },
   );
 }

@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { HoldfastError, isHoldfastError } from '#base';
 import { isServed, readsBelow, refuseInUse } from '#disk';
 import type { Hypervisor, Vm } from '#hypervisor';
-import { removeBootNote, type BootNote } from './boot-note.ts';
+import { removeBootNote, resumeCommand, type BootNote } from './boot-note.ts';
 import { removeIfEmpty } from './vm-folder.ts';
 
 export type NotedBoot = {
@@ -26,7 +26,7 @@ export async function discardBoot(boot: NotedBoot): Promise<void> {
   if (!note.isTrial && below.length > 0 && below.every((reads) => reads === false)) {
     throw new HoldfastError(
       'BootUnfinished',
-      `${note.vm} has been copied whole, and its disks are its own: end it with holdfast vm boot --resume --dir ${directory}, or remove the VM by hand`,
+      `${note.vm} has been copied whole, and its disks are its own: end it with ${resumeCommand(directory)}, or remove the VM by hand`,
       { details: { vm: note.vm } },
     );
   }
