@@ -10,12 +10,16 @@ import type { UntrackOptions } from './vm/untrack.ts';
 import type { VmRestoreOptions } from './vm/restore.ts';
 import { collect, commandAction, POINT, withCommonOptions, type Running } from './run-command.ts';
 
-const VM = 'the name of the VM; "vm list" shows them';
+const SYSTEM = 'qemu:///system';
+const VM = 'the name of the VM; "vm list --connect URI" shows them';
 const CONNECT_HELP = `
 --connect says where VMs are:
   qemu:///system, qemu:///session                libvirt on this machine
   qmp:/run/vm.qmp[,agent=/run/vm.agent]          one QEMU, by its QMP socket and its guest agent's
   images:/srv/images                             disk images of VMs that do not run`;
+
+const NO_SERVICE_HELP = `
+Without --connect: the VMs of the service; where no service is known, those of ${SYSTEM}.`;
 
 export function addVmCommands(vm: Command, running: Running): void {
   addLookingCommands(vm, running);
@@ -39,7 +43,7 @@ function addLookingCommands(vm: Command, running: Running): void {
   onServiceOrVms(
     vm
       .command('show')
-      .description('show one VM; with --connect its agent and what follows its changes'),
+      .description('show one VM; of a hypervisor: its agent and what follows its changes'),
   )
     .argument('<vm>', VM)
     .action(
@@ -59,19 +63,27 @@ type Either = {
   readonly ofHypervisor: Parameters<typeof commandAction<ConnectOptions>>[1];
 };
 
-/** The hypervisor's where `--connect` names one, else the service's. */
+/** The hypervisor's where `--connect` names one or no service is known, which is `qemu:///system` then; else the service's. */
 function eitherAction(running: Running, { ofService, ofHypervisor }: Either) {
   const ofOne = commandAction<ConnectOptions>(running, ofHypervisor);
   const ofAll = serviceAction(running, ofService);
   return async (...args: unknown[]): Promise<void> => {
-    const { connect } = (args.at(-1) as Command).opts<Partial<ConnectOptions>>();
+    const command = args.at(-1) as Command;
+    const { connect, data } = command.opts<Partial<ConnectOptions> & { readonly data?: string }>();
     if (connect !== undefined) return await ofOne(...args);
+    const { isServiceKnown } = await import('./service/find-service.ts');
+    if (!(await isServiceKnown(data, running.surroundings.environment.service))) {
+      command.setOptionValue('connect', SYSTEM);
+      return await ofOne(...args);
+    }
     try {
       await ofAll(...args);
     } catch (error) {
-      if (!isHoldfastError(error, 'ServiceNotFound')) throw error;
-      const message = `${error.message}; --connect qemu:///system shows VMs without a service`;
-      throw new HoldfastError('ServiceNotFound', message, { cause: error });
+      const isThere =
+        !isHoldfastError(error, 'ServiceNotFound') && !isHoldfastError(error, 'ServiceUnavailable');
+      if (isThere) throw error;
+      const message = `${error.message}; --connect ${SYSTEM} shows VMs without a service`;
+      throw new HoldfastError(error.code, message, { cause: error });
     }
   };
 }
@@ -211,7 +223,7 @@ function withPointOptions(command: Command): Command {
 
 function onVms(command: Command): Command {
   return withCommonOptions(command)
-    .option('--connect <uri>', 'where the VMs are', 'qemu:///system')
+    .option('--connect <uri>', 'where the VMs are', SYSTEM)
     .addHelpText('after', CONNECT_HELP);
 }
 
@@ -220,7 +232,7 @@ function onServiceOrVms(command: Command): Command {
   const shown = withCommonOptions(command)
     .option('--data <dir>', 'the data folder of the service (default: HOLDFAST_DATA)')
     .option('--connect <uri>', 'VMs of this hypervisor instead, without a service')
-    .addHelpText('after', CONNECT_HELP);
+    .addHelpText('after', CONNECT_HELP + NO_SERVICE_HELP);
   return withoutRepositoryHelp(shown);
 }
 

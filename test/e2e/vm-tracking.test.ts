@@ -174,7 +174,7 @@ test('a running VM of QEMU', async (t) => {
     assert.equal(said?.length, 1, `${stdout}${stderr}`);
     assert.match(
       stderr,
-      /warning: Contact guest agent: .*install qemu-guest-agent.*"holdfast vm show"/,
+      /warning: Contact guest agent: .*install qemu-guest-agent.*"holdfast vm show NAME --connect URI"/,
     );
   });
 });

@@ -32,13 +32,32 @@ export async function findService(
   if (data !== undefined) return await inFolder(data);
   if (given(environment.data) !== undefined) return await inFolder(environment.data!);
   if (given(environment.url) !== undefined) return await inEnvironment(environment);
-  const usual = environment.usualData;
-  const admin = usual === undefined ? undefined : await readAdmin(usual);
-  if (usual !== undefined && admin !== undefined) return await inFolder(usual);
+  const usual = await usualFolder(environment);
+  if (usual !== undefined) return await inFolder(usual);
   throw new HoldfastError(
     'ServiceNotFound',
     'no service is known here: give --data the folder of "holdfast serve", or set HOLDFAST_DATA or HOLDFAST_URL',
   );
+}
+
+/**
+ * Whether anything says where a service is, wrongly or not: what `findService` would then be asked for.
+ *
+ * @throws {HoldfastError} `ServiceNotFound` if the folder of `npm start` is there and makes no sense.
+ */
+export async function isServiceKnown(
+  data: string | undefined,
+  environment: ServiceEnvironment,
+): Promise<boolean> {
+  const told = [data, given(environment.data), given(environment.url)];
+  if (told.some((place) => place !== undefined)) return true;
+  return (await usualFolder(environment)) !== undefined;
+}
+
+/** The folder of `npm start`; undefined: no service was started there by this user. */
+async function usualFolder({ usualData }: ServiceEnvironment): Promise<string | undefined> {
+  if (usualData === undefined) return undefined;
+  return (await readAdmin(usualData)) === undefined ? undefined : usualData;
 }
 
 async function inFolder(folder: string): Promise<ServiceAddress> {

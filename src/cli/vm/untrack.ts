@@ -40,7 +40,7 @@ function ownerIn({ repo, repositoryId, all }: UntrackOptions): TrackingOwner {
   const given = [repo, repositoryId, all === true ? true : undefined];
   if (given.filter((value) => value !== undefined).length !== 1) {
     throw new UsageError(
-      'whose tracking? Give one of --repo REPO, --repository-id ID ("vm show" tells it) and --all',
+      'whose tracking? Give one of --repo REPO, --repository-id ID ("vm show NAME --connect URI" tells it) and --all',
     );
   }
   if (repo !== undefined) return { repository: repo };

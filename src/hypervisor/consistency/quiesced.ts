@@ -32,7 +32,8 @@ import { quiesceWindows } from './windows-quiesce.ts';
 const WATCHDOG_SECONDS = 30;
 const LOOK_AGAIN_MS = 1000;
 
-const CRASH = 'the point is crash-consistent ("holdfast vm show" tells when the agent answers)';
+const CRASH =
+  'the point is crash-consistent ("holdfast vm show NAME --connect URI" tells when the agent answers)';
 const NO_CHANNEL =
   'no channel to its guest agent is known; give the VM the virtio serial port org.qemu.guest_agent.0, and with qmp: name its socket (agent=PATH)';
 const ADVICE = `install qemu-guest-agent in the guest and see that it runs there; ${CRASH}`;
