@@ -55,6 +55,7 @@ export type { BootedVm } from './vms/booted-vm.ts';
 export { readBootNote } from './vms/boot-note.ts';
 export { resumeBoot } from './vms/resume-boot.ts';
 export { discardBoot } from './vms/remove-booted.ts';
+export { unmovedBoot } from './vms/unmoved-boot.ts';
 export { backUpDisks } from './taking/back-up-disks.ts';
 export { warmUpBackup } from './taking/backup-crew.ts';
 export type { BackupRequest, BackupResult } from './taking/backup-run.ts';

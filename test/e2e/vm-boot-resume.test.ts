@@ -92,6 +92,13 @@ test('a killed boot goes on where it was', async (t) => {
       );
       await failedCopy(guest);
       await lookTenTimes(guest, 'j');
+      const backup = ['--repo', source.repository, '--item', 'j', '--no-encryption', ...connection];
+      await fail(['vm', 'backup', 'j', ...backup], {
+        code: 1,
+        says: /not all its disks have been copied.*--resume --dir \S+ --repo REPO.*BootUnfinished/,
+      });
+      const { stdout } = await succeed(['vm', 'show', 'j', ...connection]);
+      assert.match(stdout, /It cannot be backed up now: j was booted from point/);
       await killedAt(resuming(source, directory), /ends the trial/, async () => {
         assert.equal(await guest.sh('cat /run/memory'), 'kept\n');
       });

@@ -26,11 +26,12 @@ export type BootNote = {
   readonly made?: string;
 };
 
-const FILE = 'holdfast-boot.json';
+/** Its name in the folder. */
+export const BOOT_NOTE = 'holdfast-boot.json';
 
 /** Durable on return. @throws {HoldfastError} `BootUnfinished` if there is a note already. */
 export async function writeBootNote(directory: string, note: BootNote): Promise<void> {
-  const path = join(directory, FILE);
+  const path = join(directory, BOOT_NOTE);
   const file = await open(`${path}.new`, 'w', 0o600);
   try {
     await file.writeFile(`${JSON.stringify(note, undefined, 2)}\n`);
@@ -60,7 +61,7 @@ export async function readBootNote(directory: string): Promise<BootNote> {
   if (text === undefined) {
     throw new HoldfastError(
       'BootNotFound',
-      `in "${directory}" no VM was booted that Holdfast would have to go on with: it has no ${FILE}. A boot that has ended removes it: the VM runs on its own disks then`,
+      `in "${directory}" no VM was booted that Holdfast would have to go on with: it has no ${BOOT_NOTE}. A boot that has ended removes it: the VM runs on its own disks then`,
       { details: { path: directory } },
     );
   }
@@ -68,22 +69,24 @@ export async function readBootNote(directory: string): Promise<BootNote> {
   if (note?.version === 1 && Array.isArray(note.disks)) return note as BootNote;
   throw new HoldfastError(
     'FormatUnsupported',
-    `"${join(directory, FILE)}" is no note of a boot, or a newer Holdfast wrote it`,
-    { details: { path: join(directory, FILE) } },
+    `"${join(directory, BOOT_NOTE)}" is no note of a boot, or a newer Holdfast wrote it`,
+    { details: { path: join(directory, BOOT_NOTE) } },
   );
 }
 
 export async function removeBootNote(directory: string): Promise<void> {
-  await rm(join(directory, `${FILE}.new`), { force: true });
-  await rm(join(directory, FILE), { force: true });
+  await rm(join(directory, `${BOOT_NOTE}.new`), { force: true });
+  await rm(join(directory, BOOT_NOTE), { force: true });
   await syncFolder(directory);
 }
 
 async function textOf(directory: string): Promise<string | undefined> {
-  return await readFile(join(directory, FILE), 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
-    throw error;
-  });
+  return await readFile(join(directory, BOOT_NOTE), 'utf8').catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
+      throw error;
+    },
+  );
 }
 
 function parsed(text: string): unknown {

@@ -4,6 +4,7 @@
  */
 import type { Clock } from '#base';
 import { contactGuest, type GuestContact, type Hypervisor, type Vm } from '#hypervisor';
+import { refuseUnmoved } from './unmoved-boot.ts';
 
 export type VmContact = {
   readonly vm: Vm;
@@ -23,7 +24,8 @@ const FRESH_MS = 5000;
 /**
  * Finds the VM and begins to ask its guest; the caller closes.
  *
- * @throws {HoldfastError} as `Hypervisor.find`.
+ * @throws {HoldfastError} as `Hypervisor.find`; `BootUnfinished` for one whose disks lie partly in a point that nobody
+ *   serves.
  */
 export async function contactVm(request: {
   readonly hypervisor: Hypervisor;
@@ -35,6 +37,7 @@ export async function contactVm(request: {
   const { hypervisor, quiesces, clock } = request;
   const begunMs = clock.monotonicMs();
   const vm = await hypervisor.find(request.vm);
+  await refuseUnmoved(vm);
   const asks = quiesces && vm.state === 'running';
   const channel = asks ? await hypervisor.agent(vm.name) : undefined;
   const guest = channel === undefined ? undefined : contactGuest(channel, clock);

@@ -1,5 +1,5 @@
 /** `holdfast vm show`: one VM, whether it can be backed up as it is, and what backups have left on it. */
-import { lookAtGuest, type GuestSight, type Hypervisor } from '#backup';
+import { lookAtGuest, unmovedBoot, type GuestSight, type Hypervisor } from '#backup';
 import type { Context } from '../context.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes } from '../output/units.ts';
@@ -13,14 +13,20 @@ type Vm = Awaited<ReturnType<Hypervisor['find']>>;
 export async function show(context: Context, name: string, options: ConnectOptions): Promise<void> {
   const { clock } = context.surroundings;
   const { warn } = context.terminal;
-  const { vm, guest, tracking } = await withHypervisor(context, options, async (hypervisor) => {
-    const found = await hypervisor.find(name);
-    const [sight, marks] = await Promise.all([
-      lookAtGuest(hypervisor, { vm: found, clock }),
-      hypervisor.tracking.list(found.name, warn),
-    ]);
-    return { vm: found, guest: sight, tracking: marks };
-  });
+  const { vm, guest, tracking, boot } = await withHypervisor(
+    context,
+    options,
+    async (hypervisor) => {
+      const found = await hypervisor.find(name);
+      const unmoved = await unmovedBoot(found);
+      const [sight, marks] = await Promise.all([
+        lookAtGuest(hypervisor, { vm: found, clock }),
+        // Its images cannot be opened whole.
+        unmoved === undefined ? hypervisor.tracking.list(found.name, warn) : [],
+      ]);
+      return { vm: found, guest: sight, tracking: marks, boot: unmoved };
+    },
+  );
   const { disks, networkCards, firmware, hasAgentChannel: agent, ...rest } = vm;
   const shown = {
     ...rest,
@@ -30,6 +36,9 @@ export async function show(context: Context, name: string, options: ConnectOptio
     disks: disks.map(({ sizeBytes: size, ...disk }) => ({ ...disk, size })),
     networkCards,
     tracking: tracking.map(trackingValue),
+    ...(boot === undefined
+      ? {}
+      : { unfinishedBoot: { directory: boot.directory, point: boot.point } }),
   };
   context.terminal.result(shown, () => {
     const lines = [
@@ -47,6 +56,8 @@ export async function show(context: Context, name: string, options: ConnectOptio
         `Network card ${mac}${model === undefined ? '' : ` (${model})`} on ${network ?? 'nothing'}`,
       );
     }
+    if (boot !== undefined)
+      return [...lines, '', `It cannot be backed up now: ${boot.text}.`].join('\n');
     for (const disk of disks) {
       if (disk.refusal !== undefined)
         lines.push(`${disk.name} cannot be backed up: ${disk.refusal}`);
