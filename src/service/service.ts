@@ -52,12 +52,15 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   const settings = { ...DEFAULT_SETTINGS, ...options.settings };
   const warn = (message: string): void => log.warn({}, message);
   const caller = { clock, random, version, warn, process };
+  const opened: { readonly close: () => Promise<void> }[] = [];
   try {
     const masterKey = await openMasterKey(folder.masterKey, { random, mayCreate: true });
     const catalogue = await openCatalogue(folder.catalogue);
+    opened.unshift(catalogue);
     const records = { catalogue, clock, random, settings, log };
     const pool = { clock, settings, masterKey, vaults: folder.vaults, caller };
     const repositories = openRepositories(pool);
+    opened.unshift(repositories);
     const jobs = openJobRunner(records);
     const parts: ServiceParts = {
       ...records,
@@ -92,6 +95,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     };
     return { ...parts, close: async () => await (closed ??= end()) };
   } catch (error) {
+    for (const one of opened) await one.close();
     folder.release();
     throw error;
   }
