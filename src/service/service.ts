@@ -7,7 +7,7 @@
  * ```
  */
 import type { Clock } from '#base';
-import type { Caller } from '#backup';
+import { inScratch, type Caller } from '#backup';
 import { openMasterKey } from '#keyvault';
 import { backupWork } from './backing-up/backup-work.ts';
 import { runInBackground } from './background.ts';
@@ -74,6 +74,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       jobs,
     };
     await agree(parts);
+    await inScratch(folder.scratch, async () => undefined); // Removes what killed ones left.
     await endAbandonedOperations(parts);
     await jobs.start({
       Backup: backupWork(parts),
