@@ -28,6 +28,7 @@ import type { HintFailures } from '../taking/backup-run.ts';
 import { backUpDisks } from '../taking/back-up-disks.ts';
 import { againWhole, type Distrusted } from './again-whole.ts';
 import { dueAudits, trackingBases, type KnownBases } from './tracking-bases.ts';
+import { oddities } from './other-vm.ts';
 import { freshContact, type VmContact } from './vm-contact.ts';
 import { excludedDisks, vmNoteToJson, type DiskTracking, type NotedDisk } from './vm-note.ts';
 
@@ -81,6 +82,8 @@ export type VmBackupResult = {
   readonly frozenMs?: number;
   /** What was tried in the guest, in order. */
   readonly steps: readonly QuiesceStep[];
+  /** What is odd about the VM for this item (`oddities`); absent: nothing. Each was given to `warn`. */
+  readonly warnings?: readonly string[];
   /** The two phases; in the first the guest is needed. */
   readonly tasks: readonly { readonly name: VmBackupTask; readonly seconds: number }[];
 };
@@ -135,6 +138,8 @@ async function backUpContacted(
   const item = request.item ?? vm.name;
   const point = request.newPoint ?? newPointId(repository.parts);
   const known = await trackingBases(repository, item);
+  const warnings = oddities(known.newest, { vm, kind: hypervisor.kind, item });
+  if (distrusted.size === 0) for (const warning of warnings) warn(warning);
   const prepared = await hypervisor.prepare({
     vm: vm.name,
     ...(request.disks === undefined ? {} : { disks: request.disks }),
@@ -156,7 +161,8 @@ async function backUpContacted(
     const { result: snapshot, quiesce, ended } = await takeSnapshot(run);
     const takenMs = request.clock.monotonicMs();
     try {
-      return await transfer(run, { snapshot, quiesce, ended, startedMs, takenMs });
+      const result = await transfer(run, { snapshot, quiesce, ended, startedMs, takenMs });
+      return warnings.length === 0 ? result : { ...result, warnings };
     } finally {
       await ended;
     }
@@ -280,7 +286,7 @@ function diskRequest(
 ): Omit<Parameters<typeof backUpDisks>[0], 'signal'> {
   const { repository, clock, onProgress, threads, warn } = request;
   const bases = new Map<string, string>();
-  const disks = taken.map(({ name, location, format, dirty, holdsDirtyOnly = false }) => {
+  const disks = taken.map(({ name, location, format, saved, dirty, holdsDirtyOnly = false }) => {
     const { tracking, audit } = prepared.disks.find((disk) => disk.name === name)!;
     const isTrusted = tracking.kind === 'bitmap' && !known.suspects.has(name);
     if (isTrusted) bases.set(name, tracking.base);
@@ -288,6 +294,7 @@ function diskRequest(
       name,
       location,
       ...(format === undefined ? {} : { format }),
+      ...(saved === undefined ? {} : { saved }),
       ...(isTrusted && dirty !== undefined ? { hint: dirty } : {}),
       holdsHintOnly: holdsDirtyOnly,
       auditsAll: audit !== undefined,

@@ -5,6 +5,7 @@
 import { isHoldfastError } from '#base';
 import type { TrackingBase } from '#hypervisor';
 import { readManifest, type Repository } from '#repository';
+import type { NewestPoint } from './other-vm.ts';
 import { vmNoteFromJson, type VmNote } from './vm-note.ts';
 
 /** After so many increments in a row that nothing could audit, all of the disk is read. */
@@ -22,6 +23,8 @@ export type KnownBases = {
   readonly suspects: ReadonlyMap<string, string>;
   /** By disk, how many increments up to the newest point nothing could audit; no entry: none. */
   readonly unaudited: ReadonlyMap<string, number>;
+  /** Undefined: the item has no point. */
+  readonly newest: NewestPoint | undefined;
 };
 
 /** What is known of the item's disks. */
@@ -33,8 +36,10 @@ export async function trackingBases(repository: Repository, item: string): Promi
   const bases = new Map<string, TrackingBase[]>();
   const suspects = new Map<string, string>();
   const unaudited = new Map<string, number>();
+  let newest: NewestPoint | undefined;
   for (const [at, known] of points.entries()) {
     const note = at < LOOKED_AT ? await noteOf(repository, known) : undefined;
+    newest ??= { point: known.point, disks: known.disks.map(({ name }) => name), note };
     for (const { name } of known.disks) {
       const noted = note?.disks.find((disk) => disk.name === name);
       const ofDisk = bases.get(name) ?? [];
@@ -44,7 +49,7 @@ export async function trackingBases(repository: Repository, item: string): Promi
       if (noted.isSuspect) suspects.set(name, foundWrong(known.point));
     }
   }
-  return { bases, otherBases: newestOfOthers(repository, itemId), suspects, unaudited };
+  return { bases, otherBases: newestOfOthers(repository, itemId), suspects, unaudited, newest };
 }
 
 function foundWrong(point: string): string {
