@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { isHoldfastError } from '#base';
+import { findNamed, namedBy } from './names.ts';
+
+const VMS = [
+  { group: 'Lab', name: 'web' },
+  { group: 'annex', name: 'Web' },
+  { group: 'annex', name: 'db' },
+];
+
+test('a name is enough where one has it, whatever the case; else the group says which', () => {
+  assert.equal(findNamed(VMS, 'DB', 'VM'), VMS[2]);
+  assert.equal(findNamed(VMS, 'lab/WEB', 'VM'), VMS[0]);
+});
+
+test('errors name the candidates', () => {
+  const says =
+    (code: 'NameAmbiguous' | 'ResourceNotFound', text: RegExp) =>
+    (error: unknown): boolean =>
+      isHoldfastError(error, code) && text.test(error.message);
+  assert.throws(
+    () => findNamed(VMS, 'web', 'VM'),
+    says('NameAmbiguous', /write Lab\/web or annex\/Web$/),
+  );
+  assert.throws(() => findNamed(VMS, 'x', 'VM'), says('ResourceNotFound', /there are Lab\/web, /));
+  assert.throws(() => findNamed([], 'x', 'VM'), says('ResourceNotFound', /there is no VM at all$/));
+});
+
+test('an id names a group and a resource, whatever follows', () => {
+  const vault = '/subscriptions/s/resourcegroups/G/providers/Microsoft.RecoveryServices/vaults/v';
+  assert.deepEqual(namedBy(vault), { group: 'G', name: 'v' });
+  assert.deepEqual(namedBy(`${vault}/backupJobs/j`), { group: 'G', name: 'v' });
+});
