@@ -80,4 +80,11 @@ export interface VmCreation {
     disk: string,
     options: { readonly onProgress?: ProgressListener; readonly signal?: AbortSignal },
   ): Promise<void>;
+  /**
+   * Of a VM whose disks have all been moved: what it does at a disk's error is from its next start on what the
+   * definition says that it was made of; until then it pauses, as hypervisors set that at a start only. Idempotent.
+   *
+   * @throws {HoldfastError} `VmNotFound`, `HypervisorFailed`.
+   */
+  restoreErrorPolicies(name: string, definition: VmDefinition): Promise<void>;
 }

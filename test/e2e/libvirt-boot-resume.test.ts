@@ -51,6 +51,7 @@ test('a killed boot under libvirt goes on where it was, and lacks no record', as
     const xml = await virsh('dumpxml', name, ...kind);
     assert.ok(!xml.includes('nbd'), xml);
   }
+  assert.doesNotMatch(await virsh('dumpxml', name, '--inactive'), /error_policy/);
   const names = await readdir(directory);
   assert.deepEqual(
     names.filter((file) => /nbd|holdfast/.test(file)),

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { readdir, rename } from 'node:fs/promises';
+import { readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -200,6 +200,7 @@ async function writeOn(guest: RestoredGuest): Promise<void> {
 async function assertMoved({ directory }: RestoredGuest, records: number): Promise<void> {
   const names = await readdir(directory);
   assert.ok(!names.includes(NOTE));
+  assert.doesNotMatch(await readFile(join(directory, 'm.start.sh'), 'utf8'), /[rw]error/);
   assert.ok(names.every((name) => !name.endsWith('.nbd')));
   const [system] = imagesIn(directory, names).filter((path) => path.includes('osdisk'));
   assert.ok((await recordsIn(await rawCopy(system!))) >= records);

@@ -60,6 +60,7 @@ class ScriptedHost {
       undefine: answer('undefine'),
       replaceDisks: answer('replaceDisks'),
       moveToImage: answer('moveToImage'),
+      restoreErrorPolicies: answer('restoreErrorPolicies'),
     };
     return { creation, uri: 'test:///' } as Partial<Hypervisor> as Hypervisor;
   }

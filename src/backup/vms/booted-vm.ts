@@ -1,5 +1,5 @@
 /** A VM that runs from a point which this process serves: how it is moved, powered off, discarded. */
-import type { Clock, ProgressListener } from '#base';
+import { isHoldfastError, type Clock, type ProgressListener } from '#base';
 import type { Hypervisor } from '#hypervisor';
 import type { Repository } from '#repository';
 import { servePoint } from '../serving/serve-point.ts';
@@ -7,6 +7,7 @@ import { isOff, moveDisk } from './boot-move.ts';
 import { removeBootNote, type BootNote } from './boot-note.ts';
 import { watchBooted } from './boot-watch.ts';
 import { removeRemains, removeVm } from './remove-booted.ts';
+import { definitionOf, vmPoint } from './vm-point.ts';
 
 export type BootedVm = {
   readonly name: string;
@@ -38,6 +39,27 @@ type Serving = {
   readonly warn: (message: string) => void;
 };
 
+/** It runs on its own disks; where this fails, only that a later error pauses it may differ from the original. */
+async function restoreErrorPolicies({
+  hypervisor,
+  repository,
+  note,
+  warn,
+}: Pick<
+  Parameters<typeof bootedVm>[0],
+  'hypervisor' | 'repository' | 'note' | 'warn'
+>): Promise<void> {
+  try {
+    const definition = definitionOf(await vmPoint(repository, note.point));
+    await hypervisor.creation.restoreErrorPolicies(note.vm, definition);
+  } catch (error) {
+    if (!isHoldfastError(error)) throw error;
+    warn(
+      `${note.vm} keeps pausing at errors of its disks, which may not be what the original does: ${error.message}`,
+    );
+  }
+}
+
 /** Serves disks of a point at the sockets that their overlays name. */
 export async function serveDisks(
   { repository, point, warn }: Serving,
@@ -64,6 +86,7 @@ export async function serveDisks(
  */
 export function bootedVm(boot: {
   readonly hypervisor: Hypervisor;
+  readonly repository: Repository;
   readonly directory: string;
   readonly note: BootNote;
   readonly servers: Servers;
@@ -92,6 +115,7 @@ export function bootedVm(boot: {
         });
       }
       await watch.stop();
+      await restoreErrorPolicies(boot);
       await removeBootNote(directory);
     },
     isOff: async () => await isOff(parts),

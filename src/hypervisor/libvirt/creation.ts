@@ -2,7 +2,7 @@
 import { HoldfastError, isHoldfastError, type Clock } from '#base';
 import type { RunState, VmCreation } from '../vm-creation.ts';
 import { checkDomain, defineDomain, defineXml, undefineDomain } from './define-domain.ts';
-import { withOtherDisks } from './definition-xml.ts';
+import { withErrorPolicies, withOtherDisks } from './definition-xml.ts';
 import { domainState, findDomain, hasSavedMemory, lookUp } from './domain.ts';
 import { moveToImage } from './move-to-image.ts';
 import { giveToQemu, qemuUser, servedSockets } from './qemu-user.ts';
@@ -51,6 +51,11 @@ export function libvirtCreation(parts: CreationParts): VmCreation {
     moveToImage: async (name, disk, options) => {
       const { uuid } = await lookUp(virsh, name);
       await moveToImage(parts, { uuid, name, disk }, options);
+    },
+    restoreErrorPolicies: async (name, { domainXml }) => {
+      const { uuid } = await lookUp(virsh, name);
+      const xml = await virsh.run(['dumpxml', uuid, '--inactive', '--security-info']);
+      if (domainXml !== undefined) await defineXml(virsh, withErrorPolicies(xml, domainXml));
     },
   };
 }

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { test } from 'node:test';
 import type { DefineRequest, NewVmDisk } from '../vm-creation.ts';
-import { newDomainXml, withOtherDisks } from './definition-xml.ts';
+import { newDomainXml, withErrorPolicies, withOtherDisks } from './definition-xml.ts';
 import { readDomain } from './domain-xml.ts';
 
 const LAB = resolve(import.meta.dirname, '../../../test/lab/libvirt/dom.xml');
@@ -110,6 +110,12 @@ test('an overlay names the served point that it reads from', async () => {
   assert.match(xml, /<driver name="qemu"[^>]* error_policy="stop" rerror_policy="stop"\/>/);
   assert.equal(xml.match(/rerror_policy/g)?.length, 1);
   assert.throws(() => withOtherDisks(XML, [{ ...disk, name: 'vdz' }]), { code: 'DiskNotFound' });
+  // Moved, it does at errors what the original does.
+  const original = await readFile(LAB, 'utf8');
+  assert.ok(!original.includes('error_policy'));
+  assert.ok(!withErrorPolicies(xml, original).includes('error_policy'));
+  const reporting = xml.replace('error_policy="stop"', 'error_policy="report"');
+  assert.match(withErrorPolicies(xml, reporting), / error_policy="report" rerror_policy="stop"\/>/);
 });
 
 test('cards are plugged as asked: as before, nowhere, or each by its MAC address', () => {

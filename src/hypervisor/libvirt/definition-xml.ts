@@ -18,6 +18,8 @@ import {
   type XmlElement,
 } from './xml.ts';
 
+const ERROR_POLICIES = ['error_policy', 'rerror_policy'];
+
 /** What the host has, as far as the XML names it. */
 export type HostFacts = {
   /** libvirt's networks; any other name is a bridge's. */
@@ -73,6 +75,24 @@ export function withOtherDisks(xml: string, disks: readonly NewVmDisk[]): string
     setImage(element, disk);
   }
   return formatXml(domain);
+}
+
+/** The same domain; at errors its disks do what those of `original` with their names do. */
+export function withErrorPolicies(xml: string, original: string): string {
+  const [domain, model] = [xml, original].map((text) => parseXml(text, 'domain'));
+  const disksOf = (of: XmlElement | undefined): XmlElement[] =>
+    children(child(of, 'devices'), 'disk');
+  const nameOf = (disk: XmlElement): string | undefined => attribute(child(disk, 'target'), 'dev');
+  for (const disk of disksOf(domain).filter(holdsData)) {
+    const like = disksOf(model).find((one) => nameOf(one) === nameOf(disk));
+    const driver = child(disk, 'driver');
+    for (const policy of ERROR_POLICIES) {
+      const value = attribute(child(like, 'driver'), policy);
+      if (value === undefined) driver?.removeAttribute(policy);
+      else driver?.setAttribute(policy, value);
+    }
+  }
+  return formatXml(domain!);
 }
 
 /** What two VMs on one host cannot share; libvirt makes new ids where there are none. */
@@ -170,7 +190,7 @@ function setImage(element: XmlElement, disk: NewVmDisk): void {
   appendElement(element, { name: 'source', attributes: { file: disk.path } }, target);
   if (disk.backing === undefined) return;
   // A server that is gone must not be a disk's error to the guest: it pauses, and can be resumed.
-  for (const policy of ['error_policy', 'rerror_policy']) driver.setAttribute(policy, 'stop');
+  for (const policy of ERROR_POLICIES) driver.setAttribute(policy, 'stop');
   const { socketPath, exportName } = disk.backing;
   const host = { name: 'host', attributes: { transport: 'unix', socket: socketPath } };
   const source = {

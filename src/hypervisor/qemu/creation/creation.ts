@@ -7,7 +7,7 @@ import { mkdir, realpath } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { HoldfastError, type Clock } from '#base';
 import { QmpClient } from '../../qmp/qmp-client.ts';
-import type { Vm } from '../../vm.ts';
+import type { Vm, VmDefinition } from '../../vm.ts';
 import type { DefineRequest, NewVmDisk, RunState, VmCreation } from '../../vm-creation.ts';
 import type { QemuAddress } from '../qemu-address.ts';
 import { formatArguments, parseArguments } from './arguments.ts';
@@ -19,7 +19,8 @@ import {
   writeDefined,
   type DefinedVm,
 } from './defined-vm.ts';
-import { replaceImages } from './disk-images.ts';
+import { replaceImages, restoreErrorPolicies } from './disk-images.ts';
+import { spellOutDrives } from './drives.ts';
 import { checkHost } from './check-host.ts';
 import { refuseLackingFiles, tpmOf, writeFiles } from './definition-files.ts';
 import { placeIn } from './host-ends.ts';
@@ -73,6 +74,8 @@ export function qemuCreation(parts: QemuCreationParts): VmCreation {
       await creation.withQmp(name, async (qmp) => {
         await moveToImage({ qmp, clock: parts.clock }, { vm: name, disk }, options);
       }),
+    restoreErrorPolicies: async (name, definition) =>
+      await creation.restoreErrorPolicies(name, definition),
   };
 }
 
@@ -209,6 +212,18 @@ class QemuCreation {
             : { ...disk, location: image.path, format: image.format };
         }),
       },
+    });
+  }
+
+  async restoreErrorPolicies(name: string, definition: VmDefinition): Promise<void> {
+    const { directory, defined } = await this.find(name);
+    const [program = '', ...rest] = defined.commandLine;
+    const parsed = parseArguments(rest);
+    const original = spellOutDrives(parseArguments(definition.commandLine?.slice(1) ?? []));
+    restoreErrorPolicies(parsed, original, { disks: definition.vm.disks, program });
+    await writeDefined(directory, {
+      ...defined,
+      commandLine: [program, ...formatArguments(parsed)],
     });
   }
 

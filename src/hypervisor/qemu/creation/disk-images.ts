@@ -17,6 +17,7 @@ const OF_ANY_IMAGE =
 /** Devices that can stop the VM when their disk fails; others (NVMe, SD) only tell the guest. */
 const CAN_STOP = /^(virtio-blk|ide-hd|ide-drive|scsi-hd|scsi-disk|usb-storage)/;
 const BUS_CAN_STOP = ['ide', 'scsi', 'virtio'];
+const ERROR_POLICIES = ['rerror', 'werror'];
 
 type Context = {
   readonly program: string;
@@ -99,7 +100,7 @@ function setImage(parsed: readonly Argument[], { backend }: Drive, image: NewVmD
 /** A server that is gone must not be a disk's error to the guest: the VM pauses, and can be resumed. */
 function stopOnErrors({ backend, device }: Drive): void {
   const stop = (settings: Settings): void => {
-    for (const key of ['rerror', 'werror']) settings.set(key, 'stop');
+    for (const key of ERROR_POLICIES) settings.set(key, 'stop');
   };
   if (device !== undefined) {
     if (CAN_STOP.test(settingsOf(device).get('driver') ?? '')) changeSettings(device, stop);
@@ -107,6 +108,37 @@ function stopOnErrors({ backend, device }: Drive): void {
     const bus = settingsOf(backend.drive).get('if');
     if (bus === undefined || BUS_CAN_STOP.includes(bus)) changeSettings(backend.drive, stop);
   }
+}
+
+/** In place: at errors the disks do what those of `original` with their names do. Both with `-hda` and the like spelt out. */
+export function restoreErrorPolicies(
+  parsed: readonly Argument[],
+  original: readonly Argument[],
+  { disks, program }: { readonly disks: readonly VmDisk[]; readonly program: string },
+): void {
+  const [drives, models] = [readDrives(parsed, program), readDrives(original, program)];
+  for (const disk of disks) {
+    const [drive, model] = [driveOf(disk, drives), driveOf(disk, models)];
+    if (drive === undefined) continue;
+    useErrorPolicies(drive.device, model?.device);
+    if ('drive' in drive.backend) useErrorPolicies(drive.backend.drive, driveArgument(model));
+  }
+}
+
+function useErrorPolicies(argument: Argument | undefined, model: Argument | undefined): void {
+  if (argument === undefined) return;
+  const like = model === undefined ? undefined : settingsOf(model);
+  changeSettings(argument, (settings) => {
+    for (const key of ERROR_POLICIES) {
+      const value = like?.get(key);
+      if (value !== undefined) settings.set(key, value);
+      else if (settings.has(key)) settings.remove(key);
+    }
+  });
+}
+
+function driveArgument(drive: Drive | undefined): Argument | undefined {
+  return drive !== undefined && 'drive' in drive.backend ? drive.backend.drive : undefined;
 }
 
 function removeDrive({ backend, device }: Drive, gone: Set<Argument>): void {

@@ -3,6 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { NetworkCard, Vm, VmDefinition } from '../../vm.ts';
 import type { DefineRequest } from '../../vm-creation.ts';
+import { formatArguments, parseArguments } from './arguments.ts';
+import { restoreErrorPolicies } from './disk-images.ts';
+import { spellOutDrives } from './drives.ts';
 import { newCommandLine, type NewCommandLine } from './new-command-line.ts';
 
 const MAC = '52:54:00:aa:bb:cc';
@@ -149,10 +152,25 @@ test('an overlay on a served point stops the VM where it cannot be read, in ever
   for (const [line, name, expected] of forms) {
     const image = { name, path: '/new/a.qcow2', format: 'qcow2' as const };
     const vm = { disks: [disk(name)] };
-    assert.ok(rest(made(line, { vm, disks: [{ ...image, backing }] })).endsWith(expected), line);
-    assert.ok(!rest(made(line, { vm, disks: [image] })).includes('stop'), line);
+    const overlay = made(line, { vm, disks: [{ ...image, backing }] });
+    assert.ok(rest(overlay).endsWith(expected), line);
+    const plain = rest(made(line, { vm, disks: [image] }));
+    assert.ok(!plain.includes('stop'), line);
+    assert.equal(rest(moved(overlay, { line, disks: vm.disks })), plain);
   }
 });
+
+/** As it is defined when its disks are its own. */
+function moved(
+  overlay: NewCommandLine,
+  { line, disks }: { readonly line: string; readonly disks: Vm['disks'] },
+): NewCommandLine {
+  const [program = '', ...words] = overlay.words;
+  const parsed = parseArguments(words);
+  const original = spellOutDrives(parseArguments(line.split(' ')));
+  restoreErrorPolicies(parsed, original, { disks, program });
+  return { ...overlay, words: [program, ...formatArguments(parsed)] };
+}
 
 test('QEMU’s own names of drives are found by kind, place and machine', () => {
   const line =
