@@ -37,6 +37,7 @@ case "${1:-}" in
     wanted="$wanted qemu-io:qemu-utils nbdcopy:libnbd-bin nbdinfo:libnbd-bin nbdkit:nbdkit python3:python3"
     wanted="$wanted script:bsdutils setpriv:util-linux"
     # Real guests (test/e2e).
+    wanted="$wanted qemu-storage-daemon:qemu-system-common"
     wanted="$wanted qemu-system-x86_64:qemu-system-x86 cpio:cpio modinfo:kmod sfdisk:fdisk openssl:openssl"
     wanted="$wanted lz4:lz4 xz:xz-utils flock:util-linux unshare:util-linux"
     wanted="$wanted swtpm:swtpm swtpm_setup:swtpm-tools /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf"

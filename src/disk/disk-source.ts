@@ -58,6 +58,8 @@ export type DiskSpec =
       readonly sizeBytes: number;
       /** The image that our own server shows there, for messages. */
       readonly image?: string;
+      /** No read crosses a multiple of this many bytes: see `PrepareOptions.saved`. */
+      readonly pieceBytes?: number;
     };
 
 /** As `DiskSpec`, for `openTarget`. */

@@ -22,6 +22,8 @@ export type NbdClientOptions = {
   readonly contexts?: readonly string[];
   /** Aborting fails everything with `Cancelled`, now and later. */
   readonly signal?: AbortSignal;
+  /** No read or write crosses a multiple of this many bytes; absent: of 1 MiB. */
+  readonly pieceBytes?: number;
   /** Requests in flight at most. */
   readonly depth?: number;
   /** Attempts to reconnect, with pauses of 0.1, 0.2, 0.4 … 5 s between them. */
@@ -184,7 +186,8 @@ export class NbdClient {
   }
 
   get #pieceBytes(): number {
-    return Math.min(PIECE_BYTES, this.exported.maxRequestBytes);
+    const { pieceBytes = PIECE_BYTES } = this.#options;
+    return Math.min(pieceBytes, this.exported.maxRequestBytes);
   }
 
   #has(flag: number): boolean {
@@ -206,13 +209,13 @@ export class NbdClient {
     pieceBytes: number,
     submit: (piece: Extent) => Promise<unknown>,
   ): Promise<void> {
-    if (length <= pieceBytes) {
-      if (length > 0) await submit({ offset, length });
-      return;
-    }
+    const end = offset + length;
     const pieces: Promise<unknown>[] = [];
-    for (let at = 0; at < length; at += pieceBytes) {
-      pieces.push(submit({ offset: offset + at, length: Math.min(pieceBytes, length - at) }));
+    // Each up to the next multiple: no piece crosses one.
+    for (let at = offset; at < end;) {
+      const next = Math.min(end, at - (at % pieceBytes) + pieceBytes);
+      pieces.push(submit({ offset: at, length: next - at }));
+      at = next;
     }
     // All must have settled before the caller may touch its buffer again.
     const failed = (await Promise.allSettled(pieces)).find(({ status }) => status === 'rejected');

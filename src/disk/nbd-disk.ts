@@ -30,7 +30,8 @@ export class NbdDisk implements DiskTarget {
     options: OpenOptions,
   ): Promise<NbdDisk> {
     const disk = spec.image ?? spec.uri;
-    const client = await connectNbd(spec.uri, { ...options, disk });
+    const { pieceBytes } = spec;
+    const client = await connectNbd(spec.uri, { ...options, disk, pieceBytes });
     if (client.sizeBytes >= spec.sizeBytes) return new NbdDisk(client, spec);
     await client.close();
     throw new HoldfastError(
@@ -97,12 +98,18 @@ export class NbdDisk implements DiskTarget {
 /** `disk`: what messages call it, instead of its address. */
 export async function connectNbd(
   uri: string,
-  options: OpenOptions & { readonly disk?: string },
+  options: OpenOptions & { readonly disk?: string; readonly pieceBytes?: number | undefined },
 ): Promise<NbdClient> {
-  const { clock, signal, disk = uri } = options;
+  const { clock, signal, disk = uri, pieceBytes } = options;
   const address = parseNbdUri(uri);
   const contexts = [ALLOCATION_CONTEXT];
   return await inOurWords({ doing: 'connect to', disk }, () =>
-    NbdClient.connect({ address, contexts, clock, ...(signal === undefined ? {} : { signal }) }),
+    NbdClient.connect({
+      address,
+      contexts,
+      clock,
+      ...(signal === undefined ? {} : { signal }),
+      ...(pieceBytes === undefined ? {} : { pieceBytes }),
+    }),
   );
 }

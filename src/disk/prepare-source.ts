@@ -7,7 +7,7 @@ import { resolve } from 'node:path';
 import type { BigIntStats } from 'node:fs';
 import { HoldfastError } from '#base';
 import type { DiskSpec, OpenOptions } from './disk-source.ts';
-import type { Extent } from './extent.ts';
+import { normaliseExtents, type Extent } from './extent.ts';
 import { refuseLookalike } from './lookalike.ts';
 import { imageFormatOf } from './image-format.ts';
 import { inspectChain, readImageInfo, type ChainRules } from './image-info.ts';
@@ -24,7 +24,17 @@ export type PrepareOptions = OpenOptions &
     readonly location: string;
     /** QEMU's name of the format; needed where the file's extension does not say it. */
     readonly format?: string;
+    /**
+     * Where the disk is a snapshot that QEMU shows by `snapshot-access`: the NBD address of what it has saved of
+     * the disk since. QEMU before 8.2 answers a request that begins in what is saved, and goes beyond it, from
+     * the disk as it is now (`hbitmap_status`): so no read crosses a cluster of 64 KiB, in which all or nothing
+     * is saved; and where the snapshot is said to be zero but something is saved, it is not believed.
+     */
+    readonly saved?: string;
   };
+
+/** QEMU's cluster of what it saves before a write: at least this, and that of the scratch image, which is as large. */
+const SAVED_CLUSTER_BYTES = 64 * 1024;
 
 export interface PreparedDisk {
   /** For `openSource`, here or in worker threads, until `close`. */
@@ -67,7 +77,19 @@ async function prepareRemote(options: PrepareOptions): Promise<PreparedDisk> {
   const client = await connectNbd(options.location, options);
   const { sizeBytes } = client;
   await client.close();
-  return prepared({ kind: 'nbd', uri: options.location, sizeBytes }, { options, files: [] });
+  const { location: uri, saved } = options;
+  const spec: DiskSpec = { kind: 'nbd', uri, sizeBytes };
+  if (saved === undefined) return prepared(spec, { options, files: [] });
+  const disk = prepared({ ...spec, pieceBytes: SAVED_CLUSTER_BYTES }, { options, files: [] });
+  const keeper = prepared({ ...spec, uri: saved }, { options, files: [] });
+  return {
+    ...disk,
+    dataExtents: async (range) => {
+      const said = await disk.dataExtents(range);
+      // After it: what was zeroed before the answer was saved before it.
+      return normaliseExtents([...said, ...(await keeper.dataExtents(range))]);
+    },
+  };
 }
 
 async function prepareImage(

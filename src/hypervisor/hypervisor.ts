@@ -140,6 +140,8 @@ export type SnapshotDisk = {
   /** For `prepareSource`: an NBD address, or the path of an image that nobody writes. */
   readonly location: string;
   readonly format?: string;
+  /** Of a disk that QEMU shows by `snapshot-access`: see `PrepareOptions.saved`. */
+  readonly saved?: string;
   /** With tracking `bitmap`: what may have changed, by then or a moment later, ascending, within the disk. */
   readonly dirty: readonly Extent[] | undefined;
   /** Only what is in `dirty` can be read: the rest was not copied, and reads as zeros. */

@@ -15,6 +15,8 @@ export type DiskToBackUp = {
   readonly location: string;
   /** QEMU's name of the format, where the extension does not say it. */
   readonly format?: string;
+  /** As `PrepareOptions.saved`. */
+  readonly saved?: string;
   /** Backing and data files outside the image's folder that may be read all the same. */
   readonly allowedFiles?: readonly string[];
   /** Bytes that may have changed since the item's newest point; nothing is taken for granted. */
@@ -55,6 +57,7 @@ export async function withSources<Result>(
       location: disk.location,
       clock,
       ...(disk.format === undefined ? {} : { format: disk.format }),
+      ...(disk.saved === undefined ? {} : { saved: disk.saved }),
       ...(disk.allowedFiles === undefined ? {} : { allowedFiles: disk.allowedFiles }),
       ...(signal === undefined ? {} : { signal }),
     }),

@@ -53,6 +53,9 @@ export async function startServer({ qmp, folder }: Backup): Promise<void> {
   }
 }
 
+/** What the filter saved of a disk is exported under this name. */
+export const savedName = (disk: string): string => `${disk}.saved`;
+
 /** Exports every disk under its name. */
 export async function exportDisks({ qmp, disks }: Backup, mechanism: Mechanism): Promise<void> {
   for (const { disk, names, base } of disks) {
@@ -64,6 +67,15 @@ export async function exportDisks({ qmp, disks }: Backup, mechanism: Mechanism):
       name: disk.name,
       writable: false,
       bitmaps: base === undefined || bitmap === undefined ? [] : [bitmap],
+    });
+    if (mechanism === 'job') continue;
+    await qmp.execute('block-export-add', {
+      type: 'nbd',
+      id: names.savedExport,
+      'node-name': names.scratch,
+      name: savedName(disk.name),
+      writable: false,
+      bitmaps: [],
     });
   }
 }

@@ -15,6 +15,8 @@ export type DiskNames = {
   readonly filter: string;
   readonly access: string;
   readonly export: string;
+  /** Of what the filter saves. */
+  readonly savedExport: string;
   readonly job: string;
 };
 
@@ -26,6 +28,7 @@ export function namesOf(place: number): DiskNames {
     filter: `${OURS}filter-${place}`,
     access: `${OURS}access-${place}`,
     export: `${OURS}export-${place}`,
+    savedExport: `${OURS}saved-${place}`,
     job: `${OURS}job-${place}`,
   };
 }

@@ -5,7 +5,7 @@ import type { Snapshot, SnapshotDisk } from '../hypervisor.ts';
 import type { Backup, Mechanism } from './backup.ts';
 import { keepNewBitmaps, restoreOldBitmaps } from './bitmaps.ts';
 import { changedExtents, connectExport } from './changes.ts';
-import { exportDisks, startServer, takeInstant } from './instant.ts';
+import { exportDisks, savedName, startServer, takeInstant } from './instant.ts';
 import { followPush } from './push.ts';
 import { addScratch } from './scratch.ts';
 import { removeTraces } from './traces.ts';
@@ -66,7 +66,9 @@ function heldForReading(backup: Backup, mechanism: 'filter' | 'job'): Held {
       clients.push(client);
       const { name, sizeBytes } = one.prepared;
       const location = locationOf(backup, name);
-      disks.push({ name, sizeBytes, location, dirty: await changedExtents(client, one) });
+      const saved = mechanism === 'filter' ? { saved: locationOf(backup, savedName(name)) } : {};
+      const dirty = await changedExtents(client, one);
+      disks.push({ name, sizeBytes, location, ...saved, dirty });
     }
     return disks;
   };
