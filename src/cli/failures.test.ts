@@ -36,6 +36,14 @@ test('a failure says what to do where its message cannot know it', () => {
   );
 });
 
+test('where there is no room one thing is advised: what makes room there', () => {
+  const lineOf = (details: Record<string, unknown>): string =>
+    failureOf(new HoldfastError('StoreFull', 'full', { details })).line;
+  assert.match(lineOf({}), /^full; make room \(expire and compact/);
+  assert.match(lineOf({ purpose: 'scratch' }), /--scratch/);
+  assert.equal(lineOf({ purpose: 'images' }), 'full [StoreFull]');
+});
+
 test('a failure has its code, wrong usage too', () => {
   const { code, message, line } = failureOf(new UsageError('no disk'));
   assert.deepEqual([code, message, line], ['Usage', 'no disk', 'no disk [Usage]']);

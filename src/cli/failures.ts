@@ -71,6 +71,8 @@ function failure(code: string, text: string, exitCode: number): Failure {
 
 /** Where there is no room, by `purpose` in the details; without: for a repository that is there. */
 const ROOM: Readonly<Record<string, string>> = {
+  // The message says it.
+  images: '',
   'new repository': 'make room there or choose another place, then run again',
   scratch: 'make room there or name another folder with --scratch, then run again',
 };
@@ -78,7 +80,8 @@ const ROOM: Readonly<Record<string, string>> = {
 function adviceFor(error: HoldfastError): string | undefined {
   const { needs, purpose = '' } = error.details;
   if (error.code === 'StoreFull') {
-    return ROOM[purpose] ?? 'make room (expire and compact need little), then run again';
+    const advice = ROOM[purpose] ?? 'make room (expire and compact need little), then run again';
+    return advice === '' ? undefined : advice;
   }
   if (error.code === 'DiskFormatUnsupported' && needs !== undefined) {
     return `pass --allow-file ${needs}`;

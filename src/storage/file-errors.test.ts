@@ -24,7 +24,8 @@ test('the system’s error numbers become codes that say what to do', () => {
     const cause = systemError(errno);
     const error = fileError(cause, { ...WRITING, access });
     assert.ok(isHoldfastError(error, code), `${errno}: ${String(error)}`);
-    assert.match(error.message, /writing 7 bytes of log\/1 in \/backup/);
+    const where = code === 'StoreFull' ? /: \/backup$/ : /writing 7 bytes of log\/1 in \/backup/;
+    assert.match(error.message, where);
     assert.deepEqual(error.details, { path: '/backup', errno });
     assert.equal(error.cause, cause);
   }

@@ -16,8 +16,10 @@ export type FileAction = {
 export function fileError(error: unknown, action: FileAction): Error {
   const errno = errnoOf(error);
   if (error instanceof HoldfastError || errno === undefined) return error as Error;
-  const [code, reason] = meaningOf(errno, action.access);
-  return new HoldfastError(code, `${reason}: ${action.doing} in ${action.path} (${errno})`, {
+  const [code, reason, advice] = meaningOf(errno, action.access);
+  const what = code === 'StoreFull' ? action.path : `${action.doing} in ${action.path} (${errno})`;
+  const text = advice === undefined ? `${reason}: ${what}` : `${reason}: ${what}; ${advice}`;
+  return new HoldfastError(code, text, {
     cause: error,
     details: { path: action.path, errno },
   });
@@ -50,17 +52,18 @@ export function errnoOf(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined;
 }
 
-function meaningOf(errno: string, access: 'read' | 'write'): [ErrorCode, string] {
+/** Root leaves what it writes into a folder of ours to the folder's owner. */
+const AS_OWNER = 'run as the owner of the folder, or as root';
+
+/** Code, reason and advice. */
+function meaningOf(errno: string, access: 'read' | 'write'): [ErrorCode, string, string?] {
   if (errno === 'ENOSPC') return ['StoreFull', 'no space left in the store'];
   if (errno === 'EDQUOT') return ['StoreFull', 'the disk quota of the store is used up'];
   if (errno === 'EROFS') return ['StoreReadOnly', 'the file system is mounted read-only'];
   if (errno === 'EACCES' || errno === 'EPERM') {
     return access === 'write'
-      ? ['StoreReadOnly', 'no permission to write']
-      : [
-          'StoreFailed',
-          'no permission to read; if another user wrote there, "chown -R" gives it back',
-        ];
+      ? ['StoreReadOnly', 'no permission to write', AS_OWNER]
+      : ['StoreFailed', 'no permission to read', AS_OWNER];
   }
   return ['StoreFailed', 'the file system reported an error'];
 }

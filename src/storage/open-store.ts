@@ -71,7 +71,7 @@ async function checkFolder(path: string): Promise<void> {
     }
     throw new HoldfastError(
       'RepositoryNotFound',
-      `no folder ${path}; make a repository with: holdfast repo init ${path}`,
+      `no folder ${path}: is its disk mounted? To make a new repository there: holdfast repo init ${path}`,
       { cause: error, details: { path } },
     );
   }

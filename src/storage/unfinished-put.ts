@@ -8,7 +8,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { link, open, stat, unlink, type FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { errnoOf, fileError, linkError } from './file-errors.ts';
 import type { FolderTree } from './folder-tree.ts';
 import { folderOf } from './object-name.ts';
@@ -74,7 +74,7 @@ export async function writeFully(
   } catch (error) {
     throw fileError(error, {
       doing: `writing ${bytes.length - done} bytes of ${put.name} after ${positionBytes + done}`,
-      path: put.path,
+      path: storeOf(put),
       access: 'write',
     });
   }
@@ -125,8 +125,17 @@ export async function removePut(put: UnfinishedPut): Promise<void> {
   await unlink(put.path).catch(() => undefined);
 }
 
+/** The folder of the store: nobody knows the names of its temporary files. */
+function storeOf({ path }: UnfinishedPut): string {
+  return dirname(dirname(path));
+}
+
 function syncError(put: UnfinishedPut, error: unknown): Error {
-  return fileError(error, { doing: `making ${put.name} durable`, path: put.path, access: 'write' });
+  return fileError(error, {
+    doing: `making ${put.name} durable`,
+    path: storeOf(put),
+    access: 'write',
+  });
 }
 
 async function linkPut(tree: FolderTree, put: UnfinishedPut): Promise<CreateOutcome | 'discarded'> {

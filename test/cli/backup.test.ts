@@ -316,7 +316,10 @@ describe('repositories that cannot take a backup', () => {
 
   test('one that is not there, an empty folder and a bucket are named', async () => {
     mkdirSync(at('empty'));
-    await fail(into(at('none')), { code: 1, says: /no folder .*none; make a repository with/ });
+    await fail(into(at('none')), {
+      code: 1,
+      says: /no folder .*none: is its disk mounted\? .*repo init/,
+    });
     await fail(into(at('empty')), { code: 1, says: /empty/ });
     await fail(into('s3://bucket/x'), { code: 1, says: /s3:\/\// });
     assert.deepEqual(readdirSync(at('empty')), []);

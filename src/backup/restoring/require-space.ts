@@ -26,7 +26,7 @@ export async function requireSpace(images: readonly PlannedImage[]): Promise<voi
       'StoreFull',
       `${folder} has ${mib(free)} MiB free, and the disks need ${mib(bytes)} MiB: free space there, or restore ` +
         'elsewhere or fewer disks',
-      { details: { folder, freeBytes: free, neededBytes: bytes } },
+      { details: { folder, freeBytes: free, neededBytes: bytes, purpose: 'images' } },
     );
   }
 }

@@ -44,8 +44,12 @@ function differenceOf({ disks, note }: NewestPoint, { vm, kind }: Now): string |
   if (!disks.some((name) => has(vm, name))) {
     return `it has the disks ${disks.join(', ')}, and ${vm.name} has ${vm.disks.map(({ name }) => name).join(', ')}`;
   }
-  // Put back to new images a VM is the same one; the point before that is a safety point.
-  if (kind !== 'images' || note === undefined || note.safetyBefore !== undefined) return undefined;
+  return kind === 'images' && note !== undefined ? otherImages(note, vm) : undefined;
+}
+
+/** Put back to new images a VM is the same one; the point before that is a safety point. */
+function otherImages(note: VmNote, vm: Vm): string | undefined {
+  if (note.safetyBefore !== undefined) return undefined;
   const places = note.definition.vm.disks.map(({ location }) => location);
   if (vm.disks.some(({ location }) => places.includes(location))) return undefined;
   return `its images were ${places.join(', ')}`;

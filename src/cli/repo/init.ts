@@ -1,6 +1,8 @@
 /** `holdfast repo init`: makes a repository. */
+import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { createRepository, DEFAULT_BLOCK_SIZE, isBlockSize, type NewRepository } from '#backup';
-import { checkFolderOf, folderOf } from '../arguments/output-paths.ts';
+import { folderOf } from '../arguments/output-paths.ts';
 import { parseSize } from '../arguments/size.ts';
 import type { Context } from '../context.ts';
 import { formatBytes } from '../output/units.ts';
@@ -16,9 +18,8 @@ export async function init(
   const { location } = input;
   const blockSize = parseBlockSize(input.blockSize);
   const folder = folderOf(location);
-  if (folder !== undefined) checkFolderOf(folder); // A backup disk that is not mounted.
+  if (folder !== undefined) requireParent(folder);
   const password = await newPassword(context, location);
-  if (password !== undefined) warnOfShortPassword(context.terminal, password);
   const made = await createRepository({
     location,
     blockSize,
@@ -26,6 +27,7 @@ export async function init(
     label: 'first password',
     caller: context.caller,
   });
+  if (password !== undefined) warnOfShortPassword(context.terminal, password);
   context.terminal.result(
     {
       repositoryId: made.id,
@@ -34,6 +36,17 @@ export async function init(
       encrypted: made.isEncrypted,
     },
     () => describe(made),
+  );
+}
+
+/** Its folder is made, those above it are not: they may be of a disk that is not mounted. */
+function requireParent(folder: string): void {
+  const parent = dirname(folder);
+  if (existsSync(parent)) return;
+  throw new HoldfastError(
+    'ArgumentInvalid',
+    `there is no folder "${parent}": is its disk mounted? Else make it first (mkdir -p ${parent})`,
+    { details: { folder: parent } },
   );
 }
 

@@ -52,9 +52,11 @@ export async function readRepositoryFile(store: ObjectStore): Promise<Repository
     bytes = await store.read(REPOSITORY_FILE, { maxBytes: MAX_FILE_BYTES });
   } catch (error) {
     if (!isHoldfastError(error, 'ObjectNotFound')) throw error;
-    throw new HoldfastError('RepositoryNotFound', `there is no repository at ${store.location}`, {
-      cause: error,
-    });
+    throw new HoldfastError(
+      'RepositoryNotFound',
+      `there is no repository at ${store.location}: is its disk mounted, and is that its folder? To make a new one in an empty folder: holdfast repo init ${store.location}`,
+      { cause: error },
+    );
   }
   try {
     return parseRepositoryFile(bytes);
