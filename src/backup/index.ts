@@ -18,7 +18,7 @@ export {
   type ListedPoint,
   type PointDetails,
 } from './find-point.ts';
-export { checkItem, itemNames } from './points/item-names.ts';
+export { itemNames } from './points/item-names.ts';
 export { verify } from './verify.ts';
 export {
   compactRepository,

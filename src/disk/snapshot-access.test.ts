@@ -35,9 +35,16 @@ async function snapshot(t: TestContext, format: 'raw' | 'qcow2') {
     `type=nbd,id=${node},node-name=${node},name=${node}${more}`;
   const daemon = spawn('qemu-storage-daemon', [
     ...nodes.flatMap((node) => ['--blockdev', JSON.stringify(node)]),
-    ...['--nbd-server', `addr.type=unix,addr.path=${socket},max-connections=0`],
-    ...['--export', exported('filter', ',writable=on'), '--export', exported('access')],
-    ...['--export', exported('scratch'), '--pidfile', join(folder, 'pid')],
+    '--nbd-server',
+    `addr.type=unix,addr.path=${socket},max-connections=0`,
+    '--export',
+    exported('filter', ',writable=on'),
+    '--export',
+    exported('access'),
+    '--export',
+    exported('scratch'),
+    '--pidfile',
+    join(folder, 'pid'),
   ]);
   t.after(async () => {
     daemon.kill();

@@ -2,7 +2,7 @@
  * The control plane: vaults, policies, items, schedules, jobs. Knows no HTTP and touches no disk byte: `api`
  * translates what is said in Azure's words, `#backup` moves the data.
  */
-export { openService, type Service, type ServiceOptions } from './service.ts';
+export { openService, type Service } from './service.ts';
 export type { ServiceLog } from './record-parts.ts';
 export { writePrivate } from './data-folder/write-private.ts';
 // Access
@@ -55,14 +55,13 @@ export {
 } from './policies/policies.ts';
 export type {
   BackupPolicy,
-  Retention,
   RetentionDays,
   RetentionRule,
   Schedule,
   TimeOfDay,
 } from './policy/backup-policy.ts';
 export { validatePolicy } from './policy/validate-policy.ts';
-export { previewRuns, type PreviewedRun } from './schedule/runs.ts';
+export { previewRuns } from './schedule/runs.ts';
 export { listItems } from './items/items.ts';
 // Items, points, jobs
 export {
@@ -80,23 +79,10 @@ export { getPoint, listPoints, type Point } from './points/points.ts';
 export { checkRestore, startRestore } from './restoring/start-restore.ts';
 export type { RestoreRequest } from './restoring/restore-request.ts';
 export { startVerify } from './verifying/start-verify.ts';
-export {
-  countJobs,
-  getJob,
-  JOB_STATUSES,
-  listJobs,
-  type Job,
-  type JobStatus,
-} from './jobs/jobs.ts';
+export { countJobs, getJob, JOB_STATUSES, listJobs, type Job } from './jobs/jobs.ts';
 export type { JobTask } from './jobs/job-records.ts';
 export type { JobOperation } from './jobs/job-runner.ts';
-export { examine, type Finding } from './doctor/doctor.ts';
+export { examine } from './doctor/doctor.ts';
 // Operations
 export { beginOperation } from './operations/begin-operation.ts';
-export {
-  addOperation,
-  finishOperation,
-  getOperation,
-  startOperation,
-  type Operation,
-} from './operations/operations.ts';
+export { addOperation, getOperation, type Operation } from './operations/operations.ts';

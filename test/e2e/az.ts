@@ -19,7 +19,7 @@ except Exception: pass
 
 export type Az = (...args: readonly string[]) => Promise<AzResult>;
 
-export type AzResult = {
+type AzResult = {
   readonly code: number;
   /** What it printed, as JSON; undefined for nothing. */
   readonly json: any; // oxlint-disable-line typescript/no-explicit-any -- tests look into it

@@ -44,7 +44,7 @@ export function refuseInsideRepository(path: string, location: string): void {
 }
 
 /** @throws {HoldfastError} `ArgumentInvalid` if the folder that `path` would lie in is not there. */
-export function checkFolderOf(path: string): void {
+function checkFolderOf(path: string): void {
   const folder = dirname(resolve(path));
   if (existsSync(folder)) return;
   throw invalid(`there is no folder "${folder}"`);

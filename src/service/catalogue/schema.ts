@@ -5,7 +5,7 @@
 import type { Generated, Insertable, Selectable } from 'kysely';
 
 /** Text that holds JSON. */
-export type JsonText = string;
+type JsonText = string;
 
 export type Catalogue = {
   readonly resourceGroups: {

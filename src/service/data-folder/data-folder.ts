@@ -29,7 +29,7 @@ export type DataFolder = {
 
 export type LockedDataFolder = DataFolder & { readonly release: () => void };
 
-export function dataFolder(path: string): DataFolder {
+function dataFolder(path: string): DataFolder {
   return {
     path,
     catalogue: join(path, 'catalogue.db'),

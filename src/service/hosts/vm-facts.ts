@@ -29,7 +29,6 @@ const FACTS = z.strictObject({
 });
 
 export type VmFacts = Readonly<Omit<z.infer<typeof FACTS>, 'version'>>;
-export type VmFactsDisk = VmFacts['disks'][number];
 
 type HypervisorVm = Awaited<ReturnType<Hypervisor['list']>>[number];
 

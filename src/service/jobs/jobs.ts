@@ -34,7 +34,7 @@ export const JOB_STATUSES = [
   'Cancelled',
 ] as const;
 
-export type JobStatus = (typeof JOB_STATUSES)[number];
+type JobStatus = (typeof JOB_STATUSES)[number];
 
 export type Job = {
   readonly id: string;
@@ -103,7 +103,7 @@ export async function countJobs(
     .execute();
 }
 
-export function jobOf(row: Row<'jobs'>): Job {
+function jobOf(row: Row<'jobs'>): Job {
   const { tasks, progress, properties, failure, warnings } = row;
   return {
     id: row.id,

@@ -44,7 +44,7 @@ export async function listPoints(
   return rows.map(pointOf);
 }
 
-export function pointOf({ expiresAt, origin, facts, ...row }: Row<'points'>): Point {
+function pointOf({ expiresAt, origin, facts, ...row }: Row<'points'>): Point {
   const { id, itemId, takenAt, consistency } = row;
   return {
     id,

@@ -7,7 +7,7 @@ import { defaultPolicy, spreadDefaultTime } from '../policy/default-policy.ts';
 import { policyToJson } from '../policy/policy-json.ts';
 import type { VaultDocument } from '../repositories/change-vault.ts';
 
-export const DEFAULT_POLICY = 'DefaultPolicy';
+const DEFAULT_POLICY = 'DefaultPolicy';
 
 const DOCUMENT = z.strictObject({
   version: z.literal(1),

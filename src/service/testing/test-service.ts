@@ -1,5 +1,4 @@
 /** A service on a data folder of its own, with a host whose VMs are folders of images. */
-import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -76,13 +75,6 @@ export function addImages(
     writeFileSync(join(folder, `${name}.raw`), randomBytes(sizeBytes));
   }
   return folder;
-}
-
-/** The same as qcow2, so that changes are tracked. */
-export function addQcow2(folder: string, name: string, sizeBytes: number): string {
-  const path = join(folder, `${name}.qcow2`);
-  execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', path, String(sizeBytes)]);
-  return path;
 }
 
 /** The host `lab`, its VMs found, and the vault `v1` in its group. */

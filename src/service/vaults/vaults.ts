@@ -124,7 +124,7 @@ export function requireRevision(
   );
 }
 
-export function vaultNotFound({ group, name }: VaultName): HoldfastError {
+function vaultNotFound({ group, name }: VaultName): HoldfastError {
   return new HoldfastError(
     'ResourceNotFound',
     `The vault '${name}' in the resource group '${group}' was not found.`,
