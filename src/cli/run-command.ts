@@ -1,7 +1,7 @@
 /** What all commands on a repository have in common: their options, and how they start and end. */
 import type { Command } from 'commander';
-import { HoldfastError } from '#base';
 import { parseSeconds } from './arguments/size.ts';
+import { cancelled, saysWhatIsLeft } from './cancelled.ts';
 import type { CommonOptions, Context } from './context.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -20,7 +20,7 @@ export type Invocation<Options> = {
 };
 
 type RunOptions = {
-  /** Said when the command is cancelled. */
+  /** Said when the command is cancelled, and does not say it itself (`cancelled`). */
   readonly whenCancelled?: string;
 };
 
@@ -67,8 +67,8 @@ export function commandAction<Options>(
       running.exitWith(exitCode ?? 0);
     } catch (error) {
       context.terminal.clearProgress();
-      if (!signal.aborted) throw error;
-      throw new HoldfastError('Cancelled', `cancelled: ${whenCancelled}`, { cause: error });
+      if (!signal.aborted || saysWhatIsLeft(error)) throw error;
+      throw cancelled(whenCancelled, error);
     }
   };
 }

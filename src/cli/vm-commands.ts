@@ -154,16 +154,9 @@ function addRestoreCommands(vm: Command, running: Running): void {
     .option('--in-place', 'with --replace: write the images that are there, where they differ')
     .addHelpText('after', RESTORE_HELP + QEMU_HELP)
     .action(
-      commandAction<VmRestoreOptions>(
-        running,
-        async ({ context, location: name, options }) => {
-          await (await import('./vm/restore.ts')).restore(context, name, options);
-        },
-        {
-          whenCancelled:
-            'new images were removed; what was written in place may be incomplete, and the safety point has what was there',
-        },
-      ),
+      commandAction<VmRestoreOptions>(running, async ({ context, location: name, options }) => {
+        await (await import('./vm/restore.ts')).restore(context, name, options);
+      }),
     );
   withPointOptions(
     withCommonOptions(vm.command('boot'))
@@ -179,16 +172,9 @@ function addRestoreCommands(vm: Command, running: Running): void {
     .addHelpText('after', CONNECT_HELP)
     .addHelpText('after', BOOT_HELP + QEMU_HELP)
     .action(
-      commandAction<VmBootOptions>(
-        running,
-        async ({ context, location: name, options }) => {
-          await (await import('./vm/boot.ts')).boot(context, name, options);
-        },
-        {
-          whenCancelled:
-            'a VM that had started was powered off, and --resume with its --dir goes on; a trial was removed',
-        },
-      ),
+      commandAction<VmBootOptions>(running, async ({ context, location: name, options }) => {
+        await (await import('./vm/boot.ts')).boot(context, name, options);
+      }),
     );
 }
 
@@ -209,12 +195,13 @@ function onPoints(command: Command): Command {
     onVms(command)
       .argument('<name>', 'the VM as it is called in the repository')
       .requiredOption('--repo <repo>', 'the folder of the repository'),
+    '"latest", but for --replace',
   );
 }
 
-function withPointOptions(command: Command): Command {
+function withPointOptions(command: Command, point = '"latest"'): Command {
   return command
-    .option('--point <point>', `${POINT} (default: "latest", but for --replace)`)
+    .option('--point <point>', `${POINT} (default: ${point})`)
     .option('--dir <dir>', 'a folder for the images', folder)
     .option('--disk <disk>', 'only this disk, and the one that the VM boots from', collect)
     .option('--same-identity', 'keep UUID and MAC addresses, where the old VM is gone')

@@ -46,8 +46,8 @@ export type VmRestoreResult = WrittenImages & {
  * Restores the disks to new images, and makes a VM of them if that is asked for.
  *
  * @throws {HoldfastError} as `VmCreation.check`, with nothing written; as `restoreDisks`, `VmCreation.define` and
- *   `start`; the message says which images are
- *   there where the VM could not be made.
+ *   `start`; where the VM could not be made, the message says which images are there, and so does `stillThere` in
+ *   the details.
  */
 export async function restoreVm(request: VmRestoreRequest): Promise<VmRestoreResult> {
   const { repository, point, directory, clock, format, newVm } = request;
@@ -111,6 +111,6 @@ function stillThere(error: unknown, state: string, advice: string): unknown {
   if (!(error instanceof HoldfastError)) return error;
   return new HoldfastError(error.code, `${state}: ${error.message}. ${advice}`, {
     cause: error,
-    details: error.details,
+    details: { ...error.details, stillThere: state },
   });
 }

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { bootVm, discardBoot, findPoint, readBootNote, resumeBoot, type BootedVm } from '#backup';
 import { checkOutputFolder } from '../arguments/output-paths.ts';
+import { cancelled } from '../cancelled.ts';
 import type { Context } from '../context.ts';
 import { formatDuration } from '../output/units.ts';
 import { untilAborted } from '../until-aborted.ts';
@@ -66,17 +67,20 @@ async function bootNew(context: Context, name: string, options: VmBootOptions): 
   const connect = options.connect ?? DEFAULT_CONNECT;
   await withHypervisor(context, { connect }, async (hypervisor) => {
     await context.withRepository({ location, access: 'read' }, async (repository) => {
-      const booted = await bootVm({
-        repository,
-        point: await findPoint(repository, options.point ?? 'latest', name),
-        directory,
-        newVm: { ...newVmArguments(options), name: options.as!, hypervisor },
-        isTrial: options.trial === true,
-        clock: context.surroundings.clock,
-        signal: context.signal,
-        warn: context.terminal.warn,
-        ...(disk === undefined ? {} : { disks: disk }),
-      });
+      const left = `${options.as} was not started, and nothing of it is left in ${directory}`;
+      const booted = await unlessCancelled(context, left, async () =>
+        bootVm({
+          repository,
+          point: await findPoint(repository, options.point ?? 'latest', name),
+          directory,
+          newVm: { ...newVmArguments(options), name: options.as!, hypervisor },
+          isTrial: options.trial === true,
+          clock: context.surroundings.clock,
+          signal: context.signal,
+          warn: context.terminal.warn,
+          ...(disk === undefined ? {} : { disks: disk }),
+        }),
+      );
       await runOn(context, booted, { directory, location });
     });
   });
@@ -91,7 +95,10 @@ async function resume(context: Context, options: VmBootOptions): Promise<void> {
     await context.withRepository({ location, access: 'read' }, async (repository) => {
       const { clock } = context.surroundings;
       const { warn } = context.terminal;
-      const booted = await resumeBoot({ repository, hypervisor, directory, note, clock, warn });
+      const left = `${note.vm} is as it was: ${resumeCommand(context, { directory, location })} goes on`;
+      const booted = await unlessCancelled(context, left, async () =>
+        resumeBoot({ repository, hypervisor, directory, note, clock, warn }),
+      );
       await runOn(context, booted, { directory, location });
     });
   });
@@ -102,18 +109,32 @@ async function discard(context: Context, options: VmBootOptions): Promise<void> 
   const note = await readBootNote(directory);
   const connect = options.connect ?? note.connect;
   await withHypervisor(context, { connect }, async (hypervisor) => {
-    await discardBoot({ hypervisor, directory, note });
+    const left = `not all of ${note.vm} may be removed from ${directory} yet: run it again`;
+    await unlessCancelled(context, left, async () => discardBoot({ hypervisor, directory, note }));
   });
   context.terminal.result({ vm: { name: note.vm }, point: note.point, discarded: true }, () => {
     return `${note.vm} and what it wrote were removed; point ${note.point} stays as it is.`;
   });
 }
 
+/** @param left what is there where `run` is cancelled. */
+async function unlessCancelled<Result>(
+  { signal }: Context,
+  left: string,
+  run: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await run();
+  } catch (error) {
+    throw signal.aborted ? cancelled(left, error) : error;
+  }
+}
+
 type Place = { readonly directory: string; readonly location: string };
 
 async function runOn(context: Context, booted: BootedVm, place: Place): Promise<void> {
   try {
-    if (booted.isTrial) await runTrial(context, booted);
+    if (booted.isTrial) await runTrial(context, booted, place);
     else await moveAll(context, booted, place);
   } finally {
     await booted.close();
@@ -131,7 +152,7 @@ async function moveAll(context: Context, booted: BootedVm, place: Place): Promis
     await booted.move(terminal.onProgress, signal);
   } catch (error) {
     terminal.clearProgress();
-    const goOn = `go on with holdfast vm boot --resume --dir ${place.directory} --repo ${place.location}`;
+    const goOn = `go on with ${resumeCommand(context, place)}`;
     if (!signal.aborted && !(await booted.isOff())) {
       terminal.warn(
         `its disks could not be copied: ${(error as Error).message}. It runs on from the point while this command does: shut it down, or end this with Ctrl-C; then ${goOn}`,
@@ -139,8 +160,11 @@ async function moveAll(context: Context, booted: BootedVm, place: Place): Promis
       await untilOff(context, booted);
     }
     // Without us it could not read its disks. What the guest has written is in the overlays.
-    await booted.powerOff();
-    if (!signal.aborted) terminal.note(`${name} is off, and what it wrote is kept: ${goOn}`);
+    const paused = `${name} could not be powered off, and pauses when it reads what is not in ${place.directory} yet: ${goOn}`;
+    await unlessCancelled(context, paused, booted.powerOff);
+    const off = `${name} is off, and what it wrote is kept in ${place.directory}: ${goOn}`;
+    if (signal.aborted) throw cancelled(off, error);
+    terminal.note(off);
     throw error;
   }
   const moveSeconds = (surroundings.clock.monotonicMs() - startedMs) / 1000;
@@ -159,18 +183,25 @@ async function untilOff({ signal, surroundings }: Context, booted: BootedVm): Pr
   }
 }
 
-async function runTrial(context: Context, booted: BootedVm): Promise<void> {
+function resumeCommand({ options }: Context, { directory, location }: Place): string {
+  const plain = options.encryption ? '' : ' --no-encryption';
+  return `holdfast vm boot --resume --dir ${directory} --repo ${location}${plain}`;
+}
+
+async function runTrial(context: Context, booted: BootedVm, { directory }: Place): Promise<void> {
   const { terminal, signal } = context;
   const { name, point, seconds, images } = booted;
   terminal.result({ point, vm: { name, isStarted: true }, disks: images, seconds }, () => {
     return `${name} runs from point ${point}, after ${formatDuration(seconds)}.`;
   });
   terminal.note(
-    'Ctrl-C ends the trial: the VM is powered off and removed; the point stays as it is.',
+    `Ctrl-C ends the trial: ${name} is powered off and removed from ${directory}; the point stays as it is.`,
   );
   try {
     await untilAborted(signal);
   } finally {
-    await booted.discard();
+    const left = `${name} could not be removed: holdfast vm boot --discard --dir ${directory} does`;
+    await unlessCancelled(context, left, booted.discard);
   }
+  terminal.note(`${name} was powered off, and removed with what it wrote in ${directory}.`);
 }

@@ -1,5 +1,6 @@
 /** `holdfast vm restore`: disks of a VM, a new VM, or the VM's disks put back in their place. */
 import { resolve } from 'node:path';
+import { isHoldfastError } from '#base';
 import {
   findPoint,
   inScratch,
@@ -10,6 +11,7 @@ import {
   type VmRestoreResult,
 } from '#backup';
 import { checkOutputFolder } from '../arguments/output-paths.ts';
+import { cancelled } from '../cancelled.ts';
 import type { Context } from '../context.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes, formatDuration } from '../output/units.ts';
@@ -32,8 +34,25 @@ export async function restore(
 ): Promise<void> {
   refuseContradictions(options);
   warmUpRestore();
-  if (options.replace === true) await replace(context, name, options);
-  else await restoreNew(context, name, options);
+  try {
+    if (options.replace === true) await replace(context, name, options);
+    else await restoreNew(context, name, options);
+  } catch (error) {
+    if (!context.signal.aborted) throw error;
+    if (isHoldfastError(error) && error.details['stillThere'] !== undefined) {
+      throw cancelled(error.message, error);
+    }
+    throw cancelled(leftOf(name, options), error);
+  }
+}
+
+function leftOf(name: string, { as, replace: replaces, inPlace, dir }: VmRestoreOptions): string {
+  if (inPlace === true) {
+    return `the images of ${name} are incomplete where writing had begun; its safety point, which is taken before, has what was there: run it again, or put that point back`;
+  }
+  if (replaces === true) return `new images in ${dir} were removed, and ${name} keeps its disks`;
+  const made = as === undefined ? '' : `, and no VM ${as} was made`;
+  return `new images in ${dir} were removed${made}: nothing is lost, run it again`;
 }
 
 function refuseContradictions({ as, start, replace, inPlace, point }: VmRestoreOptions): void {
@@ -149,9 +168,13 @@ function describe(name: string, { point, disks, seconds, vm }: VmRestoreResult):
 function describeReplaced(name: string, result: VmReplaceResult): string {
   const { point, disks, seconds, safetyPoint, oldImages, leftAlone } = result;
   const names = disks.map((disk) => disk.name).join(', ');
-  const others = leftAlone.length === 0 ? '' : ` ${leftAlone.join(', ')} was left as it was.`;
+  const are = disks.length === 1 ? 'is' : 'are';
+  const others =
+    leftAlone.length === 0
+      ? ''
+      : ` ${leftAlone.join(', ')} ${leftAlone.length === 1 ? 'was left as it was' : 'were left as they were'}.`;
   const lines = [
-    `${names} of ${name} is that of point ${point} again, after ${formatDuration(seconds)}.${others}`,
+    `${names} of ${name} ${are} as in point ${point} again, after ${formatDuration(seconds)}.${others}`,
     `What was there is recovery point ${safetyPoint}.`,
     '',
     tableOf(disks),
