@@ -37,7 +37,7 @@ test('a failure says what to do where its message cannot know it', () => {
 });
 
 test('where there is no room one thing is advised: what makes room there', () => {
-  const lineOf = (details: Record<string, unknown>): string =>
+  const lineOf = (details: Readonly<Record<string, string>>): string =>
     failureOf(new HoldfastError('StoreFull', 'full', { details })).line;
   assert.match(lineOf({}), /^full; make room \(expire and compact/);
   assert.match(lineOf({ purpose: 'scratch' }), /--scratch/);
