@@ -132,6 +132,7 @@ test('a VM boots from a point and is moved to its own disks while it writes', as
     child.kill('SIGINT');
     const { code, stderr } = await over;
     assert.ok(code === 0 || code === 130, stderr);
+    assert.match(stderr, /was powered off, and removed with what it wrote in /);
     assert.equal(await trial.isRunning, false);
     assert.deepEqual(await readdir(directory), []);
   });
@@ -142,7 +143,8 @@ test('a VM boots from a point and is moved to its own disks while it writes', as
     const args = ['vm', 'boot', ...from(source), '--as', 'c', '--dir', directory, ...connection];
     const { code, stderr } = await interrupted(args, /copied while it runs/);
     assert.equal(code, 130, stderr);
-    assert.match(stderr, /powered off, and --resume with its --dir goes on/);
+    const resume = `holdfast vm boot --resume --dir ${directory} --repo ${source.repository}`;
+    assert.ok(stderr.includes('cancelled: c is off') && stderr.includes(resume), stderr);
     assert.equal(await moved.isRunning, false);
     assert.equal(imagesIn(directory, await readdir(directory)).length, 2);
     const { state } = await json<Shown>(['vm', 'show', 'c', ...connection]);
