@@ -76,6 +76,7 @@ export type VmBackupResult = {
     /** Why it fell back to comparing. */
     readonly reason?: string;
   }[];
+  /** All of it, also what was waited for in the guest at last. */
   readonly seconds: number;
   readonly consistency: Consistency;
   /** Absent: nothing was frozen. */
@@ -175,7 +176,8 @@ async function backUpContacted(
 async function takeSnapshot({ request, contact, vm, prepared }: Run): Promise<Quiesced<Snapshot>> {
   const { clock, signal, warn, onStep } = request;
   throwIfCancelled(signal);
-  request.onProgress?.({ phase: `taking a snapshot of ${vm.name}`, doneBytes: 0 });
+  const how = contact.guest === undefined ? '' : ' (its guest agent is asked first)';
+  request.onProgress?.({ phase: `taking a snapshot of ${vm.name}${how}`, doneBytes: 0 });
   if (!request.quiesces) return await unquiesced(prepared, onStep);
   return await quiesced(
     {
@@ -254,12 +256,12 @@ async function transfer(
       }),
     );
   } catch (error) {
-    await snapshot.release('failed').catch((failure: unknown) => {
-      request.warn(`the snapshot could not be ended: ${String(failure)}`);
-    });
+    await abandon(snapshot, request.warn);
     throw error;
   }
   await snapshot.release('committed');
+  const transferredMs = request.clock.monotonicMs();
+  request.onProgress?.({ phase: `waiting for the guest of ${run.vm.name}`, doneBytes: 0 });
   await ended;
   const { consistency, frozenMs, steps } = quiesce;
   const endedMs = request.clock.monotonicMs();
@@ -275,9 +277,15 @@ async function transfer(
     steps,
     tasks: [
       { name: 'Take Snapshot', seconds: (takenMs - startedMs) / 1000 },
-      { name: 'Transfer data to vault', seconds: (endedMs - takenMs) / 1000 },
+      { name: 'Transfer data to vault', seconds: (transferredMs - takenMs) / 1000 },
     ],
   };
+}
+
+async function abandon(snapshot: Snapshot, warn: VmBackupRequest['warn']): Promise<void> {
+  await snapshot.release('failed').catch((failure: unknown) => {
+    warn(`the snapshot could not be ended: ${String(failure)}`);
+  });
 }
 
 function diskRequest(

@@ -144,7 +144,8 @@ const CONSISTENCY: Readonly<Record<VmBackupResult['consistency'], string>> = {
 function describe(item: string, result: VmBackupResult): string {
   const { pointId, disks, seconds, consistency, frozenMs } = result;
   const readBytes = disks.reduce((sum, { read }) => sum + read, 0);
-  const speed = readBytes === 0 ? '' : ` (read at ${formatSpeed(readBytes, seconds)})`;
+  const transfer = result.tasks.find((task) => task.name === 'Transfer data to vault')!;
+  const speed = readBytes === 0 ? '' : ` (read at ${formatSpeed(readBytes, transfer.seconds)})`;
   const frozen = frozenMs === undefined ? '' : `, frozen for ${Math.round(frozenMs)} ms`;
   const table = formatTable(
     [
@@ -161,11 +162,20 @@ function describe(item: string, result: VmBackupResult): string {
   const reasons = disks.flatMap(({ name, reason }) =>
     reason === undefined ? [] : [`${name} was compared as a whole: ${reason}`],
   );
+  // A step that failed was told as a warning.
+  const skipped = result.steps.flatMap(({ name, outcome, message }) =>
+    name === 'Contact guest agent' && outcome === 'skipped' ? [capitalised(message)] : [],
+  );
   return [
     `Recovery point ${pointId} of ${item}, ${CONSISTENCY[consistency]}${frozen}, taken in ` +
       `${formatDuration(seconds)}${speed}.\n\n${table}`,
     ...reasons,
+    ...skipped,
   ].join('\n');
+}
+
+function capitalised(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
 const HOW: Readonly<Record<VmBackupResult['disks'][number]['tracking'], string>> = {

@@ -5,6 +5,8 @@ import { GuestAgent } from '../agent/guest-agent.ts';
 import { findExtension, type InstalledExtension } from '../extension/extension.ts';
 
 export type GuestContact = {
+  /** Monotonic: when it began to be asked. */
+  readonly begunMs: number;
   readonly agent: GuestAgent;
   /** Rejects with `AgentUnavailable` or `AgentFailed`; whoever quiesces the guest reports it. */
   readonly found: Promise<{
@@ -16,9 +18,10 @@ export type GuestContact = {
 /** Begins to ask; the channel stays the caller's to close. */
 export function contactGuest(channel: AgentChannel, clock: Clock): GuestContact {
   const agent = new GuestAgent(channel, clock);
+  const begunMs = clock.monotonicMs();
   const found = look(agent);
   found.catch(() => {}); // Given to whoever quiesces, if anybody does.
-  return { agent, found };
+  return { begunMs, agent, found };
 }
 
 async function look(agent: GuestAgent): GuestContact['found'] {

@@ -70,10 +70,12 @@ export async function attempt<R, T>(
     readonly refusedCode: string;
     /** What to do about an agent that does not answer. */
     readonly silentAdvice?: string;
+    /** Where it began before now. */
+    readonly begunMs?: number;
   },
   work: () => Promise<T>,
 ): Promise<{ readonly value: T } | undefined> {
-  const begunMs = run.log.begin();
+  const begunMs = step.begunMs ?? run.log.begin();
   try {
     return { value: await work() };
   } catch (error) {

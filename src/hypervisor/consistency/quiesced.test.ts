@@ -134,7 +134,10 @@ test('a first look changes nothing in the guest; what it found whole is not look
 test('an agent that is silent at the first look: crash-consistent, told as ever', async (t) => {
   const { agent, clock, channel, take, warnings } = await bench(t, 'linux');
   agent.hung = true;
-  const { quiesce } = await take(undefined, { contact: contactGuest(channel, clock) });
+  const contact = contactGuest(channel, clock);
+  clock.advance(4000); // The repository is opened meanwhile.
+  const { quiesce } = await take(undefined, { contact });
+  assert.ok(quiesce.steps[0]!.durationMs >= 10_000, 'since it was asked');
   assert.equal(quiesce.consistency, 'CrashConsistent');
   assert.equal(quiesce.steps[0]!.code, 'UserErrorGuestAgentStatusUnavailable');
   assert.equal(warnings.length, 1);

@@ -89,7 +89,7 @@ async function take<R>(
     log.failed('Contact guest agent', log.begin(), { code: AGENT_SILENT, message });
     return await crashConsistent(atInstant);
   }
-  const { agent, found } = options.contact ?? contactGuest(channel, clock);
+  const { agent, found, begunMs } = options.contact ?? contactGuest(channel, clock);
   const run: QuiesceRun<R> = {
     options,
     agent,
@@ -101,7 +101,7 @@ async function take<R>(
   };
   const contact = await attempt(
     run,
-    { name: 'Contact guest agent', refusedCode: AGENT_SILENT, silentAdvice: ADVICE },
+    { name: 'Contact guest agent', refusedCode: AGENT_SILENT, silentAdvice: ADVICE, begunMs },
     async () => {
       const { extension } = await orCancelled(found, options.signal);
       await thawLeftFrozen(run);
