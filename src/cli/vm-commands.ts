@@ -179,7 +179,9 @@ function addRestoreCommands(vm: Command, running: Running): void {
 }
 
 const RESTORE_HELP = `
-Without --as and --replace only images are written.`;
+Without --as and --replace only images are written. --replace of a VM whose QEMU was started by hand
+(qmp:) cannot find its images once it is off: holdfast repo restore REPO POINT --disk vd0=IMAGE
+--overwrite puts them back.`;
 
 const BOOT_HELP = `
 If this command ends or dies before the disks are copied, the VM is off, or pauses at the next read

@@ -6,8 +6,8 @@
  *                                             └► or, in place: the old images, only where they differ
  * ```
  */
-import { HoldfastError } from '#base';
-import type { NewVmDisk, Vm } from '#hypervisor';
+import { HoldfastError, isHoldfastError } from '#base';
+import type { Hypervisor, NewVmDisk, Vm } from '#hypervisor';
 import { backUpVm, type VmBackupRequest, type VmBackupResult } from './back-up-vm.ts';
 import { makeVmFolder, removeIfEmpty } from './vm-folder.ts';
 import { newImages, selectedDisks, vmPoint, type VmPoint } from './vm-point.ts';
@@ -40,13 +40,13 @@ export type VmReplaceResult = WrittenImages & {
 export async function replaceVm(request: VmReplaceRequest): Promise<VmReplaceResult> {
   const { repository, hypervisor, point } = request;
   const source = await vmPoint(repository, point);
-  const vm = await hypervisor.find(request.vm);
-  refuseRunning(vm);
+  const vm = await findToReplace(hypervisor, { name: request.vm, source });
+  refuseRunning(vm, { kind: hypervisor.kind, source });
   const chosen = selectedDisks(source, request.disks).map(({ name }) => name);
   refuseMissing(vm, chosen);
   const safety = await safetyBackup(request);
   // It took a while: whoever started the VM meanwhile must not lose its disks.
-  refuseRunning(await hypervisor.find(request.vm));
+  refuseRunning(await hypervisor.find(request.vm), { kind: hypervisor.kind, source });
   const images = imagesOf(request, { source, vm, chosen });
   const isInPlace = request.directory === undefined;
   const folder =
@@ -67,6 +67,24 @@ export async function replaceVm(request: VmReplaceRequest): Promise<VmReplaceRes
       ? []
       : vm.disks.filter(({ name }) => chosen.includes(name)).map(({ location }) => location),
   };
+}
+
+/** A QEMU that was started by hand is unknown once it has ended: its images are not. */
+async function findToReplace(
+  hypervisor: Hypervisor,
+  { name, source }: { readonly name: string; readonly source: VmPoint },
+): Promise<Vm> {
+  try {
+    return await hypervisor.find(name);
+  } catch (error) {
+    const isGone = hypervisor.kind === 'qemu' && isHoldfastError(error, 'HypervisorUnavailable');
+    if (!isGone) throw error;
+    throw new HoldfastError(
+      error.code,
+      `${name} is not there to be asked for its disks: if it is off, write its images: ${overwriting(source)}`,
+      { cause: error, details: error.details },
+    );
+  }
 }
 
 /** Whoever tries again must not take the safety point, the newest now, for the one that he wanted. */
@@ -110,7 +128,10 @@ function imagesOf(
 }
 
 /** @throws {HoldfastError} `VmNotShutDown`. */
-function refuseRunning({ name, state, hasSavedMemory }: Vm): void {
+function refuseRunning(
+  { name, state, hasSavedMemory }: Vm,
+  { kind, source }: { readonly kind: Hypervisor['kind']; readonly source: VmPoint },
+): void {
   if (state === 'off' && hasSavedMemory === true) {
     throw new HoldfastError(
       'VmNotShutDown',
@@ -121,9 +142,20 @@ function refuseRunning({ name, state, hasSavedMemory }: Vm): void {
   if (state === 'off') return;
   throw new HoldfastError(
     'VmNotShutDown',
-    `${name} is ${state}: shut it down, then replace its disks`,
+    kind === 'qemu'
+      ? `${name} is ${state}: shut it down, then run again; where nothing is known of it then, as its QEMU was started by hand: ${overwriting(source)}`
+      : `${name} is ${state}: shut it down, then replace its disks`,
     { details: { vm: name } },
   );
+}
+
+/** The command that puts the disks back without a hypervisor, into the images that the VM had at the point. */
+function overwriting({ point, note, disks }: VmPoint): string {
+  const images = disks.map(({ name }) => {
+    const { location } = note.definition.vm.disks.find((disk) => disk.name === name) ?? {};
+    return `--disk ${name}=${location ?? 'IMAGE'}`;
+  });
+  return `holdfast repo restore REPO ${point} ${images.join(' ')} --overwrite`;
 }
 
 /** @throws {HoldfastError} `DiskNotFound`. */
