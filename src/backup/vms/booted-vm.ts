@@ -115,6 +115,8 @@ export function bootedVm(boot: {
         });
       }
       await watch.stop();
+      // It may stand still since a read of the point failed; the watch may not have come to let it go on.
+      if ((await creation.runState(note.vm)) === 'failed') await creation.resume(note.vm);
       await restoreErrorPolicies(boot);
       await removeBootNote(directory);
     },
