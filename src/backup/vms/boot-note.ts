@@ -107,8 +107,8 @@ async function syncFolder(directory: string): Promise<void> {
 }
 
 /** What goes on with the boot in the folder. The note knows the repository, but not where it is. */
-export function resumeCommand(directory: string, repo = 'REPO'): string {
-  return `holdfast vm boot --resume --dir ${directory} --repo ${repo}`;
+export function resumeCommand(directory: string): string {
+  return `holdfast vm boot --resume --dir ${directory} --repo REPO`;
 }
 
 function unfinished(directory: string): HoldfastError {
