@@ -119,7 +119,7 @@ function sayFailure(
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
     if (error.code === 'commander.help') return 2; // A group of commands without one: help was shown.
-    failure = usageFailure(error.message.replace(/^error: /, ''));
+    failure = usageFailure(`${error.message.replace(/^error: /, '')}; --help explains it`);
   } else {
     failure = failureOf(error, interruptionOf(surroundings));
   }

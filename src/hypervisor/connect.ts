@@ -10,7 +10,7 @@ export type ConnectOptions = {
 };
 
 const KNOWN =
-  'use qemu:///system or qemu:///session (libvirt on this machine), qmp:/path/qmp.sock[,agent=/path/qga.sock] (one QEMU), or images:/folder (disk images of VMs that do not run)';
+  'use qemu:///system or qemu:///session (libvirt on this machine), qmp:/path/qmp.sock[,agent=/path/qga.sock] (one QEMU), or images:/folder (disk images of VMs that do not run); all paths absolute';
 
 /**
  * Connects to what `uri` names. The caller closes.

@@ -14,6 +14,7 @@ test('a file or a folder that is not there is named as such', () => {
     plainly(`cannot find "/no/where.raw": ${raw('ENOENT', 'stat', '/no/where.raw')}`),
     'there is no folder "/no"',
   );
+  assert.equal(plainly(raw('ENOENT', 'scandir', '/tmp/none')), 'there is no folder "/tmp/none"');
 });
 
 test('what was attempted stays where it names another file', () => {

@@ -8,6 +8,9 @@ const ATTEMPT = /^cannot (?:find|open) "(?<path>[^"]*)": /;
 /** Calls that write into the folder of the file. */
 const MAKING: ReadonlySet<string> = new Set(['mkdir', 'link', 'rename', 'unlink', 'copyfile']);
 
+/** Calls on folders only. */
+const FOLDER_CALLS: ReadonlySet<string> = new Set(['scandir', 'opendir', 'statfs', 'chdir']);
+
 /** The message with such a reason replaced; unchanged if it has none, or one that says enough. */
 export function plainly(message: string): string {
   const { code, call, path } = RAW.exec(message)?.groups ?? {};
@@ -25,6 +28,7 @@ function reasonOf(
   const folder = dirname(path);
   switch (code) {
     case 'ENOENT':
+      if (FOLDER_CALLS.has(call)) return `there is no folder "${path}"`;
       return existsSync(folder) ? `there is no file "${path}"` : `there is no folder "${folder}"`;
     case 'EACCES':
       if (MAKING.has(call)) return `no permission to write in "${folder}"`;
