@@ -36,7 +36,7 @@ test('a group of commands without one shows its help on standard error, exit 2',
 const MISTAKES: readonly (readonly [string[], RegExp])[] = [
   [['bakup'], /unknown command 'bakup'/],
   [['repo', 'bakup'], /unknown command 'bakup' \(Did you mean backup\?\)/],
-  [['repo', 'points'], /missing required argument 'repo'/],
+  [['repo', 'points'], /missing required argument 'repo'; --help explains it/],
   [['repo', 'points', 'r', 'more'], /too many arguments/],
   [['repo', 'points', 'r', '--colour'], /unknown option '--colour'/],
   [['repo', 'backup', 'r', '--disk', 'vda=x'], /required option '--item <name>'/],

@@ -1,5 +1,6 @@
 /** Whose VMs `holdfast vm list` and `vm show` show: those of libvirt on this machine, where no service is known. */
 import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fail, json, succeed, withoutPasswords } from '../cli/holdfast.ts';
@@ -39,4 +40,10 @@ test('without --connect: libvirt of this machine where no service is known, and 
       await succeed(['vm', 'show', name, ...given], { variables: nowhere });
     },
   );
+
+  await t.test('a disk whose image is missing is marked', async () => {
+    await rm(disk.path);
+    const { stdout } = await succeed(['vm', 'list'], { variables: nowhere });
+    assert.match(stdout, new RegExp(`^${name} +off +vda \\(image missing\\)`, 'm'));
+  });
 });
