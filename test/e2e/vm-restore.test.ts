@@ -65,7 +65,9 @@ test('a VM is restored beside the one that it is a copy of', async (t) => {
     await fail(['vm', 'restore', ...itself, ...replace], { code: 2, says: /needs --point/ });
     const [point] = await pointsOf(source, 'web2');
     const named = ['vm', 'restore', ...itself, ...replace, '--point', point!];
-    await fail(named, { code: 1, says: /VmNotShutDown/ });
+    const says =
+      /shut it down.*repo restore REPO \d+ --disk vd0=\/\S+ .*--overwrite.*VmNotShutDown/;
+    await fail(named, { code: 1, says });
     const as = ['--as', 'web2', '--dir', directory, ...connection];
     await fail(['vm', 'restore', ...from(source, ...as)], { code: 1, says: /VmExists/ });
   });
