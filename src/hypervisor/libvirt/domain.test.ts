@@ -21,6 +21,7 @@ function libvirtWith(
     domblkinfo: '',
     dominfo: `Name:           web\nManaged save:   ${managedSave}\nSecurity model: none\n`,
     define: '',
+    capabilities: '<capabilities/>',
   };
   const run = async ([command]: readonly string[]): Promise<string> => {
     asked.push(command);

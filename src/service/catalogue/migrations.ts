@@ -34,7 +34,7 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
       "takenAt" bigint not null, "consistency" text not null, "origin" text not null, "jobId" text,
       "expiresAt" bigint, "facts" text not null, primary key ("itemId", "id"))`,
     `create index "pointsByTime" on "points" ("itemId", "takenAt")`,
-    `create table "jobs" ("id" text primary key, "vaultId" text not null, "itemId" text,
+    `create table "jobs" ("place" integer primary key autoincrement, "id" text not null unique, "vaultId" text not null, "itemId" text,
       "entity" text not null, "operation" text not null, "status" text not null,
       "isUserTriggered" integer not null, "request" text not null, "tasks" text not null, "progress" text,
       "properties" text not null, "failure" text, "warnings" text not null, "pointId" text,

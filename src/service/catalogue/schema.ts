@@ -136,6 +136,8 @@ export type Catalogue = {
   };
 
   readonly jobs: {
+    /** In the order of arrival: many come within a millisecond. */
+    place: Generated<number>;
     id: string;
     vaultId: string;
     itemId: string | null;

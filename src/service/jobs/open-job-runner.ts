@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { HoldfastError, isHoldfastError } from '#base';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
-import type { Row } from '../catalogue/schema.ts';
+import type { NewRow, Row } from '../catalogue/schema.ts';
 import type { RecordParts } from '../record-parts.ts';
 import { claimsFromJson, type JobFailure } from './job-records.ts';
 import type { JobRunner, JobWork, JobWorks, NewJob } from './job-runner.ts';
@@ -69,7 +69,7 @@ export function openJobRunner(parts: RecordParts): JobRunner {
   };
 }
 
-function newRow({ parts }: Runner, job: NewJob): Row<'jobs'> {
+function newRow({ parts }: Runner, job: NewJob): NewRow<'jobs'> & { readonly id: string } {
   const now = parts.clock.nowMs();
   return {
     id: randomUUID(),
@@ -99,7 +99,11 @@ function newRow({ parts }: Runner, job: NewJob): Row<'jobs'> {
   };
 }
 
-async function insert(runner: Runner, change: CatalogueChange, row: Row<'jobs'>): Promise<string> {
+async function insert(
+  runner: Runner,
+  change: CatalogueChange,
+  row: ReturnType<typeof newRow>,
+): Promise<string> {
   await change.insertInto('jobs').values(row).execute();
   // After the change: until then the row is not seen, and the next look finds it anyway.
   setImmediate(() => runner.wake());
@@ -156,8 +160,7 @@ async function dueRows({ parts }: Runner): Promise<readonly Row<'jobs'>[]> {
     .where('endedAt', 'is', null)
     .where('leaseOwner', 'is', null)
     .where('notBefore', '<=', parts.clock.nowMs())
-    .orderBy('createdAt')
-    .orderBy('id')
+    .orderBy('place')
     .execute();
 }
 
