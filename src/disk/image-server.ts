@@ -1,17 +1,16 @@
 /**
  * A qemu-nbd process that shows one image on a unix socket in a folder of its own (mode 0700).
  *
- * It runs in its own session, so that Ctrl-C reaches us and not it, and the kernel ends it when the
- * thread that started it ends, however that happens (`setpriv --pdeathsig`). It holds QEMU's image
- * lock for as long as it runs.
+ * It runs in its own session, so that Ctrl-C reaches us and not it, and a guard ends it when our process
+ * ends, however that happens. It holds QEMU's image lock for as long as it runs.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { access, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import type { ChildProcess } from 'node:child_process';
+import { access, rm } from 'node:fs/promises';
 import { HoldfastError, type Clock } from '#base';
+import { GUARD_SHELL, spawnGuarded } from './guarded-process.ts';
 import type { ImageRef } from './image-info.ts';
 import { formatNbdUri } from './nbd-address.ts';
+import { makeServerFolder, type ServerFolder } from './server-folder.ts';
 import { imageError, toolError } from './tool.ts';
 
 export type ImageServerOptions = {
@@ -30,13 +29,12 @@ export interface ImageServer {
   close(): Promise<void>;
 }
 
-/** Of util-linux. */
-const LAUNCHER = 'setpriv';
 const MAX_CLIENTS = 32;
 const START_TIMEOUT_MS = 30_000;
 const POLL_MS = 3;
+/** One SIGTERM is lost if it comes as qemu-nbd has just become ready. */
+const STOP_AGAIN_MS = 100;
 const STOP_TIMEOUT_MS = 20_000;
-const MAX_FOLDER_BYTES = 80;
 const MAX_COMPLAINT_CHARACTERS = 4096;
 
 /**
@@ -46,37 +44,34 @@ const MAX_COMPLAINT_CHARACTERS = 4096;
  *   `DiskUnavailable`, `ToolMissing`.
  */
 export async function startImageServer(options: ImageServerOptions): Promise<ImageServer> {
-  const parent = Buffer.byteLength(tmpdir()) > MAX_FOLDER_BYTES ? '/tmp' : tmpdir();
-  const folder = await mkdtemp(join(parent, 'holdfast-nbd-'));
-  const socket = join(folder, 'nbd');
-  const readyFile = join(folder, 'pid');
-  const { image } = options;
-  const child = spawn(
-    LAUNCHER,
-    ['--pdeathsig', 'TERM', '--', 'qemu-nbd', ...serverArgs(options, { socket, readyFile })],
-    { stdio: ['ignore', 'ignore', 'pipe'], detached: true },
-  );
+  const { image, writable, clock } = options;
+  const folder = await makeServerFolder();
+  const child = spawnGuarded(['qemu-nbd', ...serverArgs(options, folder)], {
+    // A written image is left complete; with one that is only read there is nothing to finish.
+    endSignal: writable ? 'TERM' : 'KILL',
+    folder: folder.path,
+  });
   const ended = endOf(child, image);
   try {
-    await untilReady(readyFile, { ended, clock: options.clock, path: image.path });
+    await untilReady(folder.readyFile, { ended, clock, path: image.path });
   } catch (error) {
     child.kill('SIGKILL');
-    await rm(folder, { recursive: true, force: true });
+    await rm(folder.path, { recursive: true, force: true });
     throw error;
   }
   return {
-    uri: formatNbdUri({ endpoint: { path: socket }, exportName: '' }),
+    uri: formatNbdUri({ endpoint: { path: folder.socket }, exportName: '' }),
     ended,
     close: async () => {
-      await stop(child, { ended, clock: options.clock });
-      await rm(folder, { recursive: true, force: true });
+      await stop(child, { ended, clock, writable });
+      await rm(folder.path, { recursive: true, force: true });
     },
   };
 }
 
 function serverArgs(
   { image, writable, bitmap }: ImageServerOptions,
-  { socket, readyFile }: { readonly socket: string; readonly readyFile: string },
+  { socket, readyFile }: ServerFolder,
 ): string[] {
   const access = writable ? ['--discard=unmap', '--detect-zeroes=unmap'] : ['--read-only'];
   const shared = `--shared=${MAX_CLIENTS}`;
@@ -101,7 +96,7 @@ function endOf(child: ChildProcess, image: ImageRef): Promise<Error> {
     if (complaint.length < MAX_COMPLAINT_CHARACTERS) complaint += text;
   });
   return new Promise((resolve) => {
-    child.once('error', (error) => resolve(toolError(LAUNCHER, error)));
+    child.once('error', (error) => resolve(toolError(GUARD_SHELL, error)));
     child.once('close', (exitCode) => {
       const missing = exitCode === 127 && complaint.includes('qemu-nbd');
       resolve(
@@ -145,14 +140,16 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-async function stop(child: ChildProcess, { ended, clock }: Life): Promise<void> {
+/** SIGTERM until it has ended; SIGKILL in the end only where it writes nothing. */
+async function stop(
+  child: ChildProcess,
+  { ended, clock, writable }: Life & { readonly writable: boolean },
+): Promise<void> {
   const timer = new AbortController();
-  child.kill('SIGTERM');
-  const gaveUp = clock.sleep(STOP_TIMEOUT_MS, timer.signal).then(
-    () => child.kill('SIGKILL'),
-    () => false, // Cut short by our own abort, below.
-  );
-  await Promise.race([ended, gaveUp]);
-  await ended;
-  timer.abort();
+  const stopped = ended.then(() => timer.abort());
+  for (let waitedMs = 0; !timer.signal.aborted; waitedMs += STOP_AGAIN_MS) {
+    child.kill(!writable && waitedMs >= STOP_TIMEOUT_MS ? 'SIGKILL' : 'SIGTERM');
+    await clock.sleep(STOP_AGAIN_MS, timer.signal).catch(() => {}); // Cut short by our own abort.
+  }
+  await stopped;
 }

@@ -24,7 +24,7 @@ export { isServed, startNbdServer } from './nbd-server.ts';
 export type { ServedDisk } from './served-disk.ts';
 export { NbdClient } from './nbd-client.ts';
 export { formatNbdUri, parseNbdUri } from './nbd-address.ts';
-export { imageError, runTool } from './tool.ts';
+export { imageError, runTool, useOf } from './tool.ts';
 export { inspectImage, inspectTop, type InspectedImage, type TopImage } from './inspect-image.ts';
 export type { QemuBitmap } from './image-info.ts';
 export { startImageServer, type ImageServer } from './image-server.ts';

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { HoldfastError, throwIfCancelled, type ErrorCode } from '#base';
+import { findImageServer } from './server-folder.ts';
 
 export type ToolRun = {
   readonly command: string;
@@ -97,9 +98,20 @@ export function imageError(
 }
 
 export function diskInUse(path: string, cause?: string): HoldfastError {
-  return new HoldfastError(
-    'DiskInUse',
-    `"${path}" is in use, probably by a running VM: shut it down, or back it up through its hypervisor`,
-    { details: { path }, cause },
-  );
+  return new HoldfastError('DiskInUse', `"${path}" is ${useOf(path)}`, {
+    details: { path },
+    cause,
+  });
+}
+
+/** Who has the image open and what to do, to follow "PATH is". */
+export function useOf(path: string): string {
+  const server = findImageServer(path);
+  if (server === undefined) {
+    return 'in use, probably by a running VM: shut it down, or back it up through its hypervisor';
+  }
+  const { processId, isLeft } = server;
+  return isLeft
+    ? `in use by process ${processId}, the qemu-nbd of a Holdfast command that was killed: if it is still there, end it (kill ${processId}), then run again`
+    : `in use by another Holdfast command, through its qemu-nbd, process ${processId}: run again when that has ended`;
 }

@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { access, statfs } from 'node:fs/promises';
 import { isAbsolute } from 'node:path';
 import { HoldfastError, isHoldfastError } from '#base';
-import { inspectImage, type InspectedImage, type QemuBitmap } from '#disk';
+import { inspectImage, useOf, type InspectedImage, type QemuBitmap } from '#disk';
 import { formatBitmapName } from '../bitmap-name.ts';
 import type { PreparedDisk, PrepareRequest } from '../hypervisor.ts';
 import { imageFingerprint, type QemuImageInfo } from '../image-fingerprint.ts';
@@ -91,7 +91,7 @@ async function inspect(disk: VmDisk, options: OfflineOptions): Promise<Inspected
   if (image.isInUse) {
     throw new HoldfastError(
       'DiskInUse',
-      `disk ${disk.name}, "${disk.location}", is in use, probably by a running VM: shut it down, or back it up through its hypervisor`,
+      `disk ${disk.name}, "${disk.location}", is ${useOf(disk.location)}`,
       { details: { disk: disk.name, path: disk.location } },
     );
   }
