@@ -4,7 +4,14 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isHoldfastError } from '#base';
-import { compactRepository, expirePoints, placeInFolder, type Repository } from '#repository';
+import {
+  compactRepository,
+  expirePoints,
+  markPacks,
+  placeInFolder,
+  repositoryStatistics,
+  type Repository,
+} from '#repository';
 import { openStore, type ObjectStore } from '#storage';
 import { diskOf } from './faulted-operations.ts';
 import { assertSound, assertWhole, visibleOf } from './soundness.ts';
@@ -105,6 +112,63 @@ test('what is wholly dead goes although there is no room to move what is partly 
     rmSync(filler);
     await compactRepository(repository.parts);
     await backUp(world, repository, { item: 'db', disks: large(20_000, 50) });
+    await assertWhole(world, repository);
+    await repository.close();
+    await folder.store.close();
+    world.remove();
+  });
+});
+
+/** A disk whose third `part` has been written anew. */
+function rewritten(disks: Disks, part: number, first: number): Disks {
+  const { blocks, image } = disks.get('vda')!;
+  const changed = new Map(image);
+  for (let at = 0; at < blocks / 3; at += 1) {
+    changed.set((part % 3) * Math.floor(blocks / 3) + at, first + at);
+  }
+  return new Map([['vda', { blocks, image: changed }]]);
+}
+
+test('a full disk with much that is half dead is emptied in rounds that fit, and takes backups again', async () => {
+  await inTinyFileSystem('10m', async (root) => {
+    const world = new World({ seed: 24 });
+    const folder = await FolderRepository.init(world, root);
+    // With blocks as small as these the index would take a fifth of the disk.
+    const open = (): Promise<Repository> =>
+      world.open({ store: folder.store, place: placeInFolder(world.folder) });
+    let repository = await open();
+    let disks = large(0, 10_000);
+    for (let round = 1; round <= 6; round += 1) {
+      await backUp(world, repository, { item: 'web', disks });
+      // Every other block of what the last wrote, so that each pack keeps half of it in the end.
+      const { blocks, image } = rewritten(disks, round, round * 20_000).get('vda')!;
+      const mixed = [...image].map(([at, content]): [number, number] =>
+        at % 2 === 0 ? [at, disks.get('vda')!.image.get(at)!] : [at, content],
+      );
+      disks = new Map([['vda', { blocks, image: new Map(mixed) }]]);
+    }
+    await repository.close();
+    // A mark that a compaction left open when it died; what dies later lies in its packs.
+    repository = await open();
+    await markPacks(repository.parts, [...repository.state.packs.keys()]);
+    await expirePoints(repository.parts, visibleOf(repository).slice(0, -2));
+    await repository.close();
+    const filler = fillUpTo(root, 512 * 1024);
+
+    repository = await open();
+    const before = repositoryStatistics(repository.parts);
+    assert.ok(before.liveBytes > 2 * freeBytesOf(root), 'there is no room to move all at once');
+    const compacted = await compactRepository(repository.parts);
+    const after = repositoryStatistics(repository.parts);
+    assert.equal(repository.state.marks.size, 0);
+    assert.ok(compacted.freedBytes > 0.8 * before.deadBytes, `${compacted.freedBytes} bytes freed`);
+    assert.ok(after.deadBytes < 0.1 * before.deadBytes, `${after.deadBytes} bytes are dead`);
+    assert.ok(after.logEntries < before.logEntries + 64, 'in few rounds');
+    await assertRestores(world, repository);
+    await backUp(world, repository, { item: 'db', disks: large(500_000, 2000) });
+    await repository.close();
+    rmSync(filler);
+    repository = await open();
     await assertWhole(world, repository);
     await repository.close();
     await folder.store.close();

@@ -23,6 +23,8 @@ export type PlanOptions = {
   readonly scattered: ReadonlySet<number>;
   /** Packs that this run has dealt with. */
   readonly passed: ReadonlySet<string>;
+  /** Whether the store has little room: then only what frees some, and damaged packs last. */
+  readonly isShortOfRoom: boolean;
 };
 
 /** Rewriting moves the live bytes: below this share of dead ones it is not worth it. */
@@ -48,21 +50,31 @@ export function planCompaction(parts: RepositoryParts, options: PlanOptions): Pa
   const packs = [...parts.keeper.packs.rows()]
     .filter((row) => isFree(row.id) && (row.slotCount > 0 || state.damage.has(row.id)))
     .map((row) => ({ ...row, deadBytes: row.frameBytes - row.liveBytes }));
+  const dead = packs.filter((pack) => pack.liveBytes === 0).slice(0, MAX_PACKS);
+  if (dead.length > 0) return dead;
   const damaged = packs.filter((pack) => state.damage.has(pack.id));
   const scattered = packs.filter((pack) => options.scattered.has(pack.number));
   const wasteful = packs
-    .filter((pack) => pack.deadBytes >= SMALLEST_DEAD_SHARE * pack.frameBytes)
+    .filter(isWasteful)
     .sort((a, b) => b.deadBytes / (b.liveBytes + 1) - a.deadBytes / (a.liveBytes + 1));
+  // A merge that does not fit as a whole would write the same packs again and again.
+  const inOrder = options.isShortOfRoom
+    ? [...wasteful, ...damaged]
+    : [...damaged, ...scattered, ...wasteful, ...smallPacks(parts, packs)];
   const chosen = new Map<number, PackToRewrite>();
   let movedBytes = 0;
-  for (const pack of [...damaged, ...scattered, ...wasteful, ...smallPacks(parts, packs)]) {
+  for (const pack of inOrder) {
     if (chosen.size >= MAX_PACKS) break;
     if (chosen.has(pack.number) || movedBytes + pack.liveBytes > options.budgetBytes) continue;
     movedBytes += pack.liveBytes;
     chosen.set(pack.number, pack);
   }
-  const dead = [...chosen.values()].filter((pack) => pack.liveBytes === 0);
-  return dead.length > 0 ? dead : [...chosen.values()];
+  return [...chosen.values()];
+}
+
+/** Whether rewriting the pack frees enough to be worth it. */
+export function isWasteful({ liveBytes, deadBytes }: PackToRewrite): boolean {
+  return deadBytes >= SMALLEST_DEAD_SHARE * (liveBytes + deadBytes);
 }
 
 /** Packs of a kind and size class (a factor of four each) of which there are enough to merge. */
