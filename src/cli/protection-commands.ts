@@ -85,7 +85,10 @@ function addEnds(program: Command, running: Running): void {
   )
     .argument('<vm>', VM)
     .option('--vault <vault>', ITS_VAULT)
-    .option('--policy <policy>', 'the policy (default: the one it had, else "DefaultPolicy")')
+    .option(
+      '--policy <policy>',
+      'the policy (default: that of suspended backups, else "DefaultPolicy")',
+    )
     .action(
       serviceAction<OfVault & { readonly policy?: string }>(
         running,

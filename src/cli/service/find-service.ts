@@ -102,7 +102,7 @@ async function inEnvironment(environment: ServiceEnvironment): Promise<ServiceAd
   if (missing.length > 0) {
     throw new HoldfastError(
       'ServiceNotFound',
-      `HOLDFAST_URL is set, but not ${missing.join(', ')}: holdfast env --data DIR prints them`,
+      `HOLDFAST_URL is set, but not ${missing.join(', ')}: they are in the admin.json of its data folder`,
     );
   }
   return {

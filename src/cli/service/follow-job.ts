@@ -3,7 +3,7 @@
  * events of Holdfast's own, with the job as Azure's API shows it).
  */
 import type { JobResource } from '@azure/arm-recoveryservicesbackup';
-import { HoldfastError } from '#base';
+import { HoldfastError, isHoldfastError } from '#base';
 import { hasEnded, jobFacts, type JobFacts } from './job-facts.ts';
 import type { Named } from './names.ts';
 import { ServiceRefusal } from './refusal.ts';
@@ -34,10 +34,22 @@ export async function followJob(context: ServiceContext, name: JobName): Promise
       await service.clock.sleep(AGAIN_MS, signal);
     }
   } catch (error) {
-    if (!signal.aborted) throw error;
+    if (!signal.aborted) throw isTold(error) ? error : serviceGone(name, error);
     const goesOn = `job ${name.id} goes on: holdfast jobs wait ${name.id}, or jobs stop ${name.id}`;
     throw new HoldfastError('Cancelled', `no longer waiting; the ${goesOn}`, { cause: error });
   }
+}
+
+const isTold = (error: unknown): boolean =>
+  isHoldfastError(error) || error instanceof ServiceRefusal;
+
+/** The connection broke: the service was stopped, most likely. */
+function serviceGone({ id }: JobName, cause: unknown): HoldfastError {
+  return new HoldfastError(
+    'ServiceUnavailable',
+    `the service went away; job ${id} goes on when it runs again: holdfast jobs wait ${id}`,
+    { cause },
+  );
 }
 
 /** As it is, then whenever it changes, until it has ended or the connection has. */
@@ -64,6 +76,10 @@ function report({ terminal }: ServiceContext, job: JobFacts): void {
   const task = tasks.find((one) => one.status === 'InProgress')?.name;
   const doneBytes = bytesOf(properties['Bytes done']);
   if (status === 'Cancelling') return terminal.announce(`${operation} of ${vm}: cancelling`);
+  const lastError = properties['Last error'];
+  if (lastError !== undefined && task === undefined) {
+    return terminal.announce(`${operation} of ${vm} is tried again after: ${lastError}`);
+  }
   if (doneBytes === undefined) {
     return terminal.announce(`${operation} of ${vm}: ${task ?? 'waiting for its turn'}`);
   }

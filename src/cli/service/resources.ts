@@ -54,7 +54,7 @@ export async function findVault(service: Service, text: string | undefined): Pro
   if (only === undefined) {
     throw notFound('there is no vault yet: holdfast vault create makes one', 'vault', []);
   }
-  throw new UsageError(`there are several vaults: give --vault ${orOf(vaults.map(fullName))}`);
+  throw new UsageError(`there are several vaults: name one, ${orOf(vaults.map(fullName))}`);
 }
 
 /** The group where something new goes. @param text undefined: the only one. */

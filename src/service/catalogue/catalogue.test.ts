@@ -83,6 +83,16 @@ test('a file that is no catalogue, and one of a newer version, are refused with 
   await assert.rejects(openCatalogue(path), /newer Holdfast/);
 });
 
+test('a catalogue whose tables are of no released version is refused, and the way out named', async (t) => {
+  const path = await place(t);
+  await (await openCatalogue(path)).close();
+  await (await openCatalogue(path)).close();
+  const database = new DatabaseSync(path);
+  database.exec(`update "facts" set "value" = 'x' where "name" = 'migration 1'`);
+  database.close();
+  await assert.rejects(openCatalogue(path), /takes the vaults over from their repositories/);
+});
+
 test('a full disk fails the change whole, says so, and the catalogue goes on when there is room again', async (t) => {
   const catalogue = await openCatalogue(await place(t));
   const add = async (name: string, tags: string): Promise<void> =>

@@ -4,6 +4,7 @@
  *
  * Depends on one process a file, which the data folder's lock gives.
  */
+import { createHash } from 'node:crypto';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { Kysely, SqliteDialect, type SqliteDatabase, type Transaction } from 'kysely';
 import { HoldfastError } from '#base';
@@ -122,10 +123,33 @@ function migrate(database: DatabaseSync, path: string): void {
       { details: { path } },
     );
   }
+  if (version > 0) requireSame(database, { path, version });
   for (let next = version; next < MIGRATIONS.length; next += 1) {
-    const statements = [...MIGRATIONS[next]!, `pragma user_version = ${next + 1}`];
+    const noted = `insert into "facts" values ('migration ${next + 1}', '${hashOf(next)}')`;
+    const statements = [...MIGRATIONS[next]!, noted, `pragma user_version = ${next + 1}`];
     database.exec(['begin immediate', ...statements, 'commit'].join(';\n'));
   }
+}
+
+/** A catalogue of a state between two versions has other columns: better refused than half understood. */
+function requireSame(
+  database: DatabaseSync,
+  { path, version }: { readonly path: string; readonly version: number },
+): void {
+  const fact = database.prepare('select "value" from "facts" where "name" = ?');
+  for (let step = 0; step < version; step += 1) {
+    if (fact.get(`migration ${step + 1}`)?.['value'] === hashOf(step)) continue;
+    throw new HoldfastError(
+      'CatalogueUnusable',
+      `${path} was made by a Holdfast that was never released: move it away and start the service, which takes ` +
+        'the vaults over from their repositories',
+      { details: { path } },
+    );
+  }
+}
+
+function hashOf(step: number): string {
+  return createHash('sha256').update(MIGRATIONS[step]!.join(';')).digest('hex');
 }
 
 function asKysely(database: DatabaseSync): Kysely<Catalogue> {
