@@ -76,16 +76,16 @@ function report({ terminal }: ServiceContext, job: JobFacts): void {
   const task = tasks.find((one) => one.status === 'InProgress')?.name;
   const doneBytes = bytesOf(properties['Bytes done']);
   if (status === 'Cancelling') return terminal.announce(`${operation} of ${vm}: cancelling`);
-  const lastError = properties['Last error'];
-  if (lastError !== undefined && task === undefined) {
-    return terminal.announce(`${operation} of ${vm} is tried again after: ${lastError}`);
-  }
   if (doneBytes === undefined) {
-    return terminal.announce(`${operation} of ${vm}: ${task ?? 'waiting for its turn'}`);
+    return terminal.announce(`${operation} of ${vm}: ${task ?? waitOf(properties)}`);
   }
   const totalBytes = bytesOf(properties['Bytes in all']);
   const phase = properties['Phase'] ?? task ?? operation;
   terminal.onProgress?.({ phase, doneBytes, ...(totalBytes === undefined ? {} : { totalBytes }) });
+}
+
+function waitOf({ 'Last error': last }: NonNullable<JobFacts['properties']>): string {
+  return last === undefined ? 'waiting for its turn' : `tried again soon, after: ${last}`;
 }
 
 function bytesOf(text: string | undefined): number | undefined {
