@@ -106,7 +106,7 @@ test('a vault is made, set and shown; its recovery key opens its repository', as
   await fails(
     ['vault', 'show'],
     2,
-    /several vaults: give --vault lab\/v1 or backups\/v2|backups\/v2 or lab\/v1/,
+    /several vaults: name one, lab\/v1 or backups\/v2|backups\/v2 or lab\/v1/,
   );
   const set = await json<Shown>('vault', 'set', 'v1', '--soft-delete-days', '20', '--clear-tags');
   assert.deepEqual([set.softDeleteDays, set.tags], [20, {}]);
