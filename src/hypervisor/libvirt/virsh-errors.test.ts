@@ -27,6 +27,7 @@ const CASES: readonly (readonly [string, string])[] = [
     "error: internal error: unable to execute QEMU agent command 'guest-x': The command guest-x has not been found",
     'AgentFailed',
   ],
+  ['error: Unable to read from monitor: Connection reset by peer', 'HypervisorFailed'],
   ['error: operation failed: something new', 'HypervisorFailed'],
   ['', 'HypervisorFailed'],
 ];

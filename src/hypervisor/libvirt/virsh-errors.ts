@@ -21,6 +21,12 @@ const RULES: readonly Rule[] = [
       /cannot acquire state change lock|another (backup )?job is already running|already in active block job|has active block job|block copy still active|is being migrated|domain has active job|domain is being (auto)?destroyed/i,
   },
   {
+    // QEMU has gone, and not the daemon.
+    code: 'HypervisorFailed',
+    pattern:
+      /Unable to (read from|write to) monitor|closed the monitor|End of file from qemu monitor/i,
+  },
+  {
     code: 'HypervisorUnavailable',
     pattern:
       /failed to connect to the hypervisor|Failed to connect socket|client socket is closed|End of file while reading data|Cannot recv data|cannot connect to|connection closed|no connection driver available|authentication (failed|unavailable)|system bus connection|Connection reset/i,
