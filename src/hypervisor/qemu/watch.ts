@@ -40,8 +40,15 @@ export function watchSnapshot(watched: Watched): Watch {
     const complaint = complaintOf(event);
     if (complaint !== undefined) events.resolve(complaint);
   });
-  const gone = qmp.closed.then((reason) => ({ gone: reason }));
-  const watching = Promise.race([gone, watchSpace(watched, { events: events.promise, ended })])
+  const looking = new AbortController();
+  const gone = qmp.closed.then((reason) => {
+    looking.abort(); // There is nothing to look at any more.
+    return { gone: reason };
+  });
+  const space = watchSpace(watched, { events: events.promise, ended: looking });
+  // Cut short, it has found nothing: why is told by whoever cut it.
+  const found = space.then(async (what) => what ?? (ended.signal.aborted ? undefined : await gone));
+  const watching = Promise.race([gone, found])
     .then(async (found) => {
       if (found === undefined || ended.signal.aborted) return;
       if ('gone' in found) reject(found.gone);
@@ -52,6 +59,7 @@ export function watchSnapshot(watched: Watched): Watch {
     lost,
     stop: async () => {
       ended.abort();
+      looking.abort();
       forget();
       await watching;
     },
