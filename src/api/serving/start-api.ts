@@ -5,7 +5,7 @@
  *   accounts ─► certificate ─► listen ─► admin.json (first start), state.json ─► renew certificates until close
  * ```
  */
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { readFile, rm } from 'node:fs/promises';
 import type { Server } from 'node:https';
 import { HoldfastError } from '#base';
@@ -60,6 +60,7 @@ export async function startApi(service: Service, options: ApiOptions): Promise<R
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const https = { key: shown.key, cert: shown.certificate, minVersion: TLS };
   const app = buildApp({ service, access, hasManagedIdentity, routes: ROUTES, log, limits, https });
+  const endSockets = followSockets(app.server as Server);
   const port = await listen(app, options);
   const url = `https://${nameInUrl(host)}:${port}`;
   const { tenantId, subscriptionId } = access;
@@ -81,9 +82,26 @@ export async function startApi(service: Service, options: ApiOptions): Promise<R
     close: async () => {
       closing.abort();
       await renewal;
-      await app.close();
+      const closed = app.close();
+      endSockets();
+      await closed;
       await rm(dataFolder.state, { force: true });
     },
+  };
+}
+
+/** A connection whose handshake goes on is none to HTTP yet, and would keep a server open that is closed. */
+function followSockets(server: Server): () => void {
+  const sockets = new Set<Socket>();
+  let isEnding = false;
+  server.on('connection', (socket: Socket) => {
+    if (isEnding) socket.destroy();
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  return () => {
+    isEnding = true;
+    for (const socket of sockets) socket.destroy();
   };
 }
 
