@@ -52,8 +52,18 @@ const LONE_SLOT =
 async function madeByInit(path: string, name: string): Promise<readonly string[] | undefined> {
   const made = OF_INIT[name];
   if (made === undefined) return undefined;
-  const files = await readdir(join(path, name)).catch(() => undefined);
+  const files = await namesIn(join(path, name));
   return files?.every((file) => made.test(file)) === true ? files : undefined;
+}
+
+/** undefined: not a folder. */
+async function namesIn(path: string): Promise<readonly string[] | undefined> {
+  try {
+    return await readdir(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return undefined;
+    throw error;
+  }
 }
 
 function isFilled(files: readonly string[] = []): boolean {

@@ -88,8 +88,16 @@ async function finish(
 /** A folder that was made for nothing; what anybody has put into it keeps it. */
 async function removeEmpty(path: string): Promise<void> {
   const inside = ['.unfinished', 'keys', 'log'].map((name) => join(path, name));
-  // Each fails where there is nothing to remove, or something to keep.
-  for (const folder of [...inside, path]) await rmdir(folder).catch(() => {});
+  for (const folder of [...inside, path]) await removeIfEmpty(folder);
+}
+
+async function removeIfEmpty(folder: string): Promise<void> {
+  try {
+    await rmdir(folder);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (!['ENOENT', 'ENOTEMPTY', 'ENOTDIR', 'EBUSY'].includes(code ?? '')) throw error;
+  }
 }
 
 /** Nothing can be expired or compacted where there is no repository yet. */

@@ -6,7 +6,7 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { access, rm } from 'node:fs/promises';
-import { HoldfastError, type Clock } from '#base';
+import { HoldfastError, type Clock, pause } from '#base';
 import { GUARD_SHELL, spawnGuarded } from './guarded-process.ts';
 import type { ImageRef } from './image-info.ts';
 import { formatNbdUri } from './nbd-address.ts';
@@ -149,7 +149,7 @@ async function stop(
   const stopped = ended.then(() => timer.abort());
   for (let waitedMs = 0; !timer.signal.aborted; waitedMs += STOP_AGAIN_MS) {
     child.kill(!writable && waitedMs >= STOP_TIMEOUT_MS ? 'SIGKILL' : 'SIGTERM');
-    await clock.sleep(STOP_AGAIN_MS, timer.signal).catch(() => {}); // Cut short by our own abort.
+    await pause(clock, STOP_AGAIN_MS, timer.signal);
   }
   await stopped;
 }

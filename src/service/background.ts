@@ -1,4 +1,5 @@
 /** What the service does by itself, again and again, until it closes. */
+import { pause } from '#base';
 import { runSchedule } from './backing-up/scheduler.ts';
 import { compactVaults } from './compaction/compact-vaults.ts';
 import { discoverAll } from './hosts/discovery.ts';
@@ -23,11 +24,7 @@ export async function runInBackground(parts: ServiceParts, signal: AbortSignal):
       } catch (error) {
         parts.log.error({ error: String(error) }, `${what} failed; it is tried again`);
       }
-      try {
-        await parts.clock.sleep(everyMs, signal);
-      } catch {
-        return; // Aborted.
-      }
+      await pause(parts.clock, everyMs, signal);
     }
   };
   await Promise.all([

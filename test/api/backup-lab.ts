@@ -25,6 +25,7 @@ import {
   type TestOptions,
   type TestService,
 } from '../../src/service/testing/test-service.ts';
+import type { AnyJson } from '../../src/api/testing/any-json.ts';
 
 export const VAULT = 'v1';
 const DAY_MS = 86_400_000;
@@ -32,7 +33,7 @@ const DAY_MS = 86_400_000;
 export type Told = {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
-  readonly body: any; // oxlint-disable-line typescript/no-explicit-any -- tests look into it
+  readonly body: AnyJson;
 };
 
 export type BackupLab = Awaited<ReturnType<typeof backupLab>>;

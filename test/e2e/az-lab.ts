@@ -5,6 +5,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { azOf } from './az.ts';
 import type { Serving } from './serving.ts';
+import type { AnyJson } from '../../src/api/testing/any-json.ts';
 
 /** The raw images of the VM `web`. */
 export const DISKS = ['a', 'b', 'c'];
@@ -28,7 +29,7 @@ export type AzLab = {
   /** The path of the one subscription. */
   readonly subscription: string;
   /** One command that must end with 0. @returns what it printed. */
-  readonly az: (command: string) => Promise<any>; // oxlint-disable-line typescript/no-explicit-any -- tests look into it
+  readonly az: (command: string) => Promise<AnyJson>;
   /** It must end with that code, and say that. */
   readonly refused: (command: string, code: number, says: RegExp) => Promise<void>;
   /** The job when it has ended, as `az backup job wait` and `show` tell it. */

@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import type { Serving } from './serving.ts';
+import type { AnyJson } from '../../src/api/testing/any-json.ts';
 
 const run = promisify(execFile);
 const HOLDFAST = resolve('bin/holdfast');
@@ -22,7 +23,7 @@ export type Az = (...args: readonly string[]) => Promise<AzResult>;
 type AzResult = {
   readonly code: number;
   /** What it printed, as JSON; undefined for nothing. */
-  readonly json: any; // oxlint-disable-line typescript/no-explicit-any -- tests look into it
+  readonly json: AnyJson;
   readonly stderr: string;
 };
 

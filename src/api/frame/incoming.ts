@@ -1,11 +1,10 @@
 /** What a request says before anything is looked up: its host, its path, its ids. */
 import type { IncomingHttpHeaders } from 'node:http';
+import { hasControlCharacters } from './control-characters.ts';
 import { Refusal } from './refusal.ts';
 
 const HOST = /^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/i;
 const REQUEST_ID = /^[\w.:-]{1,128}$/;
-// oxlint-disable-next-line no-control-regex -- control characters are what it looks for
-const CONTROL = /[\u0000-\u001f\u007f]/;
 
 /** For the links that we answer: the host that the client used. @throws {Refusal} `InvalidHostName` */
 export function baseUrlOf({ host, ...others }: IncomingHttpHeaders): string {
@@ -29,7 +28,7 @@ export function checkPath(url: string, longest: number): void {
   } catch {
     throw new Refusal('InvalidRequestUri', 'The path of the request cannot be decoded.');
   }
-  if (CONTROL.test(decoded)) {
+  if (hasControlCharacters(decoded)) {
     throw new Refusal('InvalidRequestUri', 'The path of the request has control characters.');
   }
 }

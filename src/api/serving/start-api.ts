@@ -8,7 +8,7 @@
 import type { AddressInfo, Socket } from 'node:net';
 import { readFile, rm } from 'node:fs/promises';
 import type { Server } from 'node:https';
-import { HoldfastError } from '#base';
+import { HoldfastError, pause } from '#base';
 import { openAccess, writePrivate, type Service } from '#service';
 import { buildApp, DEFAULT_LIMITS, type ApiLimits } from '../frame/build-app.ts';
 import { ROUTES } from '../routes.ts';
@@ -118,11 +118,8 @@ async function renewCertificate({ app, tls, service, shown, signal }: Renewal): 
   const { clock, log } = service;
   let last = shown.certificate;
   for (;;) {
-    try {
-      await clock.sleep(RENEWAL_MS, signal);
-    } catch {
-      return; // Aborted.
-    }
+    await pause(clock, RENEWAL_MS, signal);
+    if (signal.aborted) return;
     try {
       const { key, certificate } = await tls.current();
       if (certificate === last) continue;

@@ -19,6 +19,7 @@ import { buildApp, DEFAULT_LIMITS, type ApiLimits } from '../frame/build-app.ts'
 import type { Route } from '../frame/route.ts';
 import { ROUTES } from '../routes.ts';
 import { makeLog } from '../serving/log.ts';
+import type { AnyJson } from './any-json.ts';
 
 export const HOST = 'localhost:8443';
 const UNLIMITED = { burst: 1e9, perSecond: 1e9 };
@@ -27,7 +28,7 @@ type Answer = {
   readonly status: number;
   readonly headers: Readonly<Record<string, unknown>>;
   /** JSON; undefined where there is no body. */
-  readonly body: any; // oxlint-disable-line typescript/no-explicit-any -- tests look into it
+  readonly body: AnyJson;
 };
 
 type Call = {

@@ -73,10 +73,9 @@ async function openAll(
       return source;
     },
     closeSources: async () => {
-      for (const opening of sources.values()) {
+      for (const opened of await Promise.allSettled(sources.values())) {
         // One that could not be opened has failed the call that wanted it.
-        const source = await opening.catch(() => undefined);
-        await source?.close();
+        if (opened.status === 'fulfilled') await opened.value.close();
       }
     },
   };

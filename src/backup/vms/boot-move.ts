@@ -2,7 +2,13 @@
  * Moves the disks of a booted VM to their own images: a copy that is broken off, because the point was not served
  * for a while or the images had no room, is begun again.
  */
-import { HoldfastError, isHoldfastError, throwIfCancelled, type ProgressListener } from '#base';
+import {
+  HoldfastError,
+  isHoldfastError,
+  throwIfCancelled,
+  type ProgressListener,
+  pause,
+} from '#base';
 import { fullText, hasRoom, type BootedParts } from './boot-watch.ts';
 
 const RETRY_MS = 1000;
@@ -34,7 +40,7 @@ export async function moveDisk(
       else await untilRoom(parts, options.signal);
       if (failures === MOST_FAILURES) throw error;
     }
-    await clock.sleep(RETRY_MS, options.signal).catch(() => {}); // Cut short by `signal`, seen above.
+    await pause(clock, RETRY_MS, options.signal);
   }
 }
 
@@ -42,7 +48,7 @@ async function untilRoom(parts: BootedParts, signal: AbortSignal | undefined): P
   parts.warn(fullText(parts.name, parts.directory));
   while (!(await hasRoom(parts.directory))) {
     throwIfCancelled(signal);
-    await parts.clock.sleep(RETRY_MS, signal).catch(() => {}); // Cut short by `signal`, seen above.
+    await pause(parts.clock, RETRY_MS, signal);
     if (await isOff(parts)) return;
   }
 }

@@ -10,7 +10,7 @@
  * A VM that somebody else paused is left alone.
  */
 import { statfs } from 'node:fs/promises';
-import { isHoldfastError, type Clock } from '#base';
+import { isHoldfastError, type Clock, pause } from '#base';
 import type { Hypervisor } from '#hypervisor';
 
 const POLL_MS = 1000;
@@ -56,7 +56,7 @@ async function watch(parts: BootedParts, signal: AbortSignal): Promise<void> {
   };
   for (;;) {
     const pauseMs = Math.min(LONGEST_PAUSE_MS, POLL_MS * 2 ** Math.max(0, attempts - 3));
-    await clock.sleep(pauseMs, signal).catch(() => {}); // Only ever cut short by `signal`, seen below.
+    await pause(clock, pauseMs, signal);
     if (signal.aborted) return;
     try {
       const state = await creation.runState(name);

@@ -43,6 +43,7 @@ export async function contactVm(request: {
   const guest = channel === undefined ? undefined : contactGuest(channel, clock);
   let isOpen = true;
   let isAnswered = guest === undefined;
+  // What it fails with is told to whoever quiesces.
   guest?.found.catch(() => {}).finally(() => (isAnswered = true));
   return {
     vm,

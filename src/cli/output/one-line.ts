@@ -1,7 +1,6 @@
 /** Text from outside (names, messages of tools) as one line that cannot steer a terminal. */
 
-// oxlint-disable-next-line no-control-regex -- control characters are what it is about
-const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
+const CONTROL = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
 
 /** Line ends become spaces, other control characters `\xNN`. */
 export function oneLine(text: string): string {

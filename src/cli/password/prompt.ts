@@ -9,7 +9,9 @@ const BACKSPACE = new Set(['\u007f', '\b']);
 const CTRL_C = '\u0003';
 const CTRL_D = '\u0004';
 const CTRL_U = '\u0015';
-const ESCAPE_SEQUENCE = /\u001b(\[[0-9;]*[A-Za-z~]|.)?/gu; // oxlint-disable-line no-control-regex -- what keys send
+const ESCAPE = '\u001b';
+/** What keys send that write nothing. */
+const ESCAPE_SEQUENCE = new RegExp(`${ESCAPE}(\\[[0-9;]*[A-Za-z~]|.)?`, 'gu');
 
 /** Whether somebody is there who can be asked. */
 export function canPrompt({ stdin, stderr }: Streams): boolean {

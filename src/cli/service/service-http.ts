@@ -47,6 +47,7 @@ export class ServiceHttp {
 
   /** As Azure's SDKs want it of a credential; kept in memory only. */
   readonly getToken = async (): Promise<Token> => {
+    // Whoever asked for it has its failure; the next one signs in again.
     const known = await this.#token?.catch(() => undefined);
     if (known === undefined || known.expiresOnTimestamp - EARLY_MS < this.#nowMs()) {
       this.#token = this.#signIn();

@@ -39,6 +39,7 @@ export async function printEnvironment(
 async function readAccount(data: string): Promise<Account> {
   try {
     const account = JSON.parse(await readFile(join(data, 'admin.json'), 'utf8')) as Account;
+    // Written while the service runs; without it the account's address of the last start is told.
     const state = await readFile(join(data, 'state.json'), 'utf8').catch(() => '{}');
     const { url } = JSON.parse(state) as { readonly url?: string };
     return url === undefined ? account : { ...account, url };

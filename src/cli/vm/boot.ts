@@ -1,4 +1,5 @@
 /** `holdfast vm boot`: starts a VM from a recovery point at once, then copies its disks while it runs. */
+import { pause } from '#base';
 import { resolve } from 'node:path';
 import { bootVm, discardBoot, findPoint, readBootNote, resumeBoot, type BootedVm } from '#backup';
 import { checkOutputFolder } from '../arguments/output-paths.ts';
@@ -179,7 +180,7 @@ async function moveAll(context: Context, booted: BootedVm, place: Place): Promis
 
 async function untilOff({ signal, surroundings }: Context, booted: BootedVm): Promise<void> {
   while (!signal.aborted && !(await booted.isOff())) {
-    await surroundings.clock.sleep(OFF_POLL_MS, signal).catch(() => {}); // Ctrl-C, seen above.
+    await pause(surroundings.clock, OFF_POLL_MS, signal);
   }
 }
 

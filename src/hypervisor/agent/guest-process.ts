@@ -2,7 +2,7 @@
  * Programs in the guest: started with guest-exec, polled with guest-exec-status until they end or their time is
  * over; what overruns is killed. The agent keeps what a program wrote only up to a limit, and says so.
  */
-import { throwIfCancelled, type Clock } from '#base';
+import { throwIfCancelled, type Clock, pause } from '#base';
 
 /** The first answer comes soon for the many commands that take milliseconds. */
 const FIRST_POLL_MS = 10;
@@ -61,7 +61,7 @@ export async function runInGuest(access: Access, command: GuestCommand): Promise
     if (exit !== undefined) return exit;
     const leftMs = deadlineMs - clock.monotonicMs();
     if (leftMs <= 0 || command.signal?.aborted === true) break;
-    await clock.sleep(Math.min(pollMs, leftMs), command.signal).catch(() => {}); // Only ever cut short by the signal, which is looked at above.
+    await pause(clock, Math.min(pollMs, leftMs), command.signal);
     pollMs = Math.min(pollMs * LONGER, command.pollMs ?? LONGEST_POLL_MS);
   }
   const exit = await killed(access, pid);

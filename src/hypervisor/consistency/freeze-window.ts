@@ -10,7 +10,7 @@
  * The instant counts as frozen only if nobody thawed before its end: the host's watchdog did not fire, the
  * guest's could not have, and the thaw found as many frozen file systems as the freeze left.
  */
-import { isHoldfastError, type Clock, type HoldfastError } from '#base';
+import { isHoldfastError, type Clock, type HoldfastError, pause } from '#base';
 import type { GuestAgent } from '../agent/guest-agent.ts';
 
 /** The host thaws before the guest must: the agent then knows of it. */
@@ -135,8 +135,7 @@ function startHostWatchdog(access: FreezeAccess): { stop: () => Promise<Thaw | u
       access.watchdogBegunMs + access.watchdogMs * HOST_SHARE - access.clock.monotonicMs();
     const cancelled = access.signal === undefined ? [] : [access.signal];
     const woken = AbortSignal.any([ended.signal, ...cancelled]);
-    // A sleep that begins too late would not be cut short.
-    if (!woken.aborted) await access.clock.sleep(Math.max(0, leftMs), woken).catch(() => undefined);
+    await pause(access.clock, Math.max(0, leftMs), woken);
     return ended.signal.aborted ? undefined : await thawGuest(access);
   };
   const watching = watch();

@@ -3,7 +3,7 @@
  * room. When room runs out the job is ended, so that the guest runs on; one that QEMU has paused
  * already is resumed.
  */
-import { HoldfastError, isHoldfastError, type Clock } from '#base';
+import { HoldfastError, isHoldfastError, type Clock, pause } from '#base';
 import { endBackup, resumeAfterIoError, runningBackup } from './jobs.ts';
 import { freeBytes, inMiB, scratchFull, type ScratchNeeds } from './scratch-space.ts';
 import type { Virsh } from './virsh.ts';
@@ -55,7 +55,7 @@ export function watchBackup(watched: Watched): BackupWatch {
 async function look(watched: Watched, signal: AbortSignal): Promise<Error | undefined> {
   const { clock } = watched;
   for (let looks = 1; ; looks += 1) {
-    await clock.sleep(PERIOD_MS, signal).catch(() => {}); // Only ever cut short by `signal`.
+    await pause(clock, PERIOD_MS, signal);
     if (signal.aborted) return undefined;
     const full = await fullScratch(watched);
     if (full !== undefined) return full;

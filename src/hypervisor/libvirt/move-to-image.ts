@@ -1,5 +1,5 @@
 /** Copies what a running VM's overlay still reads from its backing into the overlay itself: libvirt's block pull. */
-import { HoldfastError, isHoldfastError, throwIfCancelled, type Clock } from '#base';
+import { HoldfastError, isHoldfastError, throwIfCancelled, type Clock, pause } from '#base';
 import type { VmCreation } from '../vm-creation.ts';
 import { blockJobOf } from './jobs.ts';
 import type { Virsh } from './virsh.ts';
@@ -35,7 +35,7 @@ export async function moveToImage(
       doneBytes: job.done,
       ...(job.total > 0 ? { totalBytes: job.total } : {}),
     });
-    await clock.sleep(POLL_MS, signal).catch(() => {}); // Only ever cut short by `signal`, seen above.
+    await pause(clock, POLL_MS, signal);
   }
   if (!(await hasBacking(virsh, moved))) return;
   throw new HoldfastError(

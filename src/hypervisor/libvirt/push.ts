@@ -15,6 +15,7 @@ import {
   throwIfCancelled,
   type Clock,
   type ProgressListener,
+  pause,
 } from '#base';
 import type { PreparedDisk, Snapshot, SnapshotDisk } from '../hypervisor.ts';
 import { allocatedBytes, heldExtents, reservedBytes } from '../pushed-image.ts';
@@ -188,7 +189,7 @@ async function untilCopied(
       await resumeAfterIoError(virsh, uuid);
       throw full(scratchDir, vmName);
     }
-    await clock.sleep(POLL_MS, signal).catch(() => {}); // `signal` is looked at above.
+    await pause(clock, POLL_MS, signal);
   }
   state.isOver = true;
   const complaint = await complaintOf(virsh, uuid);

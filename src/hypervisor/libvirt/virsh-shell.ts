@@ -64,8 +64,8 @@ export class VirshShell {
 
   /** Whether a line can carry it. */
   static canRun(args: readonly string[]): boolean {
-    // oxlint-disable-next-line no-control-regex -- these end the line, or mean something to readline
-    return args.every((arg) => !/[\u0000-\u001f\u007f]/.test(arg));
+    // Control characters end the line, or mean something to readline.
+    return args.every((arg) => !/\p{Cc}/u.test(arg));
   }
 
   /** One at a time. */

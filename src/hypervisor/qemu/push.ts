@@ -8,7 +8,7 @@
  *      └─ an error, too little room, the guest's own write refused ─► everything removed, the guest goes on: lost
  * ```
  */
-import { HoldfastError, orCancelled, throwIfCancelled, type ProgressListener } from '#base';
+import { HoldfastError, orCancelled, throwIfCancelled, type ProgressListener, pause } from '#base';
 import type { Snapshot, SnapshotDisk } from '../hypervisor.ts';
 import { allocatedBytes, heldExtents, reservedBytes } from '../pushed-image.ts';
 import type { QmpJob } from '../qmp/qmp-commands.ts';
@@ -142,7 +142,7 @@ async function untilCopied(
     for (const tell of listeners) tell({ phase, doneBytes, totalBytes });
     if (jobs.every(({ status }) => status === 'concluded')) return undefined;
     if (await isShort(backup)) return 'no space left but the reserve';
-    await clock.sleep(POLL_MS, signal).catch(() => {}); // `signal` is looked at above.
+    await pause(clock, POLL_MS, signal);
   }
 }
 

@@ -16,7 +16,7 @@ const LISTENING = /^\S+ \S+ \S+ (?<flags>[0-9A-F]{8}) \S+ \S+ +(?<inode>\d+) (?<
 /** __SO_ACCEPTCON. */
 const ACCEPTS = 0x10000;
 
-/** Undefined: it cannot be seen. */
+/** Undefined: it cannot be seen. What cannot be read is another user's, or its process ended meanwhile. */
 export async function findQemu(qmpPath: string): Promise<QemuProcess | undefined> {
   const real = await realpath(qmpPath).catch(() => qmpPath);
   const listening = await listeningSockets();

@@ -4,6 +4,7 @@
  * newest missed run is caught up once (schedule/due-run.ts). An item whose backup still runs is left alone until
  * that has ended.
  */
+import { pause } from '#base';
 import type { Row } from '../catalogue/schema.ts';
 import { itemOf, type Item } from '../items/items.ts';
 import type { BackupPolicy } from '../policy/backup-policy.ts';
@@ -25,11 +26,7 @@ export async function runSchedule(parts: ServiceParts, signal: AbortSignal): Pro
     } catch (error) {
       parts.log.error({ error: String(error) }, 'scheduled backups could not be started');
     }
-    try {
-      await parts.clock.sleep(Math.min(waitMs, LOOK_MS), signal);
-    } catch {
-      return; // Aborted.
-    }
+    await pause(parts.clock, Math.min(waitMs, LOOK_MS), signal);
   }
 }
 

@@ -3,7 +3,7 @@
  * is woken, and at least every `LOOK_MS`; a row is leased in the change that takes it.
  */
 import { randomUUID } from 'node:crypto';
-import { HoldfastError, isHoldfastError } from '#base';
+import { HoldfastError, isHoldfastError, pause } from '#base';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import type { NewRow, Row } from '../catalogue/schema.ts';
 import type { RecordParts } from '../record-parts.ts';
@@ -134,7 +134,7 @@ async function look(runner: Runner): Promise<void> {
     const nap = new AbortController();
     await Promise.race([
       woken.promise,
-      parts.clock.sleep(napMs, nap.signal).catch(() => undefined), // Ended below.
+      pause(parts.clock, napMs, nap.signal), // Ended below.
     ]);
     nap.abort();
   }
@@ -230,12 +230,8 @@ async function succeed(runner: Runner, job: RunningJob): Promise<void> {
 
 async function limitTime({ parts }: Runner, job: RunningJob, finished: AbortSignal): Promise<void> {
   if (job.row.deadlineAt === null) return;
-  try {
-    await parts.clock.sleep(Math.max(0, job.row.deadlineAt - parts.clock.nowMs()), finished);
-    job.stop('timed out');
-  } catch {
-    // It ended in time.
-  }
+  await pause(parts.clock, Math.max(0, job.row.deadlineAt - parts.clock.nowMs()), finished);
+  if (!finished.aborted) job.stop('timed out');
 }
 
 async function fail(
@@ -334,7 +330,7 @@ async function update(
         const facts = { job: row.id, error: String(error) };
         log.error(facts, 'how a job ended cannot be written; it is tried again and again');
       }
-      await clock.sleep(WRITE_AGAIN_MS, stopped.signal).catch(() => undefined); // Then once more.
+      await pause(clock, WRITE_AGAIN_MS, stopped.signal);
     }
   }
 }
@@ -363,11 +359,7 @@ async function cancel(runner: Runner, vaultId: string, id: string): Promise<void
 async function beat(runner: Runner): Promise<void> {
   const { parts, running, stopped } = runner;
   while (!stopped.signal.aborted) {
-    try {
-      await parts.clock.sleep(BEAT_MS, stopped.signal);
-    } catch {
-      return;
-    }
+    await pause(parts.clock, BEAT_MS, stopped.signal);
     if (running.size > 0) await told(runner, async () => await beatOnce(runner));
   }
 }

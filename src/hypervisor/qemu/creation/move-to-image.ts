@@ -8,7 +8,7 @@
  *                      └─ cancelled: gone; the overlay reads on from the point
  * ```
  */
-import { HoldfastError, isHoldfastError, throwIfCancelled, type Clock } from '#base';
+import { HoldfastError, isHoldfastError, throwIfCancelled, type Clock, pause } from '#base';
 import type { QmpClient } from '../../qmp/qmp-client.ts';
 import type { QmpJob } from '../../qmp/qmp-commands.ts';
 import type { VmCreation } from '../../vm-creation.ts';
@@ -95,7 +95,7 @@ async function jobOver(
       ...(total > 0 ? { totalBytes: total } : {}),
     });
     // Cut short by `signal`, which is seen above; from then on it waits for the job's end.
-    await clock.sleep(POLL_MS, isCancelled ? undefined : signal).catch(() => {});
+    await pause(clock, POLL_MS, isCancelled ? undefined : signal);
   }
 }
 
