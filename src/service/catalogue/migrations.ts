@@ -54,4 +54,17 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     `create table "activities" ("id" integer primary key autoincrement, "at" bigint not null,
       "actor" text not null, "action" text not null, "target" text not null, "detail" text not null)`,
   ],
+  [`alter table "items" add column "lastPolicyId" text`],
+  [`alter table "points" add column "retention" text`],
+  [
+    `create table "chargeMonths" ("vaultId" text not null, "itemId" text not null, "month" text not null,
+      "vmGroup" text not null, "vmName" text not null, "days" text not null, "points" text not null,
+      primary key ("vaultId", "month", "itemId"))`,
+    `create table "chargedPoints" ("vaultId" text not null, "itemId" text not null, "pointId" text not null,
+      "ownedBytes" bigint not null, "usedBytes" text, primary key ("itemId", "pointId"))`,
+    `create index "chargedPointsByVault" on "chargedPoints" ("vaultId")`,
+    `create table "chargeReadings" ("vaultId" text primary key, "day" bigint not null, "sizes" text)`,
+    `create table "priceSheets" ("vaultId" text not null, "month" text not null, "sheet" text not null,
+      primary key ("vaultId", "month"))`,
+  ],
 ];

@@ -102,6 +102,8 @@ export type Catalogue = {
     /** The item's name in the repository; never changes. */
     repositoryItem: string;
     policyId: string | null;
+    /** The one that it had when its protection was stopped; it may be gone. Null: it has one, or none was noted. */
+    lastPolicyId: string | null;
     /** items/item-states.ts */
     state: string;
     stateSince: number;
@@ -129,8 +131,10 @@ export type Catalogue = {
     /** points/point-origin.ts: scheduled, on-demand, safety. */
     origin: string;
     jobId: string | null;
-    /** Null: no date is set (kept for ever, or by rules that are computed). */
+    /** Of an on-demand one, the date that was asked for; other dates are computed (decision 0011). */
     expiresAt: number | null;
+    /** retention/point-retention.ts; null: nothing is remembered. */
+    retention: JsonText | null;
     /** points/point-facts.ts: disks, sizes, the VM's size and system. */
     facts: JsonText;
   };
@@ -149,13 +153,12 @@ export type Catalogue = {
     isUserTriggered: number;
     /** What was asked for, by the operation's own codec. */
     request: JsonText;
-    /** jobs/job-tasks.ts */
+    /** jobs/job-records.ts, as what follows. */
     tasks: JsonText;
-    /** jobs/job-progress.ts */
     progress: JsonText | null;
     /** Name → value, for people: "Backup Size". */
     properties: JsonText;
-    /** jobs/job-failure.ts */
+    /** jobs/job-records.ts; of an open one: why it waits for its next try. */
     failure: JsonText | null;
     /** Lines for people; a job that ends well with some is CompletedWithWarnings. */
     warnings: JsonText;
@@ -204,6 +207,45 @@ export type Catalogue = {
     vaultId: string;
     document: string;
     revision: number;
+  };
+
+  /** What was there at the end of each day of a month: charges/charge-month.ts. The item may be gone. */
+  readonly chargeMonths: {
+    vaultId: string;
+    itemId: string;
+    /** `2026-11` */
+    month: string;
+    /** As they were last. */
+    vmGroup: string;
+    vmName: string;
+    days: JsonText;
+    points: JsonText;
+  };
+
+  /** What each point owned at the newest reading. */
+  readonly chargedPoints: {
+    vaultId: string;
+    itemId: string;
+    pointId: string;
+    ownedBytes: number;
+    /** Of the item's newest point: disk → bytes that are not zero. */
+    usedBytes: JsonText | null;
+  };
+
+  readonly chargeReadings: {
+    vaultId: string;
+    /** The last day that was read: its number since 1970-01-01. */
+    day: number;
+    /** charges/measure-vault.ts: the repository's; null: not known since the catalogue was lost. */
+    sizes: JsonText | null;
+  };
+
+  readonly priceSheets: {
+    vaultId: string;
+    /** Valid from it on. */
+    month: string;
+    /** charges/price-sheet.ts */
+    sheet: JsonText;
   };
 
   /** Single facts: `schema` aside, `subscriptionId`, `tenantId`, `lastInstant` (clock jumps). */
