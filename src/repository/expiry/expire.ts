@@ -6,7 +6,7 @@
 import { HoldfastError } from '#base';
 import type { KnownPoint, RepositoryState } from '../history/state.ts';
 import type { PageSource } from '../map/placement.ts';
-import { pointRemoved } from '../map/placement-walk.ts';
+import { pointRemoved, type RemovedBlocks } from '../map/placement-walk.ts';
 import { manifestName } from '../points/manifest.ts';
 import type { RepositoryParts } from '../repository-parts.ts';
 import { DeltaTally } from './delta-tally.ts';
@@ -15,13 +15,13 @@ export type ExpiryPlan = {
   readonly points: readonly string[];
   /** By how much `liveBytes` falls when all of them are gone. */
   readonly freedBytes: number;
-};
-
-export type ExpiryResult = ExpiryPlan & {
   /** Blocks of the points that the next point of their chain still holds and now owns. */
   readonly mergedBlocks: number;
   /** Blocks that no point holds any more at their place. */
   readonly deletedBlocks: number;
+};
+
+export type ExpiryResult = ExpiryPlan & {
   /** Points that a backup or a reader still needs: they go when it ends. */
   readonly kept: readonly string[];
 };
@@ -52,28 +52,57 @@ export async function planExpiry(
     },
   };
   try {
-    for (const roots of removals(parts.history.state, points)) {
-      await pointRemoved(pages, roots, (_kind, id, delta) => tally.add(id, delta));
+    const owned = new OwnedBlocks(parts);
+    let [mergedBlocks, deletedBlocks] = [0, 0];
+    for (const removal of removals(parts.history.state, points)) {
+      const walked = await pointRemoved(pages, removal, (_kind, id, delta) => tally.add(id, delta));
+      deletedBlocks += walked.deleted;
+      mergedBlocks += owned.removed(removal, walked);
     }
     let freedBytes = 0;
     for await (const { id, delta } of tally.sums()) {
       const { share, count } = parts.keeper.stored(id);
       if (count > 0 && count + delta === 0) freedBytes += share;
     }
-    return { points: points.map((point) => point.point), freedBytes };
+    return { points: points.map(({ point }) => point), freedBytes, mergedBlocks, deletedBlocks };
   } finally {
     await tally.close();
   }
 }
 
-type Roots = {
+type Removal = {
+  readonly chain: string;
+  readonly point: string;
+  readonly nextPoint: string | undefined;
   readonly previous: Buffer | undefined;
   readonly root: Buffer;
   readonly next: Buffer | undefined;
 };
 
+/** How many blocks each point would own after the removals so far. */
+class OwnedBlocks {
+  readonly #parts: RepositoryParts;
+  readonly #counts = new Map<string, number>();
+
+  constructor(parts: RepositoryParts) {
+    this.#parts = parts;
+  }
+
+  /** @returns how many blocks are merged into the next point. */
+  removed({ chain, point, nextPoint }: Removal, { deleted, joined }: RemovedBlocks): number {
+    if (nextPoint === undefined) return 0;
+    const merged = this.#count(chain, point) - deleted;
+    this.#counts.set(`${chain}/${nextPoint}`, this.#count(chain, nextPoint) + merged - joined);
+    return merged;
+  }
+
+  #count(chain: string, point: string): number {
+    return this.#counts.get(`${chain}/${point}`) ?? this.#parts.keeper.ownedBlocks(chain, point);
+  }
+}
+
 /** The removals in order, each after those before it. */
-function* removals(state: RepositoryState, points: readonly KnownPoint[]): Generator<Roots> {
+function* removals(state: RepositoryState, points: readonly KnownPoint[]): Generator<Removal> {
   const chains = new Map(Array.from(state.chains, ([chain, ids]) => [chain, [...ids]]));
   const rootIn = (chain: string, id: string | undefined): Buffer | undefined => {
     const disk = state.points.get(id ?? '')?.disks.find((known) => known.chain === chain);
@@ -84,6 +113,9 @@ function* removals(state: RepositoryState, points: readonly KnownPoint[]): Gener
       const ids = chains.get(chain)!;
       const at = ids.indexOf(point.point);
       yield {
+        chain,
+        point: point.point,
+        nextPoint: ids[at + 1],
         previous: rootIn(chain, ids[at - 1]),
         root: Buffer.from(root, 'hex'),
         next: rootIn(chain, ids[at + 1]),
