@@ -80,6 +80,7 @@ export type ItemRequest =
  * ```
  *   isRehydrate ─► undelete      ProtectionStopped, or an empty policyId ─► stop, data retained
  *   BackupsSuspended ─► stop, data retained by policy      a policyId ─► protect, change or resume
+ *   Protected, without a policyId ─► resume by the policy that it had (Holdfast's own)
  * ```
  *
  * @throws {Refusal} `InvalidRequestContent`, `NotSupported`; `SubscriptionNotFound`.
@@ -101,9 +102,13 @@ export function itemRequest(
       throw invalid("'policyId' and 'protectionState' ProtectionStopped exclude each other");
     return { action: 'stopRetaining' };
   }
-  if (policyId === undefined || policyId === null) throw invalid("'policyId' is missing");
+  const diskSelection = selectionOf(properties);
+  if (policyId === undefined || policyId === null) {
+    if (protectionState !== 'Protected') throw invalid("'policyId' is missing");
+    return { action: 'protect', protection: { diskSelection } };
+  }
   const policy = policyNameOf(site, vault, policyId);
-  return { action: 'protect', protection: { policy, diskSelection: selectionOf(properties) } };
+  return { action: 'protect', protection: { policy, diskSelection } };
 }
 
 function requireSource(site: Site, vm: VmName, properties: Properties): void {

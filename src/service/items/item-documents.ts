@@ -11,6 +11,8 @@ const DOCUMENT = z.strictObject({
   vmName: z.string(),
   repositoryItem: z.string(),
   policyId: z.string().nullable(),
+  /** Absent: none is known. */
+  lastPolicyId: z.string().optional(),
   state: z.string(),
   stateSince: z.number(),
   diskSelection: z.string().nullable(),
@@ -37,7 +39,8 @@ export function itemDocument(
   points: readonly RememberedPoint[],
 ): VaultDocument {
   const { id, vaultId: _, vmGroupKey: _g, vmKey: _v, lastRunAt: _l, nextRunAt: _n, ...rest } = item;
-  const { revision: _r, ...remembered } = rest;
+  const { revision: _r, lastPolicyId, ...always } = rest;
+  const remembered = { ...always, ...(lastPolicyId === null ? {} : { lastPolicyId }) };
   const of = points.map(({ id: point, origin, expiresAt }) => ({ id: point, origin, expiresAt }));
   return { id: PREFIX + id, value: { version: 1, ...remembered, points: of } };
 }
@@ -57,8 +60,8 @@ export function itemFromDocument(of: {
   readonly value: unknown;
 }): { readonly item: Row<'items'>; readonly points: readonly RememberedPoint[] } {
   const { vaultId, id, value } = of;
-  const { version: _, points, ...item } = DOCUMENT.parse(value);
+  const { version: _, points, lastPolicyId = null, ...item } = DOCUMENT.parse(value);
   const keys = { vmGroupKey: nameKey(item.vmGroup), vmKey: nameKey(item.vmName) };
   const schedule = { lastRunAt: null, nextRunAt: null, revision: 1 };
-  return { item: { id, vaultId, ...keys, ...item, ...schedule }, points };
+  return { item: { id, vaultId, ...keys, ...item, lastPolicyId, ...schedule }, points };
 }

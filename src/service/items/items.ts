@@ -21,6 +21,8 @@ export type Item = {
   /** In the repository. */
   readonly repositoryItem: string;
   readonly policyId: string | undefined;
+  /** The one that it had when its protection was stopped; it may be gone. */
+  readonly lastPolicyId: string | undefined;
   readonly state: ItemState;
   readonly stateSince: number;
   /** Undefined: all disks. */
@@ -97,6 +99,7 @@ export function itemOf(row: Row<'items'>): Item {
     ...rest,
     state,
     policyId: row.policyId ?? undefined,
+    lastPolicyId: row.lastPolicyId ?? undefined,
     diskSelection: diskSelection === null ? undefined : diskSelectionFromJson(diskSelection),
     lastBackup: lastBackup === null ? undefined : lastBackupFromJson(lastBackup),
     deletedAt: row.deletedAt ?? undefined,

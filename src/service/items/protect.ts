@@ -5,12 +5,12 @@
 import { randomUUID } from 'node:crypto';
 import { HoldfastError } from '#base';
 import { noteActivity } from '../activities/activities.ts';
-import type { CatalogueChange } from '../catalogue/catalogue.ts';
+import type { CatalogueChange, CatalogueReader } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
 import { getVm, type HostVm } from '../hosts/vms.ts';
 import type { JobOperation } from '../jobs/job-runner.ts';
 import { nameKey } from '../names.ts';
-import { getPolicy } from '../policies/policies.ts';
+import { getPolicy, listPolicies, type VaultPolicy } from '../policies/policies.ts';
 import { changeVault } from '../repositories/change-vault.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { getVault, type Vault } from '../vaults/vaults.ts';
@@ -23,7 +23,8 @@ import { findItem, getItem, type Item, type ItemName } from './items.ts';
 const DAY_MS = 24 * 60 * 60 * 1000;
 
 export type Protection = {
-  readonly policy: string;
+  /** Absent: the one that it has; of a stopped one, the one that it had. */
+  readonly policy?: string | undefined;
   /** Absent: as it was; of a new item, all. */
   readonly diskSelection?: DiskSelection | 'all' | undefined;
 };
@@ -34,9 +35,10 @@ export type Accepted = { readonly jobId: string };
 /**
  * Protects the VM, or gives a protected one another policy or choice of disks; resumes a stopped one.
  *
- * @throws {HoldfastError} `ResourceNotFound` for vault or VM, `BMSUserErrorPolicyNotFound`;
- *   `UserErrorItemAlreadyProtected` if another vault protects it; `UserErrorItemSoftDeleted`;
- *   `DiskUnsupported` for a chosen disk that cannot be backed up; `UserErrorInvalidDiskSelection`.
+ * @throws {HoldfastError} `ResourceNotFound` for vault or VM; `BMSUserErrorPolicyNotFound`, also where none is named
+ *   and the item has none, or its last one is deleted; `UserErrorItemAlreadyProtected` if another vault protects it;
+ *   `UserErrorItemSoftDeleted`; `DiskUnsupported` for a chosen disk that cannot be backed up;
+ *   `UserErrorInvalidDiskSelection`.
  */
 export async function protect(
   parts: ServiceParts,
@@ -68,9 +70,9 @@ async function protectKnown(
   const reader = parts.catalogue.read;
   return await changeItem(parts, known, async (item) => {
     // Read here, in the turn of the vault: it cannot be deleted before the item has it.
-    const policy = await getPolicy(reader, { vault: name.vault, name: wanted.policy });
     const isStopped = item.state === 'ProtectionStopped' || item.state === 'BackupsSuspended';
     requireAllowed(isStopped ? 'resume' : 'changePolicy', item);
+    const policy = await policyOf(reader, { vault, item, wanted });
     // A VM that is gone keeps its item, but cannot be given backups again.
     if (isStopped) {
       await getVm(parts.catalogue.read, name.vm);
@@ -84,6 +86,7 @@ async function protectKnown(
     return {
       item: {
         policyId: policy.id,
+        lastPolicyId: null,
         ...(wanted.diskSelection === undefined
           ? {}
           : { diskSelection: selectionJson(wanted.diskSelection) }),
@@ -95,6 +98,27 @@ async function protectKnown(
   });
 }
 
+/** The one that is named, else the item's. */
+async function policyOf(
+  reader: CatalogueReader,
+  of: Pick<ToProtect, 'vault' | 'wanted'> & { readonly item?: Item },
+): Promise<VaultPolicy> {
+  const { vault, item, wanted } = of;
+  if (wanted.policy !== undefined) return await getPolicy(reader, { vault, name: wanted.policy });
+  const policies = await listPolicies(reader, vault);
+  const id = item?.policyId ?? item?.lastPolicyId;
+  const found = policies.find((policy) => policy.id === id);
+  if (found !== undefined) return found;
+  const why =
+    item === undefined
+      ? 'No policy is named'
+      : `The policy that '${item.vmName}' had ${id === undefined ? 'is not known' : 'is deleted'}`;
+  throw new HoldfastError(
+    'BMSUserErrorPolicyNotFound',
+    `${why}: name one; '${vault.name}' has ${policies.map(({ name }) => name).join(', ')}.`,
+  );
+}
+
 async function protectNew(
   parts: ServiceParts,
   { vault, name, wanted }: ToProtect,
@@ -102,7 +126,7 @@ async function protectNew(
   return await changeVault(parts, vault.id, async () => {
     const reader = parts.catalogue.read;
     const vm = await requireProtectable(parts, vault, name);
-    const policy = await getPolicy(reader, { vault: name.vault, name: wanted.policy });
+    const policy = await policyOf(reader, { vault, wanted });
     requireDisks(vm, wanted.diskSelection);
     const now = parts.clock.nowMs();
     const row: Row<'items'> = {
@@ -114,6 +138,7 @@ async function protectNew(
       vmName: vm.name,
       repositoryItem: `${nameKey(vm.group)}/${nameKey(vm.name)}`,
       policyId: policy.id,
+      lastPolicyId: null,
       state: 'IRPending' satisfies ItemState,
       stateSince: now,
       diskSelection: selectionJson(wanted.diskSelection),
@@ -180,12 +205,17 @@ async function stop(
   return await changeItem(parts, await getItem(parts.catalogue.read, name), async (item) => {
     requireAllowed(to.action, item);
     const { state } = to;
-    const policyId = state === 'ProtectionStopped' ? null : (item.policyId ?? null);
+    const kept = state === 'ProtectionStopped' ? withoutPolicy(item) : {};
     return {
-      item: { state, stateSince: parts.clock.nowMs(), policyId, nextRunAt: null },
+      item: { state, stateSince: parts.clock.nowMs(), ...kept, nextRunAt: null },
       also: async (change) => await done(parts, change, { item, operation: 'DisableBackup' }),
     };
   });
+}
+
+/** R54: its rules cease; resuming finds the policy again. */
+function withoutPolicy({ policyId, lastPolicyId }: Item) {
+  return { policyId: null, lastPolicyId: policyId ?? lastPolicyId ?? null };
 }
 
 /**
@@ -206,7 +236,7 @@ export async function deleteData(parts: ServiceParts, name: ItemName): Promise<A
       item: {
         state: 'SoftDeleted',
         stateSince: now,
-        policyId: null,
+        ...withoutPolicy(item),
         nextRunAt: null,
         deletedAt: now,
         purgeAt,

@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { HoldfastError } from '#base';
 import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
-import { nameKey } from '../names.ts';
+import type { Row } from '../catalogue/schema.ts';
 import { policyGone } from '../policies/policy-records.ts';
 import { changeVault } from '../repositories/change-vault.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { VAULT_DOCUMENT } from './vault-document.ts';
-import { getVault, type VaultName } from './vaults.ts';
+import { getVault, type Vault, type VaultName } from './vaults.ts';
 
 /**
  * Deletes the vault with its policies. A repository in the data folder goes with it unless it has points (of
@@ -57,21 +57,42 @@ export async function deleteVaultRows(change: CatalogueChange, vaultId: string):
   await change.deleteFrom('vaults').where('id', '=', vaultId).execute();
 }
 
-async function requireEmpty(
-  { catalogue }: ServiceParts,
-  { id, name }: { readonly id: string; readonly name: string },
-): Promise<void> {
+const MOST_NAMED = 5;
+
+async function requireEmpty({ catalogue }: ServiceParts, vault: Vault): Promise<void> {
   const items = await catalogue.read
     .selectFrom('items')
-    .select('vmName')
-    .where('vaultId', '=', id)
+    .select(['vmGroup', 'vmName', 'state', 'purgeAt'])
+    .where('vaultId', '=', vault.id)
     .orderBy('vmKey')
+    .orderBy('vmGroupKey')
     .execute();
   if (items.length === 0) return;
-  const names = items.map(({ vmName }) => vmName).join(', ');
+  const named = items.slice(0, MOST_NAMED).map(stillThere);
+  const more = items.length - named.length;
+  const which = more > 0 ? `${named.join(', ')} and ${more} more` : named.join(', ');
+  const deleted = items.filter(({ state }) => state === 'SoftDeleted');
+  const advice = [
+    ...(deleted.length < items.length ? ['Stop their protection and delete their data.'] : []),
+    ...(deleted.length > 0 ? [softDeletedAdvice(vault)] : []),
+  ];
   throw new HoldfastError(
     'ServiceResourceNotEmptyWithBackendMessage',
-    `Vault '${nameKey(name)}' cannot be deleted as there are existing resources within the vault: the backup ` +
-      `items ${names}. Stop their protection with delete data; soft-deleted ones go when their time is over.`,
+    `Vault '${vault.name}' cannot be deleted as there are existing resources within the vault: ` +
+      `${items.length === 1 ? 'the backup item' : 'the backup items'} ${which}. ${advice.join(' ')}`,
   );
+}
+
+function stillThere(item: Pick<Row<'items'>, 'vmGroup' | 'vmName' | 'state' | 'purgeAt'>): string {
+  const name = `${item.vmGroup}/${item.vmName}`;
+  if (item.state !== 'SoftDeleted' || item.purgeAt === null) return name;
+  return `${name} (soft-deleted until ${new Date(item.purgeAt).toISOString()})`;
+}
+
+/** Azure's own way to be rid of them sooner. */
+function softDeletedAdvice({ settings }: Vault): string {
+  const wait = 'What is soft-deleted goes by itself at its time';
+  if (settings.softDelete === 'AlwaysON') return `${wait}: soft delete of this vault is always on.`;
+  const turnOff = settings.softDelete === 'Enabled' ? 'turn soft delete of the vault off, ' : '';
+  return `${wait}; to have it gone now, ${turnOff}undelete it and delete its data again.`;
 }

@@ -85,14 +85,21 @@ test('a vault with an item, also a soft-deleted one, is not deleted; an empty on
   const service = made.service();
   const folder = join(made.data, 'vaults', (await getVault(service.catalogue.read, VAULT)).id);
   await protect(service, NAME, PROTECTION);
-  const refused = async () =>
+  const refused = async (says: RegExp) =>
     await assert.rejects(deleteVault(service, VAULT), (error) => {
       assert.ok(isHoldfastError(error, 'ServiceResourceNotEmptyWithBackendMessage'));
-      return /existing resources within the vault.*web/.test(error.message);
+      assert.match(error.message, /existing resources within the vault/);
+      assert.match(error.message, says);
+      return true;
     });
-  await refused();
+  await refused(/: the backup item lab\/web\. Stop their protection and delete their data\.$/);
   await deleteData(service, NAME);
-  await refused();
+  const { purgeAt } = await getItem(service.catalogue.read, NAME);
+  await refused(
+    new RegExp(
+      `lab/web \\(soft-deleted until ${new Date(purgeAt!).toISOString()}\\)\\. What is soft-deleted .*turn soft delete`,
+    ),
+  );
   await undelete(service, NAME);
   await updateVault(service, VAULT, { settings: { softDelete: 'Disabled' } });
   const { vaultId } = await getItem(service.catalogue.read, NAME);
@@ -103,4 +110,20 @@ test('a vault with an item, also a soft-deleted one, is not deleted; an empty on
   await made.restart();
   assert.deepEqual(await readdir(join(made.data, 'vaults')), []);
   assert.deepEqual(made.complaints, []);
+});
+
+test('a vault that is not empty names at most five of its items, and says what to do', async (t) => {
+  const made = await testService(t);
+  for (let vm = 0; vm < 7; vm += 1) addImages(made, `vm${vm}`, [{ name: 'a', sizeBytes: 4096 }]);
+  await withVault(made);
+  const service = made.service();
+  const nameOf = (vm: number) => ({ vault: VAULT, vm: { group: GROUP, name: `vm${vm}` } });
+  for (let vm = 0; vm < 7; vm += 1) await protect(service, nameOf(vm), PROTECTION);
+  await deleteData(service, nameOf(1));
+  await assert.rejects(
+    deleteVault(service, VAULT),
+    /: the backup items lab\/vm0, lab\/vm1 \(soft-deleted until [\dT:.Z-]+\), lab\/vm2, lab\/vm3, lab\/vm4 and 2 more\. Stop their protection and delete their data\. What is soft-deleted goes/,
+  );
+  await updateVault(service, VAULT, { settings: { softDelete: 'AlwaysON' } });
+  await assert.rejects(deleteVault(service, VAULT), /soft delete of this vault is always on\.$/);
 });
