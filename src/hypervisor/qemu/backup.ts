@@ -5,6 +5,7 @@ import type { QmpClient } from '../qmp/qmp-client.ts';
 import type { QemuDisk } from './block-layer.ts';
 import type { DiskNames } from './names.ts';
 import type { ScratchFolder } from './scratch-folder.ts';
+import type { StandStillGuard } from './stand-still.ts';
 
 /**
  * How the instant is held, until it is read: from QEMU's NBD server, or where it is pushed from its copy.
@@ -34,4 +35,6 @@ export type Backup = {
   readonly request: PrepareRequest;
   readonly folder: ScratchFolder;
   readonly disks: readonly BackupDisk[];
+  /** There if the VM will stand still for the instant. */
+  readonly guard: StandStillGuard | undefined;
 };

@@ -10,7 +10,7 @@
  *
  * The instant of several disks is one because the VM stands still for the moment in which they get their
  * filters; of one disk QEMU drains by itself. For a push it stands still until its jobs run. Whoever dies there
- * leaves a mark: `traces.ts` lets the VM go on.
+ * leaves a mark: the process of `stand-still.ts` lets the VM go on at once, else the next backup does.
  */
 import { HoldfastError, isHoldfastError } from '#base';
 import type { Backup, BackupDisk, Mechanism } from './backup.ts';

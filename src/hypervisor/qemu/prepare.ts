@@ -17,6 +17,7 @@ import { checkDisks, checkReady } from './readiness.ts';
 import { makeScratchFolder } from './scratch-folder.ts';
 import { addScratch } from './scratch.ts';
 import { takeSnapshot } from './snapshot.ts';
+import { guardStandStill, type StandStillGuard } from './stand-still.ts';
 import { removeLeftovers, removeTraces } from './traces.ts';
 
 export type PrepareContext = {
@@ -53,8 +54,20 @@ export async function prepareBackup(
     const ready = await readyDisk(qmp, { request, disk, place });
     disks.push(withAudit(ready, audits?.get(disk.name)));
   }
-  const backup = await readyScratch(context, { request, disks, mechanism });
-  return preparedBackup(context, { backup, mechanism });
+  const isHeld = request.atRest !== undefined || standsStill(mechanism, disks);
+  const guard = isHeld ? guardStandStill(qmp.path) : undefined;
+  try {
+    const backup = await readyScratch(context, { request, disks, mechanism, guard });
+    return preparedBackup(context, { backup, mechanism });
+  } catch (error) {
+    guard?.over();
+    throw error;
+  }
+}
+
+/** If it runs then; it may be started or continued until the instant. */
+function standsStill(mechanism: Mechanism, disks: readonly BackupDisk[]): boolean {
+  return mechanism === 'push' || (mechanism === 'filter' && disks.length > 1);
 }
 
 /** Filters that give up the snapshot and not the guest's write came with QEMU 7.1. */
@@ -134,20 +147,23 @@ async function readyScratch(
     request,
     disks,
     mechanism,
+    guard,
   }: {
     readonly request: PrepareRequest;
     readonly disks: readonly BackupDisk[];
     readonly mechanism: Mechanism;
+    readonly guard: StandStillGuard | undefined;
   },
 ): Promise<Backup> {
   const { scratchDir, signal } = request;
   const diskCount = disks.length;
   const folder = await makeScratchFolder(scratchDir, { owner, diskCount, random });
-  const backup: Backup = { qmp, clock, request, folder, disks };
+  const backup: Backup = { qmp, clock, request, folder, disks, guard };
   try {
     if (mechanism === 'push') await checkPushRoom(backup);
     await addScratch(backup, mechanism);
     if (mechanism !== 'push') await startServer(backup);
+    await guard?.ready();
     throwIfCancelled(signal);
     return backup;
   } catch (error) {
@@ -169,6 +185,7 @@ function preparedBackup(
     } catch (error) {
       if (!backup.qmp.isGone) throw error;
     } finally {
+      backup.guard?.over();
       await backup.folder.close();
       onEnd();
     }
@@ -185,6 +202,8 @@ function preparedBackup(
     } catch (error) {
       onEnd();
       throw error;
+    } finally {
+      backup.guard?.over();
     }
   };
   return {

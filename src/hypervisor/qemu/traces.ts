@@ -57,7 +57,8 @@ async function scratchFolders({ qmp }: Context): Promise<ReadonlySet<string>> {
   return new Set(files.map((path) => dirname(path)));
 }
 
-async function resumeIfStopped(qmp: QmpClient): Promise<boolean> {
+/** Lets a VM go on that stands still because of us; one that its owner had paused was not stopped. */
+export async function resumeIfStopped(qmp: QmpClient): Promise<boolean> {
   if (!(await hasNode(qmp, STOPPED_MARK))) return false;
   const { status } = await qmp.execute('query-status');
   if (status === 'paused') await qmp.execute('cont');

@@ -92,6 +92,11 @@ export class QmpClient {
     }
   }
 
+  /** Of the unix socket. */
+  get path(): string {
+    return this.#path;
+  }
+
   get isOpen(): boolean {
     return this.#end === undefined;
   }
