@@ -3,7 +3,8 @@
  * commands whole, what is stored, how long the guest stands still and how much slower it writes meanwhile.
  */
 import { execFileSync } from 'node:child_process';
-import { loadavg } from 'node:os';
+import { cpus } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 import { copySparse, type Workplace } from '../measuring/workplace.ts';
 import {
@@ -61,16 +62,21 @@ async function onGuest(guest: LiveGuest, use: (guest: LiveGuest) => Promise<void
   }
 }
 
+const SAMPLE_MS = 3000;
+/** A guest that rests takes a twentieth. */
+const QUIET_CORES = 0.3;
+
 type Rounds = {
   readonly contenders: readonly Contender[];
   readonly turns: Map<string, Turn[]>;
+  /** Cores kept busy by others at the start of each turn. */
   readonly loads: number[];
 };
 
 async function rounds(place: Workplace, { contenders, turns, loads }: Rounds): Promise<void> {
   for (let round = 0; round < place.scale.rounds; round += 1) {
     for (const contender of contenders) {
-      loads.push(loadavg()[0]!);
+      loads.push(await busyCores());
       const turn = await takeTurn(contender, {
         place,
         seed: 100 * round + turns.size,
@@ -82,12 +88,25 @@ async function rounds(place: Workplace, { contenders, turns, loads }: Rounds): P
   }
 }
 
+async function busyCores(): Promise<number> {
+  const before = busyMs();
+  await sleep(SAMPLE_MS);
+  return (busyMs() - before) / SAMPLE_MS;
+}
+
+function busyMs(): number {
+  return cpus().reduce(
+    (sum, { times: { user, nice, sys, irq } }) => sum + user + nice + sys + irq,
+    0,
+  );
+}
+
 function print(place: Workplace, turns: Turns, loads: readonly number[]): void {
   const { sizeGib, liveDataMib, changedMib } = place.scale;
-  const range = `${Math.min(...loads).toFixed(1)}–${Math.max(...loads).toFixed(1)}`;
+  const range = `${Math.min(...loads).toFixed(2)}–${Math.max(...loads).toFixed(2)}`;
   printNote(
     `${versions()}. A guest under emulation, ${liveDataMib} MiB of files asked for on ${sizeGib} GiB (qcow2). ` +
-      `Load of the machine at the start of the turns: ${range}${Math.max(...loads) < 1 ? '' : ': **preliminary, the machine was not quiet**'}.`,
+      `Cores kept busy at the start of the turns, the guest at rest: ${range}${Math.max(...loads) < QUIET_CORES ? '' : ': **preliminary, the machine was not quiet**'}.`,
   );
   const all = [...turns];
   const runs = (which: 'first' | 'next' | 'restore') =>
