@@ -76,6 +76,16 @@ export {
 export { getItem, listItemsOfVm, type Item, type ItemName } from './items/items.ts';
 export { backUpNow } from './backing-up/start-backup.ts';
 export { getPoint, listPoints, type Point } from './points/points.ts';
+export { getShownPoint, shownPoints, type ShownPoint } from './points/planned-points.ts';
+export {
+  deletePoint,
+  extendPoint,
+  pinPoint,
+  undeletePoint,
+  unpinPoint,
+  type PointName,
+} from './points/hold-point.ts';
+export { startExpiry } from './expiring/start-expiry.ts';
 export { checkRestore, startRestore } from './restoring/start-restore.ts';
 export type { RestoreRequest } from './restoring/restore-request.ts';
 export { startVerify } from './verifying/start-verify.ts';

@@ -3,10 +3,11 @@ import { z } from 'zod';
 import {
   getItem,
   getPoint,
+  getShownPoint,
   getVault,
-  listPoints,
+  shownPoints,
   type Item,
-  type Point,
+  type ShownPoint,
   type VaultName,
 } from '#service';
 import { parseFilter } from '../frame/filter.ts';
@@ -51,17 +52,22 @@ export const pointRoutes = [
       }
       const vault = await getVault(service.catalogue.read, name.vault);
       const item = await getItem(service.catalogue.read, name);
-      const points = await listPoints(service.catalogue.read, item.id, {
-        ...(from === undefined ? {} : { from }),
-        ...(to === undefined ? {} : { to }),
-      });
+      const all = await shownPoints(service.catalogue.read, item, service.clock.nowMs());
+      // Azure's list shows soft-deleted points where they are asked for.
+      const withDeleted = filter.get('includeSoftDeletedRP')?.toLowerCase() === 'true';
+      const points = all.filter(
+        ({ point: { takenAt }, plan }) =>
+          takenAt >= (from ?? -Infinity) &&
+          takenAt <= (to ?? Infinity) &&
+          (withDeleted || plan.fate !== 'softDeleted'),
+      );
       const isNoneReady = filter.get('moveReadyRPOnly')?.toLowerCase() === 'true';
       const kind = (filter.get('restorePointQueryType') ?? 'All').toLowerCase();
       // Every point of a VM is full; there is no archive that one could move to.
       const chosen = !isNoneReady && (kind === 'all' || kind === 'full') ? points : [];
       return listAnswer(
         request,
-        chosen.map((point) => pointToWire(request, { vault, item, point })),
+        chosen.map((shown) => pointToWire(request, { vault, item, shown })),
       );
     },
   }),
@@ -74,8 +80,8 @@ export const pointRoutes = [
       const name = itemAt(params);
       const vault = await getVault(service.catalogue.read, name.vault);
       const item = await getItem(service.catalogue.read, name);
-      const point = await getPoint(service.catalogue.read, item.id, params.point);
-      return ok(pointToWire(request, { vault, item, point }));
+      const shown = await getShownPoint(request.service, item, params.point);
+      return ok(pointToWire(request, { vault, item, shown }));
     },
   }),
   route({
@@ -126,9 +132,10 @@ async function requirePoint(
   await getPoint(service.catalogue.read, item.id, params.point);
 }
 
-type PointToShow = { readonly vault: VaultName; readonly item: Item; readonly point: Point };
+type PointToShow = { readonly vault: VaultName; readonly item: Item; readonly shown: ShownPoint };
 
-function pointToWire(site: Site, { vault, item, point }: PointToShow) {
+function pointToWire(site: Site, { vault, item, shown }: PointToShow) {
+  const { point, plan } = shown;
   const vm = { group: item.vmGroup, name: item.vmName };
   const { disks, excluded } = point.facts;
   return {
@@ -139,7 +146,7 @@ function pointToWire(site: Site, { vault, item, point }: PointToShow) {
       objectType: 'IaasVMRecoveryPoint',
       recoveryPointType: point.consistency,
       recoveryPointTime: new Date(point.takenAt).toISOString(),
-      recoveryPointAdditionalInfo: additionalInfo(point),
+      recoveryPointAdditionalInfo: additionalInfo(shown),
       sourceVMStorageType: 'NormalStorage',
       isSourceVMEncrypted: false,
       isInstantIlrSessionActive: false,
@@ -158,10 +165,11 @@ function pointToWire(site: Site, { vault, item, point }: PointToShow) {
         ArchivedRP: { isReadyForMove: false, additionalInfo: 'Holdfast has no archive tier.' },
       },
       recoveryPointProperties: {
-        ...(point.expiresAt === undefined
+        ...(plan.expiresAt === undefined
           ? {}
-          : { expiryTime: new Date(point.expiresAt).toISOString() }),
-        isSoftDeleted: item.state === 'SoftDeleted',
+          : { expiryTime: new Date(plan.expiresAt).toISOString() }),
+        ...(tagsText(plan) === '' ? {} : { ruleName: tagsText(plan) }),
+        isSoftDeleted: item.state === 'SoftDeleted' || plan.fate === 'softDeleted',
       },
       isPrivateAccessEnabledOnAnyDisk: false,
     },
@@ -171,13 +179,19 @@ function pointToWire(site: Site, { vault, item, point }: PointToShow) {
 /** Azure gives the system disk the LUN -1. */
 function diskToWire({ name, lun }: { readonly name: string; readonly lun?: number | undefined }) {
   return { lun: lun ?? -1, name };
+/** The classes that keep it, in Azure's words: `Daily, Monthly`. */
+function tagsText({ tags }: ShownPoint['plan']): string {
+  const kept = tags.filter(({ until }) => until !== undefined);
+  return kept.map(({ class: of }) => of.charAt(0).toUpperCase() + of.slice(1)).join(', ');
+}
+
 }
 
 /** What each disk has of its own, for people; the figures are in bytes (M30). */
-function additionalInfo({ origin, facts }: Point): string {
+function additionalInfo({ point: { origin, facts }, plan }: ShownPoint): string {
   const disks = facts.disks.map(
     ({ name, sizeBytes, changedBytes, storedBytes }) =>
       `${name}: size ${sizeBytes}, changed ${changedBytes}, stored ${storedBytes}`,
   );
-  return [`origin ${origin}`, ...disks].join('; ');
+  return [`origin ${origin}`, ...disks, `kept by ${plan.keptBy}`].join('; ');
 }

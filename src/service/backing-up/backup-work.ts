@@ -200,12 +200,12 @@ async function told(run: JobRun, result: VmBackupResult): Promise<void> {
 
 /** In documents and catalogue; done again it changes nothing. */
 async function record(parts: ServiceParts, run: JobRun): Promise<void> {
-  const { origin, expiresAt } = backupRequestOf(run.job);
+  const asked = backupRequestOf(run.job);
   const item = await itemById(parts.catalogue.read, run.job.itemId!);
   const point = run.job.pointId!;
-  await recordPoint(parts, { item, point, origin, jobId: run.job.id, expiresAt });
-  if (expiresAt !== undefined) {
-    run.property('Recovery Point Expiry Time in UTC', new Date(expiresAt).toISOString());
+  const keptUntil = await recordPoint(parts, { ...asked, item, point, jobId: run.job.id });
+  if (keptUntil !== undefined) {
+    run.property('Recovery Point Expiry Time in UTC', new Date(keptUntil).toISOString());
   }
   const endedAt = parts.clock.nowMs();
   for (const name of [SNAPSHOT, TRANSFER]) await run.task({ name, status: 'Completed', endedAt });

@@ -95,7 +95,7 @@ async function startRun(parts: ServiceParts, { item, run, nextRunAt }: Start): P
       .where('state', 'in', ['IRPending', 'Protected'])
       .executeTakeFirst();
     if (noted.numUpdatedRows === 0n) return; // Stopped meanwhile.
-    await addBackup(parts, change, { item, origin: 'scheduled' });
+    await addBackup(parts, change, { item, origin: 'scheduled', run });
   });
 }
 

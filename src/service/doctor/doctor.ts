@@ -108,7 +108,7 @@ async function expectedDocuments({ catalogue }: ServiceParts, vault: Vault): Pro
     add(`policy ${policy.name}`, policyDocument(policy));
   const items = read.selectFrom('items').selectAll().where('vaultId', '=', vault.id);
   for (const item of await items.execute()) {
-    const points = read.selectFrom('points').select(['id', 'origin', 'expiresAt']);
+    const points = read.selectFrom('points').select(['id', 'origin', 'expiresAt', 'retention']);
     const ordered = points.where('itemId', '=', item.id).orderBy('takenAt').orderBy('id');
     add(`item ${item.vmName}`, itemDocument(item, await ordered.execute()));
   }

@@ -7,8 +7,7 @@ import { describeVmPoint, type VmPointDescription } from '#backup';
 import { backupRequestOf } from '../backing-up/backup-request.ts';
 import type { CatalogueReader } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
-import { pointFactsOf, pointFactsToJson } from '../points/point-facts.ts';
-import { dateByPolicy } from '../points/record-point.ts';
+import { newPointRow } from '../points/record-point.ts';
 import type { OpenRepository } from '../repositories/repositories.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { changeItem } from './change-item.ts';
@@ -103,24 +102,20 @@ async function follow(parts: ServiceParts, { item, come, gone }: DifferingPoints
 
 /** As its job would have recorded it; one of nobody's is a scheduled one. */
 async function rowOf(
-  { catalogue }: ServiceParts,
+  parts: ServiceParts,
   item: Item,
   description: VmPointDescription,
 ): Promise<Row<'points'>> {
-  const { point: id, timeMs: takenAt, consistency } = description;
-  const { read } = catalogue;
-  const jobs = read.selectFrom('jobs').selectAll().where('itemId', '=', item.id);
-  const job = await jobs.where('pointId', '=', id).executeTakeFirst();
+  const jobs = parts.catalogue.read.selectFrom('jobs').selectAll().where('itemId', '=', item.id);
+  const job = await jobs.where('pointId', '=', description.point).executeTakeFirst();
   const asked = job?.operation === 'Backup' ? backupRequestOf(job) : undefined;
+  const { run, expiresAt } = asked ?? {};
   const origin = job?.operation === 'Restore' ? 'safety' : (asked?.origin ?? 'scheduled');
-  return {
-    id,
-    itemId: item.id,
-    takenAt,
-    consistency,
+  return await newPointRow(parts, item, {
     origin,
+    run,
+    expiresAt,
+    description,
     jobId: job?.id ?? null,
-    expiresAt: asked?.expiresAt ?? (await dateByPolicy(read, item, takenAt)),
-    facts: pointFactsToJson(pointFactsOf(description)),
-  };
+  });
 }

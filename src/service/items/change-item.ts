@@ -3,20 +3,32 @@ import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
 import { compactSoon } from '../compaction/compact-vaults.ts';
+import { policyOfItem, softDeleteDays } from '../points/planned-points.ts';
+import { retainedOf } from '../points/points.ts';
 import { changeVault } from '../repositories/change-vault.ts';
+import { changedPoints } from '../retention/change.ts';
+import { retentionToJson, type PointRetention } from '../retention/point-retention.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { itemDocument, itemGone } from './item-documents.ts';
-import { itemById, type Item } from './items.ts';
+import { itemById, itemOf, type Item } from './items.ts';
 
 export type ItemChange<Result> = {
-  /** Columns that change. */
+  /** Columns that change. What another policy or state means for the points is remembered with it (R22–R24). */
   readonly item: Partial<Row<'items'>>;
   /** Points that come; those that are there already are left as they are. */
   readonly newPoints?: readonly Row<'points'>[];
   readonly deletedPoints?: readonly string[];
+  /** Points of which something else is remembered, by id; those that are not there are passed over. */
+  readonly retention?: ReadonlyMap<string, PointRetention>;
   /** In the same change: jobs, operations. */
   readonly also: (change: CatalogueChange) => Promise<Result>;
 };
+
+/** A point as its item's change sees it. */
+export type KnownPoint = Pick<
+  Row<'points'>,
+  'id' | 'takenAt' | 'origin' | 'expiresAt' | 'retention'
+>;
 
 /**
  * @param plan is told the item as it is when its turn has come; checks, and says what changes.
@@ -34,9 +46,13 @@ export async function changeItem<Result>(
     // Only what changes: the scheduler notes runs beside this, without a turn of the vault.
     const columns = { ...change.item, revision: before.revision + 1 };
     const row = { ...before, ...columns };
-    const known = await pointsOf(parts, item.id);
-    const kept = known.filter(({ id }) => change.deletedPoints?.includes(id) !== true);
+    const known = await knownPoints(parts, item.id);
+    const asked = known
+      .filter(({ id }) => change.deletedPoints?.includes(id) !== true)
+      .map((point) => remembering(point, change.retention?.get(point.id)));
+    const kept = await rememberingChange(parts, { before, after: row, points: asked });
     const added = (change.newPoints ?? []).filter(({ id }) => !kept.some((one) => one.id === id));
+    const rewritten = kept.filter((point) => !known.includes(point));
     return {
       documents: [itemDocument(row, [...kept, ...added])],
       apply: async (into) => {
@@ -46,6 +62,7 @@ export async function changeItem<Result>(
           const query = into.deleteFrom('points').where('itemId', '=', item.id);
           await query.where('id', '=', id).execute();
         }
+        await writeRetention(into, item.id, rewritten);
         return await change.also(into);
       },
     };
@@ -68,15 +85,58 @@ export async function removeItem(
   }));
 }
 
+/** Points as they are remembered with what `retention` says; undefined: as they were. */
+export function remembering(point: KnownPoint, retention: PointRetention | undefined): KnownPoint {
+  if (retention === undefined) return point;
+  return { ...point, retention: retentionToJson(retention) };
+}
+
+export async function writeRetention(
+  into: CatalogueChange,
+  itemId: string,
+  points: readonly Pick<Row<'points'>, 'id' | 'retention'>[],
+): Promise<void> {
+  for (const { id, retention } of points) {
+    const query = into.updateTable('points').set({ retention }).where('itemId', '=', itemId);
+    await query.where('id', '=', id).execute();
+  }
+}
+
+async function rememberingChange(
+  { catalogue, clock }: ServiceParts,
+  of: {
+    readonly before: Row<'items'>;
+    readonly after: Row<'items'>;
+    readonly points: readonly KnownPoint[];
+  },
+): Promise<readonly KnownPoint[]> {
+  const { before, after, points } = of;
+  if (before.policyId === after.policyId && before.state === after.state) return points;
+  const { read } = catalogue;
+  const retained = points.map(retainedOf);
+  const changed = changedPoints(retained, {
+    before: { state: itemOf(before).state, policy: await policyOfItem(read, before) },
+    after: { state: itemOf(after).state, policy: await policyOfItem(read, after) },
+    now: clock.nowMs(),
+    softDeleteDays: await softDeleteDays(read, before.vaultId),
+  });
+  return points.map((point, at) =>
+    changed[at] === retained[at] ? point : remembering(point, changed[at]!.retention),
+  );
+}
+
 async function rowOf({ catalogue }: ServiceParts, id: string): Promise<Row<'items'>> {
   const query = catalogue.read.selectFrom('items').selectAll();
   return await query.where('id', '=', id).executeTakeFirstOrThrow();
 }
 
-async function pointsOf(
-  { catalogue }: ServiceParts,
+/** Oldest first. */
+export async function knownPoints(
+  { catalogue }: Pick<ServiceParts, 'catalogue'>,
   itemId: string,
-): Promise<readonly Pick<Row<'points'>, 'id' | 'origin' | 'expiresAt'>[]> {
-  const query = catalogue.read.selectFrom('points').select(['id', 'origin', 'expiresAt']);
+): Promise<readonly KnownPoint[]> {
+  const query = catalogue.read
+    .selectFrom('points')
+    .select(['id', 'takenAt', 'origin', 'expiresAt', 'retention']);
   return await query.where('itemId', '=', itemId).orderBy('takenAt').orderBy('id').execute();
 }

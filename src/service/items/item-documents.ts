@@ -4,6 +4,11 @@ import type { Row } from '../catalogue/schema.ts';
 import { nameKey } from '../names.ts';
 import { POINT_ORIGINS } from '../points/point-facts.ts';
 import type { VaultDocument } from '../repositories/change-vault.ts';
+import {
+  POINT_RETENTION,
+  retentionFromJson,
+  retentionToJson,
+} from '../retention/point-retention.ts';
 
 const DOCUMENT = z.strictObject({
   version: z.literal(1),
@@ -25,14 +30,17 @@ const DOCUMENT = z.strictObject({
     z.strictObject({
       id: z.string(),
       origin: z.enum(POINT_ORIGINS),
+      /** Of an on-demand one, the date that was asked for. */
       expiresAt: z.number().nullable(),
+      /** Absent: nothing is remembered. */
+      retention: POINT_RETENTION.optional(),
     }),
   ),
 });
 
 const PREFIX = 'item-';
 
-export type RememberedPoint = Pick<Row<'points'>, 'id' | 'origin' | 'expiresAt'>;
+export type RememberedPoint = Pick<Row<'points'>, 'id' | 'origin' | 'expiresAt' | 'retention'>;
 
 export function itemDocument(
   item: Row<'items'>,
@@ -41,8 +49,13 @@ export function itemDocument(
   const { id, vaultId: _, vmGroupKey: _g, vmKey: _v, lastRunAt: _l, nextRunAt: _n, ...rest } = item;
   const { revision: _r, lastPolicyId, ...always } = rest;
   const remembered = { ...always, ...(lastPolicyId === null ? {} : { lastPolicyId }) };
-  const of = points.map(({ id: point, origin, expiresAt }) => ({ id: point, origin, expiresAt }));
+  const of = points.map(pointToDocument);
   return { id: PREFIX + id, value: { version: 1, ...remembered, points: of } };
+}
+
+function pointToDocument({ id, origin, expiresAt, retention }: RememberedPoint) {
+  const told = { id, origin, expiresAt };
+  return retention === null ? told : { ...told, retention: retentionFromJson(retention) };
 }
 
 export function itemGone(id: string): VaultDocument {
@@ -63,5 +76,15 @@ export function itemFromDocument(of: {
   const { version: _, points, lastPolicyId = null, ...item } = DOCUMENT.parse(value);
   const keys = { vmGroupKey: nameKey(item.vmGroup), vmKey: nameKey(item.vmName) };
   const schedule = { lastRunAt: null, nextRunAt: null, revision: 1 };
-  return { item: { id, vaultId, ...keys, ...item, lastPolicyId, ...schedule }, points };
+  return {
+    item: { id, vaultId, ...keys, ...item, lastPolicyId, ...schedule },
+    points: points.map(pointFromDocument),
+  };
+}
+
+function pointFromDocument({
+  retention,
+  ...point
+}: z.infer<typeof DOCUMENT>['points'][number]): RememberedPoint {
+  return { ...point, retention: retention === undefined ? null : retentionToJson(retention) };
 }

@@ -14,20 +14,22 @@ export type ItemToTakeOver = {
   readonly points: ReadonlyMap<string, VmPointDescription>;
 };
 
-/** Points that the repository has and the document does not name are taken for scheduled ones, without a date. */
+const UNKNOWN = { origin: 'scheduled', expiresAt: null, retention: null } as const;
+
+/** Points that the repository has and the document does not name are taken for scheduled ones, without a tag. */
 export async function takeOverItem(change: CatalogueChange, of: ItemToTakeOver): Promise<void> {
   const { item, points: remembered } = itemFromDocument(of);
-  const { lastRunAt: _l, nextRunAt: _n, revision: _r, ...told } = item;
+  const { lastRunAt: _l, nextRunAt: _n, revision: _r, ...columns } = item;
   await change
     .insertInto('items')
     .values(item)
-    .onConflict((known) => known.column('id').doUpdateSet(told))
+    .onConflict((known) => known.column('id').doUpdateSet(columns))
     .execute();
-  const dates = new Map(remembered.map((point) => [point.id, point]));
+  const told = new Map(remembered.map((point) => [point.id, point]));
   const there = [...of.points.values()].filter((point) => point.item === item.repositoryItem);
   for (const description of there) {
     const { point: id, timeMs, consistency } = description;
-    const { origin, expiresAt } = dates.get(id) ?? { origin: 'scheduled', expiresAt: null };
+    const { origin, expiresAt, retention } = told.get(id) ?? UNKNOWN;
     const row: Row<'points'> = {
       id,
       itemId: item.id,
@@ -36,12 +38,15 @@ export async function takeOverItem(change: CatalogueChange, of: ItemToTakeOver):
       origin,
       jobId: null,
       expiresAt,
+      retention,
       facts: pointFactsToJson(pointFactsOf(description)),
     };
     await change
       .insertInto('points')
       .values(row)
-      .onConflict((known) => known.columns(['itemId', 'id']).doUpdateSet({ origin, expiresAt }))
+      .onConflict((known) =>
+        known.columns(['itemId', 'id']).doUpdateSet({ origin, expiresAt, retention }),
+      )
       .execute();
   }
   let gone = change.deleteFrom('points').where('itemId', '=', item.id);

@@ -2,17 +2,14 @@
 import { HoldfastError } from '#base';
 import type { CatalogueReader } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
+import type { RetainedPoint } from '../retention/plan.ts';
+import { retentionFromJson } from '../retention/point-retention.ts';
 import { pointFactsFromJson, type PointFacts, type PointOrigin } from './point-facts.ts';
 
-export type Point = {
-  /** Decimal digits. */
-  readonly id: string;
+/** When it expires is planned-points.ts's to say. */
+export type Point = RetainedPoint & {
   readonly itemId: string;
-  readonly takenAt: number;
   readonly consistency: string;
-  readonly origin: PointOrigin;
-  /** Undefined: no date. */
-  readonly expiresAt: number | undefined;
   readonly facts: PointFacts;
 };
 
@@ -44,15 +41,21 @@ export async function listPoints(
   return rows.map(pointOf);
 }
 
-function pointOf({ expiresAt, origin, facts, ...row }: Row<'points'>): Point {
-  const { id, itemId, takenAt, consistency } = row;
+function pointOf({ facts, ...row }: Row<'points'>): Point {
+  const { itemId, consistency } = row;
+  return { ...retainedOf(row), itemId, consistency, facts: pointFactsFromJson(facts) };
+}
+
+/** What of a row decides how long its point is kept. */
+export function retainedOf(
+  row: Pick<Row<'points'>, 'id' | 'takenAt' | 'origin' | 'expiresAt' | 'retention'>,
+): RetainedPoint {
+  const { id, takenAt, origin, expiresAt } = row;
   return {
     id,
-    itemId,
     takenAt,
-    consistency,
     origin: origin as PointOrigin,
-    expiresAt: expiresAt ?? undefined,
-    facts: pointFactsFromJson(facts),
+    askedUntil: origin === 'on-demand' ? (expiresAt ?? undefined) : undefined,
+    retention: retentionFromJson(row.retention),
   };
 }

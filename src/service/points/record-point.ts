@@ -1,39 +1,51 @@
 /** A point that the repository has gets its place in documents and catalogue. */
-import { describeVmPoint } from '#backup';
-import type { CatalogueReader } from '../catalogue/catalogue.ts';
+import { describeVmPoint, type VmPointDescription } from '#backup';
 import type { Row } from '../catalogue/schema.ts';
 import { changeItem } from '../items/change-item.ts';
 import type { Item } from '../items/items.ts';
 import type { LastBackup } from '../items/last-backup.ts';
-import { policyById } from '../policies/policies.ts';
+import { dateOf } from '../retention/plan.ts';
+import { retentionToJson, UNTAGGED, type PointRetention } from '../retention/point-retention.ts';
+import { tagsFor } from '../retention/tag-point.ts';
+import { newestRun, type ScheduledRun } from '../schedule/runs.ts';
 import type { ServiceParts } from '../service-parts.ts';
-import { expiryDate } from './expiry-date.ts';
+import { policyOfItem, retainedPoints } from './planned-points.ts';
 import { pointFactsOf, pointFactsToJson, type PointOrigin } from './point-facts.ts';
+import { retainedOf } from './points.ts';
 
 export type PointToRecord = {
   readonly item: Item;
   readonly point: string;
-  readonly origin: PointOrigin;
   readonly jobId: string;
-  /** Undefined: by the item's policy; without one, never. */
+} & PointSource;
+
+export type PointSource = {
+  readonly origin: PointOrigin;
+  /** Of a scheduled one. */
+  readonly run?: ScheduledRun | undefined;
+  /** Of an on-demand one. */
   readonly expiresAt?: number | undefined;
 };
 
-/** Bears being done again: a point that is recorded stays as it is. Not inside `repositories.use`. */
-export async function recordPoint(parts: ServiceParts, of: PointToRecord): Promise<void> {
-  const { point: id, origin, jobId } = of;
+/**
+ * Bears being done again: a point that is recorded stays as it is. Not inside `repositories.use`.
+ *
+ * @returns until when it is kept; undefined: no rule and no wish says.
+ */
+export async function recordPoint(
+  parts: ServiceParts,
+  of: PointToRecord,
+): Promise<number | undefined> {
+  const { point: id, jobId } = of;
   const description = await parts.repositories.use(
     of.item.vaultId,
     async (repository) => await describeVmPoint(repository, id),
   );
-  const { timeMs: takenAt, consistency } = description;
   const endedAt = parts.clock.nowMs();
-  await changeItem(parts, of.item, async (item) => {
-    const expiresAt = of.expiresAt ?? (await dateByPolicy(parts.catalogue.read, item, takenAt));
-    const facts = pointFactsToJson(pointFactsOf(description));
-    const taken = { id, itemId: item.id, takenAt, consistency };
-    const row: Row<'points'> = { ...taken, origin, jobId, expiresAt, facts };
-    const lastBackup: LastBackup = { status: 'Completed', endedAt, pointAt: takenAt };
+  return await changeItem(parts, of.item, async (item) => {
+    const row = await newPointRow(parts, item, { ...of, description, jobId });
+    const pointAt = description.timeMs;
+    const lastBackup: LastBackup = { status: 'Completed', endedAt, pointAt };
     return {
       item: {
         lastBackup: JSON.stringify(lastBackup),
@@ -41,17 +53,46 @@ export async function recordPoint(parts: ServiceParts, of: PointToRecord): Promi
         ...(item.state === 'IRPending' ? { state: 'Protected', stateSince: endedAt } : {}),
       },
       newPoints: [row],
-      also: async () => undefined,
+      also: async (change) => dateOf(await policyOfItem(change, item), retainedOf(row)).until,
     };
   });
 }
 
-/** @returns null for an item without a policy. */
-export async function dateByPolicy(
-  reader: CatalogueReader,
-  { policyId }: Item,
-  takenAt: number,
-): Promise<number | null> {
-  if (policyId === undefined) return null;
-  return expiryDate((await policyById(reader, policyId)).policy, takenAt);
+/** With the tags that it gets (R17); its item's other points are looked at in the catalogue. */
+export async function newPointRow(
+  parts: ServiceParts,
+  item: Item,
+  of: PointSource & { readonly description: VmPointDescription; readonly jobId: string | null },
+): Promise<Row<'points'>> {
+  const { description, origin, jobId, expiresAt = null } = of;
+  const { point: id, timeMs: takenAt, consistency } = description;
+  const retention = await retentionOf(parts, item, { ...of, takenAt });
+  return {
+    id,
+    itemId: item.id,
+    takenAt,
+    consistency,
+    origin,
+    jobId,
+    expiresAt,
+    retention: retentionToJson(retention),
+    facts: pointFactsToJson(pointFactsOf(description)),
+  };
+}
+
+async function retentionOf(
+  { catalogue, settings }: ServiceParts,
+  item: Item,
+  { origin, run: scheduled, takenAt }: PointSource & { readonly takenAt: number },
+): Promise<PointRetention> {
+  const policy = await policyOfItem(catalogue.read, item);
+  if (origin !== 'scheduled' || policy === undefined) return UNTAGGED;
+  const options = { dstFollowsAzure: settings.dstFollowsAzure };
+  const run = scheduled ?? newestRun(policy, takenAt, options);
+  const others = await retainedPoints(catalogue.read, item.id);
+  const earlierRuns = others
+    .filter((point) => point.origin === 'scheduled')
+    .map((point) => point.retention.runAt ?? point.takenAt);
+  const sinceMs = Math.max(item.createdAt, item.stateSince);
+  return { runAt: run.atMs, tags: tagsFor(policy, { run, earlierRuns, sinceMs }, options) };
 }

@@ -10,6 +10,7 @@ import { validatePolicy } from '../policy/validate-policy.ts';
 import { changeVault } from '../repositories/change-vault.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { getVault, requireRevision, type Vault, type VaultName } from '../vaults/vaults.ts';
+import { itemsAfterChange, rememberingItems, type ChangedItem } from './change-for-items.ts';
 import { newPolicyRow, policyDocument, policyGone } from './policy-records.ts';
 
 export type PolicyName = { readonly vault: VaultName; readonly name: string };
@@ -45,7 +46,8 @@ export async function listPolicies(
 }
 
 /**
- * Makes the policy, or changes it. What a change means for points that are there is the retention rules' part.
+ * Makes the policy, or changes it with all its items: points that are there follow it at once (R22), those that it loses
+ * are soft-deleted (R24).
  *
  * @param wanted.draft what was asked for, in the shape of `BackupPolicy`.
  * @throws {HoldfastError} `InvalidResourceName`, `PreconditionFailed`, and as `validatePolicy`.
@@ -60,16 +62,22 @@ export async function putPolicy(
   return await changeVault(parts, vault.id, async () => {
     const before = await findPolicy(parts.catalogue.read, vault.id, name);
     if (before !== undefined) requireRevision(before, wanted.revision);
-    const body = policyToJson(validatePolicy(wanted.draft, before?.policy));
+    const policy = validatePolicy(wanted.draft, before?.policy);
+    const body = policyToJson(policy);
     const now = parts.clock.nowMs();
+    const items = rememberingItems(
+      await itemsOf(parts, { vaultId: vault.id, before, policy, now }),
+    );
     const fresh = newPolicyRow({ vaultId: vault.id, name, body, now });
     const row =
       before === undefined
         ? fresh
         : { ...fresh, ...(await rowOf(parts.catalogue.read, before.id)), body, changedAt: now };
     return {
-      documents: [policyDocument(row)],
+      // The items first: a point that is soft-deleted under a policy that keeps it comes back (decision 0011).
+      documents: [...items.documents, policyDocument(row)],
       apply: async (change) => {
+        await items.apply(change);
         await noteActivity(parts, change, { action: 'put policy', target: name });
         const values = before === undefined ? row : { ...row, revision: before.revision + 1 };
         await change
@@ -82,6 +90,21 @@ export async function putPolicy(
       },
     };
   });
+}
+
+async function itemsOf(
+  { catalogue }: ServiceParts,
+  of: {
+    readonly vaultId: string;
+    readonly before: VaultPolicy | undefined;
+    readonly policy: BackupPolicy;
+    readonly now: number;
+  },
+): Promise<readonly ChangedItem[]> {
+  const { vaultId, before, policy: after, now } = of;
+  if (before === undefined) return [];
+  const change = { vaultId, policyId: before.id, before: before.policy, after, now };
+  return await itemsAfterChange(catalogue.read, change);
 }
 
 /**

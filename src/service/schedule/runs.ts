@@ -97,6 +97,16 @@ export function previewRuns(
     .toArray();
 }
 
+/** The last run of a policy day; undefined for a date without one. */
+export function lastRunOf(
+  policy: BackupPolicy,
+  policyDate: string,
+  options: ScheduleOptions = {},
+): ScheduledRun | undefined {
+  const clock = wallClock(policy.timeZone, options);
+  return runsOfDay(policy.schedule, clock, Date.parse(policyDate) / DAY_MS).at(-1);
+}
+
 /** Every run after an instant, without end. */
 function* runsAfter(
   policy: BackupPolicy,

@@ -49,7 +49,7 @@ test('a lost catalogue comes back from the repositories: vault, policies, items,
     rmSync(join(made.data, `catalogue.db${end}`), { force: true });
   await made.restart();
   assert.deepEqual(await told(), expected);
-  assert.equal(expected.points[0]!.expiresAt, expiry);
+  assert.equal(expected.points[0]!.askedUntil, expiry);
   assert.deepEqual(errorsOf(await examine(made.service())), []);
 });
 
