@@ -1,6 +1,7 @@
 /** How Restore jobs come to be. What can be known now is refused now (decision 0008, invariant 5). */
 import { HoldfastError } from '#base';
 import { noteActivity } from '../activities/activities.ts';
+import { discoverHost } from '../hosts/discovery.ts';
 import { getHost } from '../hosts/hosts.ts';
 import { getVm, listVms } from '../hosts/vms.ts';
 import { requireAllowed } from '../items/item-states.ts';
@@ -87,13 +88,18 @@ function requireLuns({ facts }: Point, luns: readonly number[] | undefined): voi
 }
 
 async function requireFree(
-  { catalogue }: ServiceParts,
+  parts: ServiceParts,
   { hostKey, vmName }: Extract<RestoreRequest, { readonly kind: 'new-vm' }>,
 ): Promise<void> {
+  const reader = parts.catalogue.read;
   parseName(vmName, 'virtual machine');
-  await getHost(catalogue.read, hostKey);
-  const there = await listVms(catalogue.read, hostKey);
-  if (!there.some(({ name }) => nameKey(name) === nameKey(vmName))) return;
+  await getHost(reader, hostKey);
+  const isThere = async (): Promise<boolean> =>
+    (await listVms(reader, hostKey)).some(({ name }) => nameKey(name) === nameKey(vmName));
+  if (!(await isThere())) return;
+  // It may have gone since the host was last asked.
+  await discoverHost(parts, hostKey);
+  if (!(await isThere())) return;
   throw new HoldfastError(
     'VmExists',
     `There is a VM '${vmName}' on that host: choose another name.`,
