@@ -10,7 +10,15 @@
  */
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { inScratch, newPointId, replaceVm, restoreVm, writeDefinition } from '#backup';
+import { isHoldfastError } from '#base';
+import {
+  inScratch,
+  newPointId,
+  replaceVm,
+  restoreVm,
+  writeDefinition,
+  type Hypervisor,
+} from '#backup';
 import type { Row } from '../catalogue/schema.ts';
 import { discoverHost } from '../hosts/discovery.ts';
 import { findVm, getVm } from '../hosts/vms.ts';
@@ -29,6 +37,8 @@ const TASK = 'Transfer data from vault';
 const FILES = 'Restored Files';
 
 type Kind<Name extends RestoreRequest['kind']> = Extract<RestoreRequest, { readonly kind: Name }>;
+
+type HypervisorVm = Awaited<ReturnType<Hypervisor['list']>>[number];
 
 type Restore<Request extends RestoreRequest = RestoreRequest> = {
   readonly parts: ServiceParts;
@@ -119,7 +129,7 @@ async function restoreImages(whole: Restore<Kind<'disks'>>): Promise<void> {
 }
 
 async function makeVm(whole: Restore<Kind<'new-vm'>>): Promise<void> {
-  const { parts, run, request, directory } = whole;
+  const { parts, run, item, request, directory } = whole;
   const { hostKey, vmName: name, network, starts } = request;
   try {
     const { disks, vm } = await parts.hosts.use(hostKey, async (hypervisor) =>
@@ -129,7 +139,7 @@ async function makeVm(whole: Restore<Kind<'new-vm'>>): Promise<void> {
         newVm: {
           hypervisor,
           name,
-          identity: 'new',
+          identity: isItself(item, request) ? 'same' : 'new',
           networks: network === undefined ? 'none' : { all: network },
           starts,
           warn: (message) => run.warn(message),
@@ -148,6 +158,11 @@ async function makeVm(whole: Restore<Kind<'new-vm'>>): Promise<void> {
     throw error;
   }
   await discoverHost(parts, hostKey);
+}
+
+/** Whether the VM that is gone comes back where it was: then it is no copy, and remains who it was (R56). */
+function isItself({ vmGroup, vmName }: Item, asked: Kind<'new-vm'>): boolean {
+  return nameKey(asked.vmName) === nameKey(vmName) && asked.hostKey === nameKey(vmGroup);
 }
 
 async function replace(whole: Restore<Kind<'replace'>>): Promise<void> {
@@ -215,10 +230,30 @@ async function userOf(parts: ServiceParts, job: Row<'jobs'>, directory: string) 
   if (request.kind === 'disks' || (await filesIn(directory)).length === 0) return undefined;
   const hostKey = request.kind === 'new-vm' ? request.hostKey : await hostOf(parts, job.itemId!);
   if (hostKey === undefined) return undefined;
-  const all = await parts.hosts.use(hostKey, async (hypervisor) => hypervisor.list());
-  return all.find(({ disks }) =>
-    disks.some(({ location }) => location.startsWith(`${directory}/`)),
-  );
+  const uses = ({ disks }: HypervisorVm): boolean =>
+    disks.some(({ location }) => location.startsWith(`${directory}/`));
+  return await parts.hosts.use(hostKey, async (hypervisor) => {
+    const listed = (await hypervisor.list()).find(uses);
+    if (listed !== undefined || request.kind !== 'new-vm') return listed;
+    const made = await madeIn(hypervisor, request.vmName, directory);
+    return made !== undefined && uses(made) ? made : undefined;
+  });
+}
+
+/** Of a host that shows one VM only, the one at its socket: another one is known where it was made. */
+async function madeIn(
+  { creation }: Hypervisor,
+  name: string,
+  directory: string,
+): Promise<HypervisorVm | undefined> {
+  try {
+    const vm = await creation.defined(name, directory);
+    const state = await creation.runState(name);
+    return { ...vm, state: state === 'failed' ? 'paused' : state };
+  } catch (error) {
+    if (isHoldfastError(error, 'VmNotFound')) return undefined;
+    throw error;
+  }
 }
 
 /** Of the item's VM; undefined: it is gone. */
