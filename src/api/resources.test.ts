@@ -73,10 +73,16 @@ test('VMs of a host are virtual machines with disks, LUNs and a power state', as
   assert.equal((await api.call('GET', `${path}/web/instanceView`)).body.statuses.length, 2);
   const missing = await api.call('GET', `${path}/none`);
   assert.equal(missing.headers['x-ms-failure-cause'], 'gateway');
+  const networks = `${group}/providers/Microsoft.Network/virtualNetworks`;
+  const [none, ...others] = (await api.call('GET', networks)).body.value;
+  assert.deepEqual([none.name, others], ['none', []]);
   assert.equal(
-    (await api.call('GET', `${group}/providers/Microsoft.Network/virtualNetworks`)).status,
-    200,
+    (await api.call('GET', `${networks}/NONE`)).body.properties.subnets[0].name,
+    'default',
   );
+  assert.equal((await api.call('GET', `${networks}/lan`)).status, 404);
+  const elsewhere = networks.replace(group, await api.group('no-host'));
+  assert.deepEqual((await api.call('GET', elsewhere)).body.value, []);
 });
 
 test('a folder becomes a storage account, and is no classic one', async (t) => {

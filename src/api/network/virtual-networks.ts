@@ -1,6 +1,9 @@
-/** Microsoft.Network/virtualNetworks: the networks that VMs of a host are in, for restores to new VMs. */
+/**
+ * Microsoft.Network/virtualNetworks: the networks that VMs of a host are in, for restores to new VMs; and with each
+ * host `none`, for one that is plugged in nowhere: clients of Azure cannot ask for a new VM without a network.
+ */
 import { HoldfastError } from '#base';
-import { listVms } from '#service';
+import { listHosts, listVms } from '#service';
 import { listAnswer } from '../frame/paging.ts';
 import { GROUP, ok, route, type Site } from '../frame/route.ts';
 import { LOCATION } from '../frame/wire.ts';
@@ -8,6 +11,7 @@ import { resourceId } from '../ids.ts';
 
 const TYPE = 'Microsoft.Network/virtualNetworks';
 const SUBNET = 'default';
+export const NO_NETWORK = 'none';
 
 export const virtualNetworkRoutes = [
   route({
@@ -44,9 +48,12 @@ export const virtualNetworkRoutes = [
 ];
 
 async function networksOf({ service }: Site, group: string): Promise<readonly string[]> {
+  const hosts = await listHosts(service.catalogue.read);
+  if (!hosts.some(({ name }) => name.toLowerCase() === group.toLowerCase())) return [];
   const vms = await listVms(service.catalogue.read, group);
   const names = vms.flatMap(({ facts }) => facts.networkCards.map(({ network }) => network));
-  return [...new Set(names.filter((name) => name !== undefined))].toSorted();
+  const used = names.filter((name) => name !== undefined && name.toLowerCase() !== NO_NETWORK);
+  return [...new Set([...used, NO_NETWORK] as readonly string[])].toSorted();
 }
 
 function toWire(site: Site, of: { readonly group: string; readonly name: string }) {

@@ -6,6 +6,7 @@ import type { Site } from '../frame/route.ts';
 import { ANSWERED, refuseUnsupported, requireLocation } from '../frame/wire.ts';
 import { parseResourceId, STORAGE_ACCOUNT_TYPE, VM_TYPE } from '../ids.ts';
 import { plainName } from '../items/item-names.ts';
+import { NO_NETWORK } from '../network/virtual-networks.ts';
 
 const TEXT = z.string().nullish();
 
@@ -110,20 +111,22 @@ async function newVm(
   if (wanted !== undefined && groupOf(site, wanted).toLowerCase() !== group.toLowerCase()) {
     throw invalid("'targetResourceGroupId' is not the group of 'targetVirtualMachineId'");
   }
-  const network = given(virtualNetworkId);
+  const asked = given(virtualNetworkId);
   const host = await getHost(site.service.catalogue.read, group);
   // Azure's new VMs run.
   const starts = startVirtualMachine ?? runsVms(host);
   const vm = { hostKey: group.toLowerCase(), vmName: name, starts };
-  return network === undefined ? vm : { ...vm, network: networkOf(site, network, properties) };
+  const network = asked === undefined ? undefined : networkOf(site, asked, properties);
+  return network === undefined ? vm : { ...vm, network };
 }
 
-function networkOf(site: Site, id: string, { subnetId }: Properties): string {
+/** Undefined: none at all. */
+function networkOf(site: Site, id: string, { subnetId }: Properties): string | undefined {
   const type = 'Microsoft.Network/virtualNetworks';
   const { name } = parseResourceId(site, { id, type, field: 'virtualNetworkId' });
   const subnet = given(subnetId);
   if (subnet === undefined || subnet.toLowerCase().startsWith(`${id.toLowerCase()}/subnets/`)) {
-    return name;
+    return name.toLowerCase() === NO_NETWORK ? undefined : name;
   }
   throw invalid("'subnetId' is no subnet of 'virtualNetworkId'");
 }
