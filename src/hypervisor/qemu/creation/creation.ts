@@ -122,12 +122,15 @@ class QemuCreation {
     const place = placeIn(directory, name);
     const qmpPath = isTaken ? place('qmp.sock') : address.qmpPath;
     const agentPath = isTaken ? undefined : address.agentPath;
-    if (isTaken) warn(`"${address.qmpPath}" is another VM's: that of ${name} is "${qmpPath}"`);
     const { words, vm, ...made } = newCommandLine(
       request,
       { qmpPath, agentPath },
       { random, warn },
     );
+    if (isTaken) {
+      const agent = made.agentPath === undefined ? '' : `,agent=${made.agentPath}`;
+      warn(`"${address.qmpPath}" is another VM's: ${name} is at qmp:${qmpPath}${agent}`);
+    }
     refuseLong([qmpPath, made.agentPath, made.tpmSocket]);
     if (identity === 'same') await this.#refuseTwin(vm);
     const defined: DefinedVm = {
