@@ -31,6 +31,7 @@ export { expirePoints, planExpiry, type ExpiryResult } from './expiry/expire.ts'
 export { pointSizes, type PointSizes } from './points/point-sizes.ts';
 export { repositoryStatistics, type RepositoryStatistics } from './points/statistics.ts';
 export { compactRepository, type CompactResult } from './compaction/compact.ts';
+export { storedByOwner, usedBytes } from './points/stored-by-owner.ts';
 export { verifyRepository, type VerifyResult } from './verifying/verify.ts';
 export { verifyMetadata } from './verifying/scratch-index.ts';
 export { differingBlocks, forEachBlock } from './map/map-walk.ts';

@@ -4,7 +4,12 @@
  * nothing is left that the log does not know.
  */
 import assert from 'node:assert/strict';
-import { verifyRepository, type Repository } from '#repository';
+import {
+  repositoryStatistics,
+  storedByOwner,
+  verifyRepository,
+  type Repository,
+} from '#repository';
 import { assertRestores, backUp, compactRepository, type Disks, type World } from './world.ts';
 
 /** Points that can be seen, in log order. */
@@ -14,13 +19,16 @@ export function visibleOf(repository: Repository): string[] {
     .map((point) => point.point);
 }
 
-/** Everything restores and verifies, the index included. Changes nothing. */
+/** Everything restores and verifies, the index included, and every stored byte has one owner. Changes nothing. */
 export async function assertWhole(world: World, repository: Repository): Promise<void> {
   await assertRestores(world, repository);
   const verified = await verifyRepository(repository, { readDataPercent: 100 });
   assert.deepEqual(verified.damage, []);
   assert.deepEqual(verified.points, []);
   assert.equal(verified.ok, true);
+  const owned = [...(await storedByOwner(repository.parts)).values()];
+  const sum = owned.reduce((all, bytes) => all + bytes, 0);
+  assert.equal(sum, repositoryStatistics(repository.parts).liveBytes);
 }
 
 /** The objects are exactly those that the log's state knows, and nothing is unfinished. */

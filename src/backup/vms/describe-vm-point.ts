@@ -16,8 +16,13 @@ export type VmPointDescription = {
     readonly changedBytes: number;
     readonly storedBytes: number;
   }[];
-  /** Disks that the VM had and the point has not, with their place. */
-  readonly lacking: readonly { readonly name: string; readonly place: number }[];
+  /** Disks that the VM had and the point has not, with their place. `refusal`: why it could not be backed up. */
+  readonly lacking: readonly {
+    readonly name: string;
+    readonly place: number;
+    readonly sizeBytes: number;
+    readonly refusal?: string | undefined;
+  }[];
 };
 
 /** @throws {HoldfastError} `PointNotFound`; `DefinitionUnsupported` if it holds disks without a VM. */
@@ -44,6 +49,9 @@ export async function describeVmPoint(
         placed({ name, sizeBytes, changedBytes, storedBytes }),
       )
       .toSorted((a, b) => a.place - b.place),
-    lacking: lacking.map((name) => placed({ name })),
+    lacking: lacking.map((lacked) => {
+      const { name, sizeBytes, refusal } = vm.disks.find((disk) => disk.name === lacked)!;
+      return placed({ name, sizeBytes, refusal });
+    }),
   };
 }

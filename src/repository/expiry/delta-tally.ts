@@ -14,6 +14,7 @@ export class DeltaTally {
   readonly #deltas = new Map<string, number>();
   readonly #idsInMemory: number;
   #spilled: { readonly index: BlockIndex; readonly folder: string } | undefined;
+  #spilling: Promise<void> | undefined;
   #flushes = 0;
 
   constructor(idsInMemory = IDS_IN_MEMORY) {
@@ -29,8 +30,13 @@ export class DeltaTally {
     return this.#deltas.size >= this.#idsInMemory;
   }
 
-  /** Moves what is in memory to disk. */
+  /** Moves what is in memory to disk. Walks load several pages at once: whoever comes meanwhile waits with it. */
   async spill(): Promise<void> {
+    this.#spilling ??= this.#spillNow().finally(() => (this.#spilling = undefined));
+    await this.#spilling;
+  }
+
+  async #spillNow(): Promise<void> {
     if (this.#spilled === undefined) {
       const folder = await mkdtemp(join(tmpdir(), 'holdfast-tally-'));
       const index = await BlockIndex.create(join(folder, 'index'), {
