@@ -1,150 +1,121 @@
-/** Vaults and policies by the real `az`, from the log-in on; and the login itself. */
+/** The login, groups, VMs, storage accounts and vaults by the real `az`; and that the service comes again as it went. */
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { Agent, request } from 'node:https';
-import { join } from 'node:path';
 import { before, test } from 'node:test';
-import { azOf, type Az } from './az.ts';
+import { azLab, type AzLab } from './az-lab.ts';
 import { Serving } from './serving.ts';
 
+const MAIN = '-g other -n main';
+const SET = `backup vault backup-properties set ${MAIN}`;
+
 const serving = new Serving();
-const V = ['--resource-group', 'lab', '--vault-name', 'main'];
-let az: Az;
+let lab: AzLab;
 
 before(async () => {
-  await serving.start();
-  const images = join(serving.folder, 'images');
-  mkdirSync(join(images, 'web'), { recursive: true });
-  writeFileSync(join(images, 'web', 'system.raw'), Buffer.alloc(65_536, 1));
-  writeFileSync(join(images, 'web', 'data.raw'), Buffer.alloc(65_536, 2));
-  az = await azOf(serving);
-  const { subscriptionId } = serving.account;
-  const host = `/subscriptions/${subscriptionId}/providers/Holdfast.Backup/hosts/site`;
-  const body = JSON.stringify({ properties: { connect: `images:${images}` } });
-  const added = await az(
-    'rest',
-    '--method',
-    'put',
-    '--url',
-    `${host}?api-version=2026-01-01`,
-    '--body',
-    body,
-  );
-  assert.equal(added.code, 0, added.stderr);
+  lab = await azLab(serving);
 });
 
+const namesOf = (list: readonly { readonly name: string }[]): readonly string[] =>
+  list.map(({ name }) => name);
+
 test('what holdfast env prints logs az in; the service is its cloud', async () => {
-  const { json } = await az('account', 'show');
+  const shown = await lab.az('account show');
   const { tenantId, subscriptionId, clientId } = serving.account;
   assert.deepEqual(
-    [json.environmentName, json.tenantId, json.id, json.user.name],
+    [shown.environmentName, shown.tenantId, shown.id, shown.user.name],
     ['Holdfast', tenantId, subscriptionId, clientId],
   );
 });
 
 test('a wrong secret and a wrong id are refused by az with exit code 1', async () => {
   const { tenantId, clientId } = serving.account;
-  for (const [id, secret] of [
-    [clientId, 'wrong'],
-    ['00000000-0000-0000-0000-000000000000', 'wrong'],
-  ] as const) {
-    const login = ['--service-principal', '-u', id, '-p', secret, '--tenant', tenantId];
-    const { code, stderr } = await az('login', ...login);
-    assert.equal(code, 1);
-    assert.match(stderr, /The client id or the secret is wrong/);
-  }
+  const nobody = '00000000-0000-0000-0000-000000000000';
+  const login = 'login --service-principal';
+  const wrong = /The client id or the secret is wrong/;
+  await lab.refused(`${login} -u ${clientId} -p wrong --tenant ${tenantId}`, 1, wrong);
+  await lab.refused(`${login} -u ${nobody} -p wrong --tenant ${tenantId}`, 1, wrong);
   // The account that was logged in before is the one that goes on.
-  assert.equal((await az('account', 'show')).code, 0);
+  await lab.az('account show');
 });
 
-test('groups and VMs are listed and shown', async () => {
-  assert.equal((await az('group', 'create', '--name', 'lab', '--location', 'local')).code, 0);
-  const groups = await az('group', 'list');
-  assert.deepEqual(
-    groups.json.map((group: { name: string }) => group.name),
-    ['lab', 'site'],
-  );
-  const vms = await az('vm', 'list');
-  assert.deepEqual(
-    vms.json.map((vm: { name: string }) => vm.name),
-    ['web'],
-  );
-  const shown = await az('vm', 'show', '--resource-group', 'SITE', '--name', 'WEB');
-  assert.equal(shown.json.storageProfile.dataDisks[0].lun, 0);
-  assert.equal((await az('vm', 'show', '--resource-group', 'site', '--name', 'none')).code, 3);
+test('groups, VMs and storage accounts are listed and shown, for programs and for people', async () => {
+  const { az, refused, table } = lab;
+  await az('group create --name other --location local');
+  assert.deepEqual(namesOf(await az('group list')), ['lab', 'other']);
+  assert.equal((await az('group show --name OTHER')).name, 'other');
+  await refused('group show --name none', 3, /ResourceGroupNotFound/);
+  assert.deepEqual(namesOf(await az('vm list')), ['web']);
+  assert.match(await table('vm list'), /^web\s+lab\s+local/m);
+  const shown = await az('vm show --resource-group LAB --name WEB');
+  assert.equal(shown.storageProfile.dataDisks[0].lun, 0);
+  await refused('vm show --resource-group lab --name none', 3, /ResourceNotFound/);
+  assert.deepEqual(namesOf(await az('storage account list')), ['sa1']);
+  assert.equal((await az('storage account show -g lab -n sa1')).location, 'local');
+  await refused('storage account show -g lab -n none', 3, /ResourceNotFound/);
 });
 
-test('M1 a vault is created, shown, listed and its properties set; what is not possible is refused', async () => {
-  const place = ['--resource-group', 'lab', '--name', 'main'];
-  const made = await az('backup', 'vault', 'create', ...place, '--location', 'local');
-  assert.equal(made.code, 0, made.stderr);
-  assert.equal(made.json.properties.provisioningState, 'Succeeded');
-  const other = ['--resource-group', 'lab', '--name', 'x'];
-  const elsewhere = await az('backup', 'vault', 'create', ...other, '--location', 'westus');
-  assert.equal(elsewhere.code, 1);
-  assert.match(elsewhere.stderr, /the only one here is 'local'/);
-  const vaults = await az('backup', 'vault', 'list');
-  assert.deepEqual(
-    vaults.json.map((vault: { name: string }) => vault.name),
-    ['main'],
-  );
-
-  const set = ['backup', 'vault', 'backup-properties', 'set', ...place];
-  const geo = await az(...set, '--backup-storage-redundancy', 'GeoRedundant');
-  assert.deepEqual([geo.code, /\(NotSupported\)/.test(geo.stderr)], [1, true]);
-  assert.equal((await az(...set, '--backup-storage-redundancy', 'LocallyRedundant')).code, 0);
-  assert.equal((await az(...set, '--soft-delete-feature-state', 'Disable')).code, 0);
-  const shown = await az('backup', 'vault', 'backup-properties', 'show', ...place);
-  assert.equal(shown.json[0].properties.storageModelType, 'LocallyRedundant');
-  assert.equal(shown.json[1].properties.softDeleteFeatureState, 'Disabled');
+test('M1 a vault is created, shown and listed; what is not possible is refused', async () => {
+  const { az, refused, table } = lab;
+  const made = await az(`backup vault create ${MAIN} --location local --tags a=b`);
+  assert.equal(made.properties.provisioningState, 'Succeeded');
+  assert.deepEqual((await az(`backup vault show ${MAIN}`)).tags, { a: 'b' });
+  const elsewhere = 'backup vault create -g other -n x --location westus';
+  await refused(elsewhere, 1, /the only one here is 'local'/);
+  await refused('backup vault create -g none -n x -l local', 1, /ResourceGroupNotFound/);
+  const locked = 'backup vault create -g other -n x -l local --immutability-state Locked';
+  await refused(locked, 1, /\(NotSupported\)/);
+  assert.deepEqual(namesOf(await az('backup vault list')), ['main', 'v1']);
+  assert.deepEqual(namesOf(await az('backup vault list -g other')), ['main']);
+  assert.match(await table('backup vault list -g other'), /main/);
+  await refused('backup vault show -g other -n none', 3, /ResourceNotFound/);
 });
 
-test('R7 policies are listed, shown, made from the default one, changed and deleted', async () => {
-  const list = await az('backup', 'policy', 'list', ...V);
-  assert.deepEqual(
-    list.json.map((policy: { name: string }) => policy.name),
-    ['DefaultPolicy'],
-  );
-  const { json: policy } = await az('backup', 'policy', 'get-default-for-vm', ...V);
-  assert.equal(policy.name, 'DefaultPolicy');
-  const { properties } = policy;
-  const file = join(serving.folder, 'policy.json');
-  const create = async (name: string): Promise<{ code: number; stderr: string }> => {
-    writeFileSync(file, JSON.stringify(policy));
-    const names = ['--name', name, '--policy', `@${file}`];
-    return await az(
-      'backup',
-      'policy',
-      'create',
-      ...V,
-      ...names,
-      '--backup-management-type',
-      'AzureIaasVM',
-    );
-  };
-  properties.retentionPolicy.dailySchedule.retentionDuration.count = 40;
-  const created = await create('forty');
-  assert.equal(created.code, 0, created.stderr);
-  properties.retentionPolicy.dailySchedule.retentionDuration.count = 0;
-  const none = await create('none');
-  assert.equal(none.code, 1);
-  assert.match(none.stderr, /UserErrorInvalidRetentionDuration/);
+test('the properties of a vault are set and shown; those that Holdfast has not are refused', async () => {
+  const { az, refused } = lab;
+  await refused(`${SET} --backup-storage-redundancy GeoRedundant`, 1, /\(NotSupported\)/);
+  await refused(`${SET} --cross-region-restore-flag True`, 1, /\(NotSupported\)/);
+  await az(`${SET} --backup-storage-redundancy LocallyRedundant`);
+  await az(`${SET} --soft-delete-feature-state Disable`);
+  await az(`${SET} --hybrid-backup-security-features Enable`);
+  await az(`${SET} --classic-alerts Disable --job-failure-alerts Enable`);
+  const [storage, config] = await az(`backup vault backup-properties show ${MAIN}`);
+  assert.equal(storage.properties.storageModelType, 'LocallyRedundant');
+  assert.equal(config.properties.softDeleteFeatureState, 'Disabled');
+  assert.equal(config.properties.enhancedSecurityState, 'Enabled');
+  const { monitoringSettings: alerts } = (await az(`backup vault show ${MAIN}`)).properties;
+  assert.equal(alerts.classicAlertSettings.alertsForCriticalOperations, 'Disabled');
+  const encryption = await az(`backup vault encryption show ${MAIN}`);
+  assert.equal(encryption.properties.encryptionAtRestType, 'MicrosoftManaged');
+  await refused(`backup vault identity assign ${MAIN} --system-assigned`, 1, /\(NotSupported\)/);
+  const none = 'backup vault backup-properties show -g other -n none';
+  await refused(none, 1, /ResourceNotFound/);
+});
 
-  const forty = await az('backup', 'policy', 'show', ...V, '--name', 'forty');
-  forty.json.properties.retentionPolicy.dailySchedule.retentionDuration.count = 50;
-  writeFileSync(file, JSON.stringify(forty.json));
-  const set = await az('backup', 'policy', 'set', ...V, '--policy', `@${file}`);
-  assert.equal(set.json.properties.retentionPolicy.dailySchedule.retentionDuration.count, 50);
-  assert.equal((await az('backup', 'policy', 'delete', ...V, '--name', 'forty')).code, 0);
-  assert.equal((await az('backup', 'policy', 'show', ...V, '--name', 'forty')).code, 3);
+test('a vault with items is refused to be deleted; by force its items go, and it goes when nothing is kept of them', async () => {
+  const { az, refused } = lab;
+  const enable = 'backup protection enable-for-vm -g other -v main';
+  const web = `${lab.subscription}/resourceGroups/lab/providers/Microsoft.Compute/virtualMachines/web`;
+  await az(`${enable} --vm ${web} -p DefaultPolicy`);
+  const full = /existing resources within the vault/;
+  await refused(`backup vault delete ${MAIN} -y`, 1, full);
+  await az(`${SET} --soft-delete-feature-state Enable`);
+  // Its data is kept for some days, and with it the vault.
+  await refused(`backup vault delete ${MAIN} -y --force`, 1, full);
+  const [item] = await az('backup item list -g other -v main');
+  assert.equal(item.properties.isScheduledForDeferredDelete, true);
+  await az(`${SET} --soft-delete-feature-state Disable`);
+  const ofItem = '-g other -v main -c web -i web --backup-management-type AzureIaasVM';
+  await az(`backup protection undelete ${ofItem} --workload-type VM`);
+  await az(`backup vault delete ${MAIN} -y --force`);
+  await refused(`backup vault show ${MAIN}`, 3, /ResourceNotFound/);
 });
 
 test('a vault without items is deleted, and is not there any more', async () => {
-  const place = ['--resource-group', 'lab', '--name', 'main'];
-  assert.equal((await az('backup', 'vault', 'delete', ...place, '--yes')).code, 0);
-  const gone = await az('backup', 'vault', 'show', ...place);
-  assert.equal(gone.code, 3);
-  assert.match(gone.stderr, /ResourceNotFound/);
+  const { az, refused } = lab;
+  await az('backup vault delete -g lab -n v1 --yes');
+  await refused('backup vault show -g lab -n v1', 3, /ResourceNotFound/);
+  assert.deepEqual(await az('backup vault list'), []);
 });
 
 test('nothing that az was told is in the log, no secret and no token', async () => {

@@ -81,7 +81,12 @@ export async function emptyDisk(
 /** Defines and starts a guest of these disks, `vda`, `vdb` … . */
 export async function startLibvirtGuest(
   t: TestContext,
-  options: { readonly folder: string; readonly disks: readonly GuestDisk[] },
+  options: {
+    readonly folder: string;
+    readonly disks: readonly GuestDisk[];
+    /** More of the domain's devices, as XML. */
+    readonly devices?: string;
+  },
 ): Promise<LibvirtGuest> {
   const hypervisor = await libvirt();
   const name = `test-${options.folder.slice(-6)}`;
@@ -137,7 +142,15 @@ export async function removeDomain(name: string): Promise<void> {
 
 export async function domainXml(
   name: string,
-  { folder, disks }: { readonly folder: string; readonly disks: readonly GuestDisk[] },
+  {
+    folder,
+    disks,
+    devices = '',
+  }: {
+    readonly folder: string;
+    readonly disks: readonly GuestDisk[];
+    readonly devices?: string;
+  },
 ): Promise<string> {
   const guest = await tinyGuestFolder();
   const environment = await readFile(join(guest, 'guest.env'), 'utf8');
@@ -159,13 +172,18 @@ export async function domainXml(
     <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>${diskXml.join('')}
       <serial type='file'><source path='${folder}/console.log'/></serial>
       <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
-      <controller type='usb' model='none'/><memballoon model='none'/>
+      <controller type='usb' model='none'/><memballoon model='none'/>${devices}
     </devices></domain>`;
 }
 
 type GuestExit = { exited: boolean; exitcode?: number; 'out-data'?: string; 'err-data'?: string };
 
-async function runInGuest(hypervisor: Hypervisor, name: string, script: string): Promise<string> {
+/** Through the hypervisor's agent channel, once the agent answers; the script's standard output. */
+export async function runInGuest(
+  hypervisor: Hypervisor,
+  name: string,
+  script: string,
+): Promise<string> {
   const agent = await hypervisor.agent(name);
   assert.ok(agent !== undefined, `${name} has no agent channel`);
   const call = async (command: string, args: Record<string, unknown> = {}): Promise<unknown> =>
