@@ -3,6 +3,7 @@ import { pause } from '#base';
 import { runSchedule } from './backing-up/scheduler.ts';
 import { compactVaults } from './compaction/compact-vaults.ts';
 import { discoverAll } from './hosts/discovery.ts';
+import { expireVaults } from './expiring/start-expiry.ts';
 import { purgeEnded } from './items/purge.ts';
 import { forgetOldJobs } from './jobs/forget-old-jobs.ts';
 import type { ServiceParts } from './service-parts.ts';
@@ -31,6 +32,8 @@ export async function runInBackground(parts: ServiceParts, signal: AbortSignal):
     runSchedule(parts, signal),
     again(parts.settings.discoveryIntervalMs, 'listing VMs', discoverAll),
     again(PURGE_MS, 'ending soft delete', purgeEnded),
+    again(parts.settings.expiryIntervalMs, 'expiring recovery points', expireVaults),
+    again(parts.settings.chargeLookMs, 'reading charges', readCharges),
     again(FORGET_MS, 'forgetting old jobs', forgetOldJobs),
     again(COMPACTION_LOOK_MS, 'compaction', compactVaults),
   ]);

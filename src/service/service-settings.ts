@@ -26,6 +26,8 @@ export type ServiceSettings = {
   readonly dstFollowsAzure: boolean;
 };
 
+  /** How often expired points are looked for (R31: within 24 h). */
+  readonly expiryIntervalMs: number;
 const MINUTE_MS = 60_000;
 
 export const DEFAULT_SETTINGS: ServiceSettings = {
@@ -42,3 +44,4 @@ export const DEFAULT_SETTINGS: ServiceSettings = {
   discoveryIntervalMs: 5 * MINUTE_MS,
   dstFollowsAzure: false,
 };
+  expiryIntervalMs: 4 * 60 * MINUTE_MS,

@@ -14,6 +14,8 @@ import { runInBackground } from './background.ts';
 import { openCatalogue } from './catalogue/catalogue.ts';
 import { lockDataFolder } from './data-folder/data-folder.ts';
 import { connectHosts } from './hosts/connect-hosts.ts';
+import { exportWork } from './exporting/export-work.ts';
+import { expireWork } from './expiring/expire-work.ts';
 import { deleteDataWork } from './items/delete-data-work.ts';
 import { openJobRunner } from './jobs/open-job-runner.ts';
 import { endAbandonedOperations, watchUnderway } from './operations/begin-operation.ts';
@@ -80,6 +82,9 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       Backup: backupWork(parts),
       DeleteBackupData: deleteDataWork(parts),
       Restore: restoreWork(parts),
+      ExportDisks: exportWork(parts),
+      InstantBoot: bootWork(parts),
+      Expire: expireWork(parts),
       Verify: verifyWork(parts),
     });
     const closing = new AbortController();

@@ -6,7 +6,14 @@ import { vaultId } from '../ids.ts';
 import { MANAGEMENT_TYPE, plainName } from '../items/item-names.ts';
 import { errorNumber, recommendationsFor } from './error-numbers.ts';
 
-const CANCELLABLE: ReadonlySet<string> = new Set(['Backup', 'Restore', 'Verify']);
+const CANCELLABLE: ReadonlySet<string> = new Set([
+  'Backup',
+  'Expire',
+  'ExportDisks',
+  'InstantBoot',
+  'Restore',
+  'Verify',
+]);
 
 export type JobToShow = {
   readonly site: Site;

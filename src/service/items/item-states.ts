@@ -34,6 +34,8 @@ export type ItemAction =
   | 'undelete'
   | 'purge'
   | 'restore'
+  /** Pins, extends, deletes one of its points. */
+  | 'holdPoint'
   | 'protect';
 
 type Refusal = { readonly code: ErrorCode; readonly why: string };
@@ -52,6 +54,7 @@ const ALLOWED: Readonly<Record<ItemAction, readonly ItemState[]>> = {
   undelete: ['SoftDeleted'],
   purge: ['SoftDeleted'],
   restore: [...KEPT, 'SoftDeleted'],
+  holdPoint: KEPT,
   /** An item that is there is protected anew only by resuming it. */
   protect: [],
 };
@@ -96,6 +99,7 @@ const PARTICIPLE: Readonly<Record<ItemAction, string>> = {
   undelete: 'undeleted',
   purge: 'purged',
   restore: 'restored',
+  holdPoint: 'changed in its points',
   protect: 'protected',
 };
 

@@ -16,6 +16,9 @@ export type JobOperation =
   | 'Restore'
   | 'Undelete'
   /** Holdfast's own. */
+  | 'Expire'
+  | 'ExportDisks'
+  | 'InstantBoot'
   | 'Verify';
 
 /** A place in a queue: at most `limit` jobs hold `name` at once. */

@@ -7,6 +7,10 @@ const PLACED = { name: z.string(), /** Absent: the system disk. */ lun: z.int().
 const FACTS = z.strictObject({
   version: z.literal(1),
   vmState: z.string(),
+  /** What the guest's agent said; absent: nobody knows. */
+  osFamily: z.enum(['linux', 'windows']).optional(),
+  /** Absent: neither a TPM with secure boot, nor known. */
+  isTrustedLaunch: z.literal(true).optional(),
   /** Bytes. */
   disks: z.array(
     z.strictObject({
@@ -29,6 +33,10 @@ export type PointOrigin = (typeof POINT_ORIGINS)[number];
 export function pointFactsOf({ vm, disks, lacking }: VmPointDescription): PointFacts {
   return {
     vmState: vm.state,
+    ...(vm.osFamily === undefined ? {} : { osFamily: vm.osFamily }),
+    ...(vm.bootSecurity.hasSecureBoot && vm.bootSecurity.hasTpm
+      ? { isTrustedLaunch: true as const }
+      : {}),
     disks: disks.map(({ place, ...disk }) => ({ ...disk, ...lunOf(place) })),
     excluded: lacking.map(({ name, place }) => ({ name, ...lunOf(place) })),
   };

@@ -27,16 +27,17 @@ type Rules = {
   readonly yearly?: Pick<NonNullable<Retention['yearly']>, 'days' | 'months'>;
 };
 
-/** Rules without days of their own are for Sundays, the first date, and the first of January. */
+/** Rules without days of their own are for the days of a weekly schedule, else Sundays, the first date, and the first of January. */
 export function policyOf(schedule: Schedule, rules: Rules, timeZone = 'UTC'): BackupPolicy {
   const { days, weeks, months, years } = rules;
-  const { weekdays = ['sunday'], monthly = FIRST } = rules;
+  const isWeekly = schedule.frequency === 'weekly';
+  const { weekdays = isWeekly ? schedule.weekdays : ['sunday'], monthly = FIRST } = rules;
   const { yearly = { days: FIRST, months: ['january'] as const } } = rules;
   return {
     kind: schedule.frequency === 'hourly' ? 'enhanced' : 'standard',
     timeZone,
     schedule,
-    instantRestoreDays: 2,
+    instantRestoreDays: isWeekly ? 5 : 2,
     retention: {
       ...(days && { daily: { times, duration: { count: days, unit: 'days' } } }),
       ...(weeks && { weekly: { times, weekdays, duration: { count: weeks, unit: 'weeks' } } }),

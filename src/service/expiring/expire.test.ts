@@ -1,0 +1,195 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { expirePoints, planExpiry } from '#backup';
+import { listActivities } from '../activities/activities.ts';
+import { protect, stopByPolicy, stopRetaining } from '../items/protect.ts';
+import type { Job } from '../jobs/jobs.ts';
+import { DAILY, policyOf, weeklyOn } from '../retention/test-policies.ts';
+import { agedVm, WEB, type AgedVm } from '../testing/aged-vm.ts';
+import { startExpiry } from './start-expiry.ts';
+
+const STEP_1 = { 1: 'D1', 2: 'D2' };
+const STEP_2 = { 3: 'D3' };
+const STEP_3 = { 2: 'D2′', 3: 'D3′' };
+/** Six days of quiet from the start. */
+const QUIET = policyOf(weeklyOn('wednesday'), { weeks: 4 });
+const WEEK = policyOf(DAILY, { days: 7 });
+
+/** What a job of expiry says it did. */
+function figuresOf({ status, properties }: Job) {
+  assert.equal(status, 'Completed');
+  const figure = (name: string): number => Number(properties[name]);
+  return {
+    removed: figure('Recovery points removed'),
+    merged: figure('Blocks merged'),
+    deleted: figure('Blocks deleted'),
+    freedBytes: figure('Bytes freed'),
+  };
+}
+
+/** V1 of the documents after its three steps, each a point of so many days. */
+async function v1(vm: AgedVm, days: readonly [number, number, number]): Promise<readonly string[]> {
+  vm.write(STEP_1);
+  const rp1 = await vm.backUp(days[0]);
+  vm.write(STEP_2);
+  const rp2 = await vm.backUp(days[1]);
+  vm.write(STEP_3);
+  return [rp1, rp2, await vm.backUp(days[2])];
+}
+
+test('R27 M30 R28 case 1: the first point expires, what it owned merges into the second, which is the full one then', async (t) => {
+  const vm = await agedVm(t, { policy: QUIET });
+  const [rp1, rp2, rp3] = await v1(vm, [1, 20, 20]);
+  const before = await vm.stored();
+  assert.deepEqual(before.owned, [
+    [rp1, 2],
+    [rp2, 1],
+    [rp3, 2],
+  ]);
+  await vm.pass(2);
+  const after = await vm.stored();
+  assert.deepEqual(after.owned, [
+    [rp2, 3],
+    [rp3, 2],
+  ]);
+  assert.deepEqual(await vm.pointIds(), [rp2, rp3]);
+  const [job, ...others] = await vm.jobs('Expire');
+  assert.deepEqual(others, []);
+  const freedBytes = before.liveBytes - after.liveBytes;
+  assert.deepEqual(figuresOf(job!), { removed: 1, merged: 2, deleted: 0, freedBytes });
+});
+
+test('R28 case 1 as it is told: the second point had overwritten D2, which is deleted', async (t) => {
+  const vm = await agedVm(t, { policy: QUIET });
+  vm.write(STEP_1);
+  await vm.backUp(1);
+  vm.write({ 2: 'D2′', ...STEP_2 });
+  const rp2 = await vm.backUp(20);
+  await vm.pass(2);
+  const { removed, merged, deleted } = figuresOf((await vm.jobs('Expire'))[0]!);
+  assert.deepEqual([removed, merged, deleted], [1, 1, 1]);
+  assert.deepEqual((await vm.stored()).owned, [[rp2, 3]]);
+});
+
+test('R28 case 2: a middle point expires before the first; D3 is deleted where the third overwrote it, else merged', async (t) => {
+  for (const [step, merged, deleted] of [
+    [STEP_3, 0, 1],
+    [{ 2: 'D2′' }, 1, 0],
+  ] as const) {
+    const vm = await agedVm(t, { policy: QUIET });
+    vm.write(STEP_1);
+    const rp1 = await vm.backUp(20);
+    vm.write(STEP_2);
+    await vm.backUp(1);
+    vm.write(step);
+    const rp3 = await vm.backUp(20);
+    await vm.pass(2);
+    const figures = figuresOf((await vm.jobs('Expire'))[0]!);
+    assert.deepEqual([figures.removed, figures.merged, figures.deleted], [1, merged, deleted]);
+    assert.deepEqual((await vm.stored()).owned, [
+      [rp1, 2],
+      [rp3, 2],
+    ]);
+  }
+});
+
+test('R28 M31 case 3: a point on demand for 10 days, taken on day 4, goes at the end of day 14 into the next', async (t) => {
+  const vm = await agedVm(t, { policy: policyOf(DAILY, { days: 30 }) });
+  vm.write(STEP_1);
+  for (let day = 1; day <= 4; day += 1) await vm.nextScheduled();
+  vm.write(STEP_2);
+  const asked = await vm.backUp(10);
+  const takenAt = (await vm.points()).at(-1)!.point.takenAt;
+  vm.write({ 1: 'D1′' });
+  while (vm.clock.nowMs() < takenAt + 10 * 86_400_000 - 3_600_000 * 4) await vm.nextScheduled();
+  assert.ok((await vm.pointIds()).includes(asked));
+  await vm.nextScheduled();
+  await vm.pass(0.5);
+  assert.ok(!(await vm.pointIds()).includes(asked));
+  const figures = figuresOf((await vm.jobs('Expire'))[0]!);
+  assert.deepEqual([figures.removed, figures.merged, figures.deleted], [1, 1, 0]);
+});
+
+test('R22 R31 R32 points go within a day of their date; the newest stays until the next backup has succeeded', async (t) => {
+  const vm = await agedVm(t, { policy: WEEK });
+  await vm.nextScheduled();
+  await vm.nextScheduled();
+  const [first, second] = await vm.pointIds();
+  await stopByPolicy(vm.service, WEB);
+  await vm.pass(5);
+  assert.deepEqual(await vm.pointIds(), [first, second]);
+  await vm.pass(2);
+  assert.deepEqual(await vm.pointIds(), [second]);
+  await vm.pass(3000);
+  assert.equal((await vm.points())[0]!.plan.keptBy, 'latest');
+  await protect(vm.service, WEB, { policy: 'P' });
+  await vm.nextScheduled();
+  await vm.pass(0.3);
+  assert.equal((await vm.points()).length, 1);
+  assert.ok(!(await vm.pointIds()).includes(second!));
+});
+
+test('R31 R54 while protection is stopped for ever nothing expires; what has expired goes after it is resumed', async (t) => {
+  const vm = await agedVm(t, { policy: WEEK });
+  await vm.nextScheduled();
+  await vm.backUp(1);
+  const kept = [...(await vm.pointIds()), await vm.backUp(30)];
+  await stopRetaining(vm.service, WEB);
+  await vm.pass(400);
+  assert.deepEqual(await vm.pointIds(), kept);
+  assert.deepEqual(await vm.jobs('Expire'), []);
+  await protect(vm.service, WEB, { policy: 'P' });
+  await vm.pass(0.3);
+  assert.deepEqual(await vm.pointIds(), kept.slice(-1));
+});
+
+test('M31 expiry that was killed between the repository and the records is taken up, and tells what the whole did', async (t) => {
+  const vm = await agedVm(t, { policy: QUIET });
+  const [rp1, rp2, rp3] = await v1(vm, [1, 1, 20]);
+  const { vaultId } = await vm.item();
+  const { jobId } = await startExpiry(vm.service, WEB.vault, undefined);
+  assert.equal(figuresOf(await vm.ended(jobId)).removed, 0);
+  const item = (await vm.item()).id;
+  const plan = await vm.service.repositories.use(vaultId, async ({ parts }) => {
+    const planned = await planExpiry(parts, [rp1!, rp2!]);
+    await expirePoints(parts, [rp1!, rp2!]);
+    return planned;
+  });
+  const { mergedBlocks, deletedBlocks, freedBytes } = plan;
+  const noted = {
+    pointCount: 2,
+    mergedBlocks,
+    deletedBlocks,
+    freedBytes,
+    points: [rp1, rp2].map((point) => ({ item, point })),
+  };
+  // As the row was when the kill came.
+  await vm.service.catalogue.change(async (change) => {
+    const row = { status: 'InProgress', endedAt: null, request: JSON.stringify({ noted }) };
+    await change.updateTable('jobs').set(row).where('id', '=', jobId).execute();
+  });
+  await vm.made.restart();
+  const expected = { removed: 2, merged: mergedBlocks, deleted: deletedBlocks, freedBytes };
+  assert.deepEqual(figuresOf(await vm.ended(jobId)), expected);
+  assert.deepEqual(await vm.pointIds(), [rp3]);
+  assert.deepEqual(vm.made.complaints, []);
+});
+
+test('M31 what was noted and not done before a kill is decided anew: a point that was extended meanwhile stays', async (t) => {
+  const vm = await agedVm(t, { policy: QUIET });
+  const [rp1, rp2] = await v1(vm, [1, 20, 20]);
+  const { jobId } = await startExpiry(vm.service, WEB.vault, WEB.vm);
+  await vm.ended(jobId);
+  const item = (await vm.item()).id;
+  const figures = { pointCount: 2, mergedBlocks: 9, deletedBlocks: 9, freedBytes: 9 };
+  const noted = { ...figures, points: [rp1, rp2].map((point) => ({ item, point })) };
+  await vm.service.catalogue.change(async (change) => {
+    const row = { status: 'InProgress', endedAt: null, request: JSON.stringify({ noted }) };
+    await change.updateTable('jobs').set(row).where('id', '=', jobId).execute();
+  });
+  await vm.made.restart();
+  assert.equal(figuresOf(await vm.ended(jobId)).removed, 0);
+  assert.equal((await vm.pointIds()).length, 3);
+  const told = await listActivities(vm.service.catalogue.read);
+  assert.ok(told.some(({ action, target }) => action === 'Expire' && target === 'web'));
+});
