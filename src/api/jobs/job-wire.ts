@@ -56,10 +56,12 @@ export function jobToWire({ site, vault, job, item, isWhole }: JobToShow) {
   };
 }
 
-/** The failure first, then what it warned of by code. */
-function errorDetails({ failure, warnings }: Job) {
+/** The failure first, of the last try while it waits for the next; then what it warned of by code. */
+function errorDetails({ failure, warnings, nextTryAt }: Job) {
+  const again = (text: string): string =>
+    nextTryAt === undefined ? text : `${stopped(text)} It is tried again at ${iso(nextTryAt)}.`;
   const told = [
-    ...(failure === undefined ? [] : [failure]),
+    ...(failure === undefined ? [] : [{ code: failure.code, message: again(failure.message) }]),
     ...warnings.flatMap(({ code, message }) => (code === undefined ? [] : [{ code, message }])),
   ];
   return told.map(({ code, message }) => ({
@@ -70,6 +72,10 @@ function errorDetails({ failure, warnings }: Job) {
   }));
 }
 
+function stopped(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`;
+}
+
 function extendedInfo(job: Job, now: number) {
   const { tasks, progress, properties, warnings, endedAt, pointId } = job;
   const percent = endedAt === undefined ? percentOf(progress) : undefined;
@@ -77,7 +83,7 @@ function extendedInfo(job: Job, now: number) {
   const warned = warnings.map(({ message }) => message);
   return {
     tasksList: tasks.map((task) => taskToWire(task, now, percent)),
-    propertyBag: { ...named(job), ...properties, ...speedOf(job) },
+    propertyBag: { ...named(job), ...properties, ...speedOf(job), ...nextTryOf(job) },
     internalPropertyBag: pointId === undefined ? {} : { RecoveryPointId: pointId },
     ...(percent === undefined ? {} : { progressPercentage: percent }),
     ...(remainingMs === undefined ? {} : { estimatedRemainingDuration: isoDuration(remainingMs) }),
@@ -118,6 +124,10 @@ function speedOf({ progress, startedAt, endedAt }: Job): Readonly<Record<string,
     ...(totalBytes === undefined ? {} : { 'Bytes in all': String(totalBytes) }),
     ...(speed === undefined ? {} : { 'Bytes per second': String(Math.round(speed)) }),
   };
+}
+
+function nextTryOf({ nextTryAt }: Job): Readonly<Record<string, string>> {
+  return nextTryAt === undefined ? {} : { 'Next try': iso(nextTryAt) };
 }
 
 function percentOf(progress: Job['progress']): number | undefined {

@@ -64,7 +64,7 @@ export const jobRoutes = [
       const { service, params, baseUrl, apiVersion } = request;
       const vault = await getVault(service.catalogue.read, vaultOf(params));
       const { id: jobId } = await getJob(service.catalogue.read, vault.id, params.job);
-      await service.jobs.cancel(vault.id, jobId);
+      await service.jobs.cancel(vault.id, jobId, service.actor);
       const operation = { vaultId: vault.id, kind: 'CancelJob', target: jobId, jobId };
       const id = await service.catalogue.change(async (change) =>
         addOperation(service, change, operation),

@@ -77,7 +77,6 @@ export type NewJob = {
   readonly properties?: Readonly<Record<string, string>>;
   /** Jobs that share one run one after another: `item:<id>`. */
   readonly claims?: readonly string[];
-  readonly notBefore?: number;
   readonly deadlineAt?: number;
 };
 
@@ -87,7 +86,7 @@ export type JobRunner = {
   /** A job that is done already: Azure shows one for configuring, stopping, undeleting. */
   readonly addDone: (change: CatalogueChange, job: NewJob) => Promise<string>;
   /** @throws {HoldfastError} `UserErrorJobNotCancellable`-like codes for a job that has ended or cannot be cancelled. */
-  readonly cancel: (vaultId: string, jobId: string) => Promise<void>;
+  readonly cancel: (vaultId: string, jobId: string, actor?: string) => Promise<void>;
   /** Voids leases of dead instances, then runs what is due, until `stop`. */
   readonly start: (works: JobWorks) => Promise<void>;
   /** Ends running work so that the next start takes it up again. */

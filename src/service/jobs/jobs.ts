@@ -4,7 +4,7 @@
  * ```
  *   add ──► InProgress ──lease──► (running) ──► Completed | CompletedWithWarnings | Failed
  *               │  ▲                 │  │ cancel
- *        cancel │  └── retry, restart┘  ▼
+ *        cancel │  └── retry, restart┘  ▼       (a job that waits for its next try shows why, as its failure)
  *               ▼                    Cancelling ──► Cancelled   (or Completed, if it was too late)
  *           Cancelled
  * ```
@@ -47,7 +47,10 @@ export type Job = {
   readonly tasks: readonly JobTask[];
   readonly progress: JobProgress | undefined;
   readonly properties: Readonly<Record<string, string>>;
+  /** Of one that has not ended: why it waits for its next try. */
   readonly failure: JobFailure | undefined;
+  /** When it is tried again; undefined: it does not wait for that. */
+  readonly nextTryAt: number | undefined;
   readonly warnings: readonly JobWarning[];
   readonly pointId: string | undefined;
   readonly createdAt: number;
@@ -117,6 +120,7 @@ function jobOf(row: Row<'jobs'>): Job {
     progress: progress === null ? undefined : progressFromJson(progress),
     properties: propertiesFromJson(properties),
     failure: failure === null ? undefined : failureFromJson(failure),
+    nextTryAt: failure !== null && row.status === 'InProgress' ? row.notBefore : undefined,
     warnings: warningsFromJson(warnings),
     pointId: row.pointId ?? undefined,
     createdAt: row.createdAt,

@@ -169,6 +169,33 @@ test('what is worth another try is tried again, and the job says how often and w
   assert.deepEqual([never.status, never.attempt], ['Failed', 1]);
 });
 
+test('a job that waits for its next try says why and until when; a clock that is set back makes it wait no longer', async (t) => {
+  const clock = new FakeClock();
+  const { start, add, opened } = await runner(
+    t,
+    async (run) => {
+      if (run.job.attempt === 0) throw new HoldfastError('StoreFull', 'no room');
+    },
+    { clock, settings: { retryDelayMs: 60_000 } },
+  );
+  await start();
+  const id = await add();
+  const look = async (): Promise<Job> => await getJob(opened.read, VAULT, id);
+  while ((await look()).failure === undefined) await sleep(5);
+  const waiting = await look();
+  assert.deepEqual(
+    [waiting.status, waiting.failure, waiting.nextTryAt],
+    ['InProgress', { code: 'StoreFull', message: 'no room' }, clock.nowMs() + 60_000],
+  );
+  clock.jump(-86_400_000);
+  for (let second = 0; second < 60; second += 5) {
+    clock.advance(5000);
+    await sleep(20);
+  }
+  const { status, failure, nextTryAt, attempt } = await look();
+  assert.deepEqual([status, failure, nextTryAt, attempt], ['Completed', undefined, undefined, 1]);
+});
+
 test('a job whose point is there ends well, whatever it failed by; a failing note of a failure does not keep it open', async (t) => {
   const work = {
     isDone: async (run: JobRun) => run.job.pointId === '1',

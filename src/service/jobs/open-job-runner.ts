@@ -3,13 +3,14 @@
  * is woken, and at least every `LOOK_MS`; a row is leased in the change that takes it.
  */
 import { randomUUID } from 'node:crypto';
-import { HoldfastError, isHoldfastError, pause } from '#base';
+import { isHoldfastError, pause, type HoldfastError } from '#base';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import type { NewRow, Row } from '../catalogue/schema.ts';
 import type { RecordParts } from '../record-parts.ts';
 import { claimsFromJson, type JobFailure } from './job-records.ts';
 import type { JobRunner, JobWork, JobWorks, NewJob } from './job-runner.ts';
-import { failureOf, interrupted, notCancellable } from './job-failures.ts';
+import { noteCancel } from './note-cancel.ts';
+import { failureOf, interrupted } from './job-failures.ts';
 import { RunningJob, stopError } from './running-job.ts';
 import { makeSlots } from './slots.ts';
 
@@ -52,7 +53,11 @@ export function openJobRunner(parts: RecordParts): JobRunner {
       const row = { ...newRow(runner, job), status: 'Completed', startedAt: now, endedAt: now };
       return await insert(runner, change, row);
     },
-    cancel: async (vaultId, jobId) => await cancel(runner, vaultId, jobId),
+    cancel: async (vaultId, id, actor) => {
+      const jobId = await noteCancel(runner, { vaultId, id, actor });
+      runner.running.get(jobId)?.job.stop('cancelled');
+      runner.wake();
+    },
     start: async (works) => {
       runner.works = works;
       await voidLeases(runner);
@@ -90,7 +95,7 @@ function newRow({ parts }: Runner, job: NewJob): NewRow<'jobs'> & { readonly id:
     createdAt: now,
     startedAt: null,
     endedAt: null,
-    notBefore: job.notBefore ?? now,
+    notBefore: now,
     deadlineAt: job.deadlineAt ?? null,
     attempt: 0,
     cancelRequestedAt: null,
@@ -153,13 +158,16 @@ async function untilNextMs({ parts }: Runner): Promise<number> {
   return Math.min(LOOK_MS, (next?.atMs ?? Infinity) - now);
 }
 
+/** Nobody waits longer than for a next try: what is further ahead was noted before the clock was set back. */
 async function dueRows({ parts }: Runner): Promise<readonly Row<'jobs'>[]> {
+  const now = parts.clock.nowMs();
+  const furthest = now + parts.settings.retryDelayMs;
   return await parts.catalogue.read
     .selectFrom('jobs')
     .selectAll()
     .where('endedAt', 'is', null)
     .where('leaseOwner', 'is', null)
-    .where('notBefore', '<=', parts.clock.nowMs())
+    .where((is) => is.or([is('notBefore', '<=', now), is('notBefore', '>', furthest)]))
     .orderBy('place')
     .execute();
 }
@@ -176,7 +184,7 @@ async function takeUp(runner: Runner, row: Row<'jobs'>): Promise<void> {
   const onlyEnds = row.cancelRequestedAt !== null || isLate(row, now);
   if (!onlyEnds && claimsFromJson(row.claims).some((claim) => claimed.has(claim))) return;
   const startedAt = row.startedAt ?? now;
-  const lease = { leaseOwner: instance, leaseUntil: now + LEASE_MS, startedAt };
+  const lease = { leaseOwner: instance, leaseUntil: now + LEASE_MS, startedAt, failure: null };
   // As the row is now: it may have been cancelled since it was read.
   const leased = await parts.catalogue.change(async (change) => {
     const query = change.updateTable('jobs').set(lease).where('id', '=', row.id);
@@ -273,7 +281,9 @@ async function retry(runner: Runner, job: RunningJob, failure: HoldfastError): P
   const run = job.run(runner.slots);
   run.property('Retries', String(job.row.attempt));
   run.property('Last error', `${failure.message} [${failure.code}]`);
-  await update(runner, job, { ...job.columns(), notBefore, leaseOwner: null, leaseUntil: null });
+  const why = JSON.stringify(failureOf(failure));
+  const free = { leaseOwner: null, leaseUntil: null };
+  await update(runner, job, { ...job.columns(), failure: why, notBefore, ...free });
 }
 
 /** The next start begins it anew; that this one was broken off is not its fault. */
@@ -333,26 +343,6 @@ async function update(
       await pause(clock, WRITE_AGAIN_MS, stopped.signal);
     }
   }
-}
-
-async function cancel(runner: Runner, vaultId: string, id: string): Promise<void> {
-  const { parts, works } = runner;
-  const jobId = id.toLowerCase();
-  await parts.catalogue.change(async (change) => {
-    const query = change.selectFrom('jobs').selectAll().where('vaultId', '=', vaultId);
-    const row = await query.where('id', '=', jobId).executeTakeFirst();
-    if (row === undefined) {
-      throw new HoldfastError('BMSUserErrorJobNotFound', `The vault has no job '${jobId}'.`);
-    }
-    if (row.endedAt !== null) throw notCancellable(`it has ended: ${row.status}`);
-    if (works[row.operation as keyof JobWorks]?.isCancellable !== true) {
-      throw notCancellable(`Cancellation isn't supported for this job type`);
-    }
-    const columns = { status: 'Cancelling', cancelRequestedAt: parts.clock.nowMs(), notBefore: 0 };
-    await change.updateTable('jobs').set(columns).where('id', '=', jobId).execute();
-  });
-  runner.running.get(jobId)?.job.stop('cancelled');
-  runner.wake();
 }
 
 /** Keeps the leases, and the rows up to date: one change for all, however many run. */

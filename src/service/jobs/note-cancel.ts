@@ -1,0 +1,35 @@
+/** That somebody wants a job ended: noted in its row, whoever works at it. */
+import { HoldfastError } from '#base';
+import { noteActivity } from '../activities/activities.ts';
+import type { RecordParts } from '../record-parts.ts';
+import { notCancellable } from './job-failures.ts';
+import type { JobWorks } from './job-runner.ts';
+
+type Runner = { readonly parts: RecordParts; readonly works: JobWorks };
+
+/** @returns the job's id. @throws as `JobRunner.cancel`. */
+export async function noteCancel(
+  { parts, works }: Runner,
+  of: { readonly vaultId: string; readonly id: string; readonly actor: string | undefined },
+): Promise<string> {
+  const { vaultId, id, actor } = of;
+  const jobId = id.toLowerCase();
+  await parts.catalogue.change(async (change) => {
+    const query = change.selectFrom('jobs').selectAll().where('vaultId', '=', vaultId);
+    const row = await query.where('id', '=', jobId).executeTakeFirst();
+    if (row === undefined) {
+      throw new HoldfastError('BMSUserErrorJobNotFound', `The vault has no job '${jobId}'.`);
+    }
+    if (row.endedAt !== null) throw notCancellable(`it has ended: ${row.status}`);
+    if (works[row.operation as keyof JobWorks]?.isCancellable !== true) {
+      throw notCancellable(`Cancellation isn't supported for this job type`);
+    }
+    const columns = { status: 'Cancelling', cancelRequestedAt: parts.clock.nowMs(), notBefore: 0 };
+    await change.updateTable('jobs').set(columns).where('id', '=', jobId).execute();
+    const detail = { operation: row.operation, job: jobId };
+    const by = actor === undefined ? {} : { actor };
+    const activity = { action: 'cancel job', target: row.entity, detail };
+    await noteActivity({ clock: parts.clock, ...by }, change, activity);
+  });
+  return jobId;
+}
