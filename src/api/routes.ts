@@ -2,6 +2,7 @@
 import { backupRoutes } from './backup-routes.ts';
 import { virtualMachineRoutes } from './compute/virtual-machines.ts';
 import type { Route } from './frame/route.ts';
+import { activityRoutes } from './holdfast/activities.ts';
 import { doctorRoutes } from './holdfast/doctor.ts';
 import { hostRoutes } from './holdfast/hosts.ts';
 import { jobEventRoutes } from './holdfast/job-events.ts';
@@ -49,6 +50,7 @@ const RESOURCES: readonly Route[] = [
   ...verifyRoutes,
   ...versionRoutes,
   ...doctorRoutes,
+  ...activityRoutes,
 ];
 
 export const ROUTES: readonly Route[] = [...RESOURCES, openApiRoute(RESOURCES)];

@@ -93,6 +93,7 @@ export { countJobs, getJob, JOB_STATUSES, listJobs, type Job } from './jobs/jobs
 export type { JobTask } from './jobs/job-records.ts';
 export type { JobOperation } from './jobs/job-runner.ts';
 export { examine } from './doctor/doctor.ts';
+export { listActivities, type Activity } from './activities/activities.ts';
 // Operations
 export { beginOperation } from './operations/begin-operation.ts';
 export { addOperation, getOperation, type Operation } from './operations/operations.ts';

@@ -216,8 +216,9 @@ async function answerOf(
   const apiVersion = isVersioned ? requiredVersion(query) : '';
   const params = request.params as Readonly<Record<string, string>>;
   await checkScope(site, params, route);
+  const { service } = site;
   return await route.handle({
-    service: site.service,
+    service: caller === undefined ? service : { ...service, actor: caller.clientId },
     access: site.access,
     hasManagedIdentity: site.hasManagedIdentity,
     params,

@@ -27,6 +27,34 @@ export function listAnswer<Entry extends { readonly id: string }>(
   return ok({ value, nextLink: nextLink(request, { end, lastId: value.at(-1)?.id }) });
 }
 
+/**
+ * Of a list that is too long to be read whole.
+ *
+ * @returns how many entries of it are asked for, and the `id` of the one that the page before ended with.
+ * @throws {Refusal} as `listAnswer`.
+ */
+export function pageOf(query: ListRequest['query']): {
+  readonly count: number;
+  readonly lastId: string | undefined;
+} {
+  const token = query.get('$skipToken');
+  const lastId = token === undefined ? undefined : readToken(token)[1];
+  return { count: parseTop(query.get('$top')), lastId };
+}
+
+/** @param value the entries that `pageOf` asks for. */
+export function pageAnswer(
+  request: ListRequest,
+  value: readonly { readonly id: string }[],
+  { isLast }: { readonly isLast: boolean },
+): ApiAnswer {
+  if (isLast) return ok({ value });
+  return ok({
+    value,
+    nextLink: nextLink(request, { end: value.length, lastId: value.at(-1)?.id }),
+  });
+}
+
 function parseTop(text: string | undefined): number {
   if (text === undefined) return MOST_PER_PAGE;
   const count = Number(text);

@@ -27,6 +27,8 @@ const BODY = z.strictObject({
     connect: z.string().min(1).max(4096),
     /** Absent: the service's limit. */
     snapshotsAtOnce: z.int().min(1).max(1000).nullish(),
+    /** `qmp:` only: whether no QEMU needs to listen there yet. */
+    allowAbsent: z.boolean().nullish(),
     vmCount: z.unknown().optional(),
     lastSeenTime: z.unknown().optional(),
     failure: z.unknown().optional(),
@@ -77,13 +79,14 @@ export const hostRoutes = [
     handle: async (request) => {
       const { service, params, body } = request;
       requireLocation(body.location);
-      const { connect: uri, snapshotsAtOnce } = body.properties;
+      const { connect: uri, snapshotsAtOnce, allowAbsent } = body.properties;
       const limit = snapshotsAtOnce == null ? {} : { snapshotsAtOnce };
+      const allowsAbsent = allowAbsent === true;
       const isThere = (await listHosts(service.catalogue.read)).some(
         ({ name }) => name.toLowerCase() === params.host.toLowerCase(),
       );
       const { name } = await reached(
-        async () => await putHost(service, { name: params.host, uri, ...limit }),
+        async () => await putHost(service, { name: params.host, uri, ...limit, allowsAbsent }),
       );
       await discoverHost(service, name);
       const host = await getHost(service.catalogue.read, name);

@@ -1,7 +1,8 @@
 /** Service principals: who may sign in. What each may do is not told apart yet: all may everything. */
 import { randomUUID } from 'node:crypto';
 import { HoldfastError } from '#base';
-import type { CatalogueReader } from '../catalogue/catalogue.ts';
+import { noteActivity } from '../activities/activities.ts';
+import type { CatalogueChange, CatalogueReader } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
 import { parseName } from '../names.ts';
 import type { RecordParts } from '../record-parts.ts';
@@ -17,7 +18,7 @@ export type Principal = {
 /** The secret is told once, and kept nowhere. */
 export type NewPrincipal = Principal & { readonly clientSecret: string };
 
-type Parts = Pick<RecordParts, 'catalogue' | 'clock' | 'random'>;
+type Parts = Pick<RecordParts, 'catalogue' | 'clock' | 'random' | 'actor'>;
 
 /**
  * @param announce told before the account is there: with a crash in between somebody knows one that does not work,
@@ -42,6 +43,7 @@ export async function createPrincipal(
   await announce(principal);
   await catalogue.change(async (change) => {
     await change.insertInto('principals').values(row).execute();
+    await noted(parts, change, { action: 'create service principal', principal });
   });
   return principal;
 }
@@ -57,16 +59,17 @@ export async function rotateSecret(parts: Parts, clientId: string): Promise<NewP
       .set({ secretHash })
       .where('clientId', '=', principal.clientId)
       .execute();
+    await noted(parts, change, { action: 'rotate secret', principal });
     return { ...principal, clientSecret };
   });
 }
 
 /** Its tokens are void at once. @throws {HoldfastError} `PrincipalNotFound`; `PrincipalNeeded` for the last one. */
 export async function deletePrincipal(
-  { catalogue }: Pick<Parts, 'catalogue'>,
+  parts: Omit<Parts, 'random'>,
   clientId: string,
 ): Promise<void> {
-  await catalogue.change(async (change) => {
+  await parts.catalogue.change(async (change) => {
     const principal = await getPrincipal(change, clientId);
     if ((await listPrincipals(change)).length === 1) {
       throw new HoldfastError(
@@ -75,7 +78,18 @@ export async function deletePrincipal(
       );
     }
     await change.deleteFrom('principals').where('clientId', '=', principal.clientId).execute();
+    await noted(parts, change, { action: 'delete service principal', principal });
   });
+}
+
+/** Never with the secret. */
+async function noted(
+  parts: Pick<Parts, 'clock' | 'actor'>,
+  change: CatalogueChange,
+  of: { readonly action: string; readonly principal: Principal },
+): Promise<void> {
+  const { clientId, name: target } = of.principal;
+  await noteActivity(parts, change, { action: of.action, target, detail: { clientId } });
 }
 
 /** Oldest first. */

@@ -6,9 +6,13 @@ import type { RecordParts } from '../record-parts.ts';
 const SERVICE = 'service';
 
 export type Activity = {
+  /** In the order of what was done. */
+  readonly id: number;
   readonly at: number;
   /** A principal's client id, or `service`. */
   readonly actor: string;
+  /** Of the principal; undefined: the service, or one that is deleted. */
+  readonly actorName: string | undefined;
   /** `protect`, `delete data`, `restore`, … */
   readonly action: string;
   /** A name: of a VM, a vault, a policy, a host. */
@@ -29,16 +33,30 @@ export async function noteActivity(
     .execute();
 }
 
-/** Newest first; of those since `from` where given. */
+/**
+ * Newest first.
+ *
+ * @param which `from`: of those since then; `before`: of those older than the one of this id; `count`: at most so many.
+ */
 export async function listActivities(
   reader: CatalogueReader,
-  { from }: { readonly from?: number } = {},
+  which: { readonly from?: number; readonly before?: number; readonly count?: number } = {},
 ): Promise<readonly Activity[]> {
-  let query = reader.selectFrom('activities').selectAll().orderBy('id', 'desc');
-  if (from !== undefined) query = query.where('at', '>=', from);
-  return (await query.execute()).map(({ at, actor, action, target, detail }) => ({
+  const { from, before, count } = which;
+  let query = reader
+    .selectFrom('activities')
+    .leftJoin('principals', 'principals.clientId', 'activities.actor')
+    .selectAll('activities')
+    .select('principals.name as actorName')
+    .orderBy('activities.id', 'desc');
+  if (from !== undefined) query = query.where('activities.at', '>=', from);
+  if (before !== undefined) query = query.where('activities.id', '<', before);
+  if (count !== undefined) query = query.limit(count);
+  return (await query.execute()).map(({ id, at, actor, actorName, action, target, detail }) => ({
+    id,
     at,
     actor,
+    actorName: actorName ?? undefined,
     action,
     target,
     detail: JSON.parse(detail),

@@ -1,5 +1,6 @@
 /** Resource groups: folders of names. A host has one of its own, whose VMs it lists. */
 import { HoldfastError } from '#base';
+import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueReader } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
 import { nameKey, parseName } from '../names.ts';
@@ -14,20 +15,21 @@ export type ResourceGroup = {
 
 /** Makes the group, or changes its tags. @returns whether it is new. */
 export async function putResourceGroup(
-  { catalogue, clock }: RecordParts,
+  parts: RecordParts,
   group: ResourceGroup,
 ): Promise<{ readonly group: ResourceGroup; readonly isNew: boolean }> {
   const name = parseName(group.name, 'resource group');
   const key = nameKey(name);
   const tags = tagsToJson(group.tags);
-  return await catalogue.change(async (change) => {
+  return await parts.catalogue.change(async (change) => {
     const before = await find(change, name);
+    await noteActivity(parts, change, { action: 'put resource group', target: name });
     if (before !== undefined) {
       await change.updateTable('resourceGroups').set({ tags }).where('key', '=', key).execute();
       return { group: { ...groupOf(before), tags: group.tags }, isNew: false };
     }
     const { location } = group;
-    const row = { key, name, location, tags, createdAt: clock.nowMs() };
+    const row = { key, name, location, tags, createdAt: parts.clock.nowMs() };
     await change.insertInto('resourceGroups').values(row).execute();
     return { group: groupOf(row), isNew: true };
   });
@@ -56,10 +58,10 @@ export async function listResourceGroups(
 }
 
 /** @throws {HoldfastError} `ResourceGroupNotFound`; `ResourceGroupNotEmpty` naming what is in it. */
-export async function deleteResourceGroup({ catalogue }: RecordParts, name: string): Promise<void> {
+export async function deleteResourceGroup(parts: RecordParts, name: string): Promise<void> {
   const key = nameKey(name);
-  await catalogue.change(async (change) => {
-    await getResourceGroup(change, name);
+  await parts.catalogue.change(async (change) => {
+    const { name: target } = await getResourceGroup(change, name);
     const inside = await contentOf(change, key);
     if (inside.length > 0) {
       throw new HoldfastError(
@@ -68,6 +70,7 @@ export async function deleteResourceGroup({ catalogue }: RecordParts, name: stri
       );
     }
     await change.deleteFrom('resourceGroups').where('key', '=', key).execute();
+    await noteActivity(parts, change, { action: 'delete resource group', target });
   });
 }
 

@@ -21,7 +21,11 @@ export function connectHosts({ clock, random, catalogue, settings }: RecordParts
   const list: HostConnections['list'] = async (hostKey) => {
     const { name, uri } = await getHost(catalogue.read, hostKey);
     if (hanging.has(hostKey)) throw silent(name, settings.hostTimeoutMs);
-    const listing = lend(uri, async (hypervisor) => await hypervisor.list());
+    const listing = lend(uri, async (hypervisor) => {
+      const vms = await hypervisor.list();
+      if (hypervisor.kind === 'qemu' && vms.length === 0) throw nobodyListens(uri);
+      return vms;
+    });
     const ended = listing.catch(() => undefined).finally(() => hanging.delete(hostKey)); // Told below.
     hanging.set(hostKey, ended);
     return await inTime(name, listing);
@@ -41,13 +45,31 @@ export function connectHosts({ clock, random, catalogue, settings }: RecordParts
   return {
     use: async (hostKey, work) => await lend((await getHost(catalogue.read, hostKey)).uri, work),
     list,
-    probe: async (uri) => {
-      await inTime(
-        uri,
-        lend(uri, async (hypervisor) => await hypervisor.list()),
-      );
+    probe: async (uri, { mayBeAbsent }) => {
+      const looking = lend(uri, async (hypervisor) => {
+        const vms = await hypervisor.list();
+        if (hypervisor.kind === 'qemu' && vms.length === 0 && !mayBeAbsent) throw refused(uri);
+      });
+      await inTime(uri, looking);
     },
   };
+}
+
+/** A QEMU that is there has a VM, one that Holdfast has made has it also while it is off. */
+function nobodyListens(uri: string): HoldfastError {
+  return new HoldfastError(
+    'HypervisorUnavailable',
+    `no QEMU listens at ${uri}: its VM is off, and is seen again when it is started with that socket`,
+  );
+}
+
+function refused(uri: string): HoldfastError {
+  return new HoldfastError(
+    'HypervisorUnavailable',
+    `no QEMU listens at ${uri}: a VM that is off has no socket. Start it with -qmp unix:PATH,server=on,wait=off, ` +
+      'correct the path, or name the folder of its images (images:/folder); --allow-absent (allowAbsent) adds the ' +
+      'host for a VM that is still to come',
+  );
 }
 
 function silent(name: string, timeoutMs: number): HoldfastError {

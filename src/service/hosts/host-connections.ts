@@ -10,10 +10,15 @@ export type HostConnections = {
   /**
    * The host's VMs; one listing a host at a time.
    *
-   * @throws {HoldfastError} as `use`; `HypervisorUnavailable` after `settings.hostTimeoutMs`, and at once while an
+   * @throws {HoldfastError} as `use`; `HypervisorUnavailable` where no QEMU listens at its socket, after `settings.hostTimeoutMs`, and at once while an
    *   earlier listing still hangs.
    */
   readonly list: (hostKey: string) => ReturnType<Hypervisor['list']>;
-  /** Whether the address works, within the same time. @throws {HoldfastError} `ArgumentInvalid`, `HypervisorUnavailable`, `ToolMissing`. */
-  readonly probe: (uri: string) => Promise<void>;
+  /**
+   * Whether the address works, within the same time.
+   *
+   * @param mayBeAbsent whether the socket of a QEMU is good while nobody listens there: its VM is off.
+   * @throws {HoldfastError} `ArgumentInvalid`, `HypervisorUnavailable`, `ToolMissing`.
+   */
+  readonly probe: (uri: string, options: { readonly mayBeAbsent: boolean }) => Promise<void>;
 };

@@ -24,18 +24,26 @@ export type Host = {
   readonly failure: string | undefined;
 };
 
-export type NewHost = Pick<Host, 'name' | 'uri'> & { readonly snapshotsAtOnce?: number };
+export type NewHost = Pick<Host, 'name' | 'uri'> & {
+  readonly snapshotsAtOnce?: number;
+  /** Also a socket at which no QEMU listens yet. */
+  readonly allowsAbsent?: boolean;
+};
 
 /**
- * Adds the host, or changes it. It is connected to once before: an address that does not work is refused.
+ * Adds the host, or changes it. It is connected to once before: an address that does not work is refused. One that
+ * has this address already may have its VM off.
  *
  * @throws {HoldfastError} `InvalidResourceName`; `ResourceExists` if another host has the address;
  *   `ArgumentInvalid`, `HypervisorUnavailable`, `ToolMissing`.
  */
 export async function putHost(parts: ServiceParts, host: NewHost): Promise<Host> {
   const name = parseName(host.name, 'host');
-  await parts.hosts.probe(host.uri);
   const key = nameKey(name);
+  const hosts = parts.catalogue.read.selectFrom('hosts').select('key');
+  const known = await hosts.where('key', '=', key).where('uri', '=', host.uri).executeTakeFirst();
+  const mayBeAbsent = known !== undefined || host.allowsAbsent === true;
+  await parts.hosts.probe(host.uri, { mayBeAbsent });
   const { snapshotsAtOnce } = host;
   const limits = snapshotsAtOnce === undefined ? {} : { snapshotsAtOnce };
   const settings = JSON.stringify(SETTINGS.parse({ version: 1, ...limits }));

@@ -93,10 +93,11 @@ export async function updateVault(
  * @returns the key, which is kept nowhere: a `--password-file` of `holdfast repo`.
  */
 export async function makeVaultRecoveryKey(
-  { catalogue, repositories, clock }: ServiceParts,
+  parts: ServiceParts,
   name: VaultName,
 ): Promise<string> {
-  const { id } = await getVault(catalogue.read, name);
+  const { catalogue, repositories, clock } = parts;
+  const { id, name: target } = await getVault(catalogue.read, name);
   const { recoveryKey } = await repositories.use(
     id,
     async (repository) => await addRecoveryKey(repository, 'recovery'),
@@ -108,6 +109,7 @@ export async function makeVaultRecoveryKey(
       .set({ recoveryKeyFetchedAt: now })
       .where('id', '=', id)
       .execute();
+    await noteActivity(parts, change, { action: 'make recovery key', target });
   });
   return recoveryKey;
 }

@@ -1,5 +1,6 @@
 /** How Verify jobs come to be. */
 import { HoldfastError } from '#base';
+import { noteActivity } from '../activities/activities.ts';
 import type { Accepted } from '../items/protect.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { getVault, type VaultName } from '../vaults/vaults.ts';
@@ -12,24 +13,26 @@ import type { VerifyRequest } from './verify-work.ts';
  * @throws {HoldfastError} `ResourceNotFound`; `ArgumentInvalid` for another share.
  */
 export async function startVerify(
-  { catalogue, jobs }: ServiceParts,
+  parts: ServiceParts,
   name: VaultName,
   readDataPercent: number | undefined,
 ): Promise<Accepted> {
+  const { catalogue, jobs } = parts;
   const vault = await getVault(catalogue.read, name);
   if (readDataPercent !== undefined && !(readDataPercent > 0 && readDataPercent <= 100)) {
     throw new HoldfastError('ArgumentInvalid', 'readDataPercent must be above 0 and at most 100.');
   }
   const request: VerifyRequest = readDataPercent === undefined ? {} : { readDataPercent };
-  const jobId = await catalogue.change(async (change) =>
-    jobs.add(change, {
+  const jobId = await catalogue.change(async (change) => {
+    await noteActivity(parts, change, { action: 'Verify', target: vault.name, detail: request });
+    return await jobs.add(change, {
       vaultId: vault.id,
       entity: vault.name,
       operation: 'Verify',
       isUserTriggered: true,
       request,
       claims: [`verify:${vault.id}`],
-    }),
-  );
+    });
+  });
   return { jobId };
 }
