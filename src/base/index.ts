@@ -13,3 +13,4 @@ export { FakeClock, type Clock } from './clock.ts';
 export { realClock } from './real-clock.ts';
 export { freeMemory } from './free-memory.ts';
 export type { Progress, ProgressListener } from './progress.ts';
+export { shellQuoted } from './shell-quoted.ts';

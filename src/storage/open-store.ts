@@ -2,7 +2,7 @@
 import { mkdir, open, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { HoldfastError } from '#base';
+import { HoldfastError, shellQuoted } from '#base';
 import { errnoOf, fileError } from './file-errors.ts';
 import { LocalFolder } from './local-folder.ts';
 import type { ObjectStore } from './object-store.ts';
@@ -71,7 +71,7 @@ async function checkFolder(path: string): Promise<void> {
     }
     throw new HoldfastError(
       'RepositoryNotFound',
-      `no folder ${path}: is its disk mounted? To make a new repository there: holdfast repo init ${path}`,
+      `no folder ${path}: is its disk mounted? To make a new repository there: holdfast repo init ${shellQuoted(path)}`,
       { cause: error, details: { path } },
     );
   }

@@ -4,7 +4,7 @@
  */
 import { link, open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { HoldfastError } from '#base';
+import { HoldfastError, shellQuoted } from '#base';
 
 export type BootNote = {
   readonly version: 1;
@@ -108,13 +108,18 @@ async function syncFolder(directory: string): Promise<void> {
 
 /** What goes on with the boot in the folder. The note knows the repository, but not where it is. */
 export function resumeCommand(directory: string): string {
-  return `holdfast vm boot --resume --dir ${directory} --repo REPO`;
+  return `holdfast vm boot --resume --dir ${shellQuoted(directory)} --repo REPO`;
+}
+
+/** What removes the VM that was booted into the folder. */
+export function discardCommand(directory: string): string {
+  return `holdfast vm boot --discard --dir ${shellQuoted(directory)}`;
 }
 
 function unfinished(directory: string): HoldfastError {
   return new HoldfastError(
     'BootUnfinished',
-    `a VM was booted into "${directory}", and may still need the point: go on with ${resumeCommand(directory)}, remove it with holdfast vm boot --discard --dir ${directory}, or choose another folder`,
+    `a VM was booted into "${directory}", and may still need the point: go on with ${resumeCommand(directory)}, remove it with ${discardCommand(directory)}, or choose another folder`,
     { details: { path: directory } },
   );
 }

@@ -6,7 +6,7 @@
  *                                             └► or, in place: the old images, only where they differ
  * ```
  */
-import { HoldfastError, isHoldfastError } from '#base';
+import { HoldfastError, isHoldfastError, shellQuoted } from '#base';
 import type { Hypervisor, NewVmDisk, Vm } from '#hypervisor';
 import { backUpVm, type VmBackupRequest, type VmBackupResult } from './back-up-vm.ts';
 import { makeVmFolder, removeIfEmpty } from './vm-folder.ts';
@@ -153,7 +153,7 @@ function refuseRunning(
 function overwriting({ point, note, disks }: VmPoint): string {
   const images = disks.map(({ name }) => {
     const { location } = note.definition.vm.disks.find((disk) => disk.name === name) ?? {};
-    return `--disk ${name}=${location ?? 'IMAGE'}`;
+    return `--disk ${shellQuoted(`${name}=${location ?? 'IMAGE'}`)}`;
   });
   return `holdfast repo restore REPO ${point} ${images.join(' ')} --overwrite`;
 }

@@ -8,7 +8,7 @@ import { readsBelow } from '#disk';
 import type { Hypervisor } from '#hypervisor';
 import type { Repository } from '#repository';
 import { bootedVm, serveDisks, type BootedVm } from './booted-vm.ts';
-import type { BootNote } from './boot-note.ts';
+import { discardCommand, type BootNote } from './boot-note.ts';
 import { bootedIn, refuseServed, removeRemains } from './remove-booted.ts';
 
 export type ResumeRequest = {
@@ -69,7 +69,7 @@ function refuseOther(repository: Repository, { directory, note }: ResumeRequest)
 function gone(disk: string, path: string, directory: string): HoldfastError {
   return new HoldfastError(
     'DiskNotFound',
-    `"${path}", where the VM wrote to ${disk}, is gone: put it back, or remove the rest with holdfast vm boot --discard --dir ${directory}`,
+    `"${path}", where the VM wrote to ${disk}, is gone: put it back, or remove the rest with ${discardCommand(directory)}`,
     { details: { disk, path } },
   );
 }
@@ -77,7 +77,7 @@ function gone(disk: string, path: string, directory: string): HoldfastError {
 function noVm({ note, directory, hypervisor }: ResumeRequest): HoldfastError {
   return new HoldfastError(
     'VmNotFound',
-    `there is no VM ${note.vm} at ${hypervisor.uri} with the disks in "${directory}": it was never defined, or removed since. Remove the rest with holdfast vm boot --discard --dir ${directory}, then boot again`,
+    `there is no VM ${note.vm} at ${hypervisor.uri} with the disks in "${directory}": it was never defined, or removed since. Remove the rest with ${discardCommand(directory)}, then boot again`,
     { details: { vm: note.vm } },
   );
 }

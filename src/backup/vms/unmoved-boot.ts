@@ -5,7 +5,7 @@ import { dirname, isAbsolute, join } from 'node:path';
 import { HoldfastError } from '#base';
 import { isServed, readsBelow } from '#disk';
 import type { Vm } from '#hypervisor';
-import { BOOT_NOTE, readBootNote, resumeCommand } from './boot-note.ts';
+import { BOOT_NOTE, discardCommand, readBootNote, resumeCommand } from './boot-note.ts';
 
 export type UnmovedBoot = {
   /** Its folder. */
@@ -26,7 +26,7 @@ export async function unmovedBoot(
     for (const { path, socketPath } of disks) {
       if (!images.has(path) || !existsSync(path)) continue;
       if ((await readsBelow(path)) !== true || (await isServed(socketPath))) continue;
-      const text = `${vm.name} was booted from point ${point}, and not all its disks have been copied yet: go on with ${resumeCommand(directory)}, or remove it with holdfast vm boot --discard --dir ${directory}`;
+      const text = `${vm.name} was booted from point ${point}, and not all its disks have been copied yet: go on with ${resumeCommand(directory)}, or remove it with ${discardCommand(directory)}`;
       return { directory, point, text };
     }
   }

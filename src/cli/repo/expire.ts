@@ -1,4 +1,5 @@
 /** `holdfast repo expire`: ends points, by id or by rules of what to keep, or says what would end. */
+import { shellQuoted } from '#base';
 import {
   expirePoints,
   findPoint,
@@ -141,7 +142,8 @@ function describe(expired: Expired, location: string): string {
     `${formatCount(mergedBlocks, 'block')} merged into later points, ` +
       `${formatCount(deletedBlocks, 'block')} deleted, ${formatBytes(freedBytes)} freed.`,
   ];
-  if (freedBytes > 0) lines.push(`To have the space back: holdfast repo compact ${location}`);
+  if (freedBytes > 0)
+    lines.push(`To have the space back: holdfast repo compact ${shellQuoted(location)}`);
   if (kept.length > 0) {
     lines.push(
       `${formatCount(kept.length, 'point')} still in use by a backup or a restore: freed when it ends.`,

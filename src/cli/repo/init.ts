@@ -9,7 +9,7 @@ import { formatBytes } from '../output/units.ts';
 import { canPrompt, promptNewSecret } from '../password/prompt.ts';
 import { warnOfShortPassword } from '../password/short-password.ts';
 import { UsageError } from '../usage-error.ts';
-import { HoldfastError } from '#base';
+import { HoldfastError, shellQuoted } from '#base';
 
 export async function init(
   context: Context,
@@ -78,7 +78,7 @@ function describe({ id, location, blockSize, isEncrypted }: NewRepository): stri
   ];
   if (isEncrypted) {
     lines.push(
-      `Without its password nobody can read it. Print a recovery key: holdfast repo key recovery ${location}`,
+      `Without its password nobody can read it. Print a recovery key: holdfast repo key recovery ${shellQuoted(location)}`,
     );
   }
   return lines.join('\n');

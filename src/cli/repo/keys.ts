@@ -1,4 +1,5 @@
 /** `holdfast repo key …`: the ways into a repository. */
+import { shellQuoted } from '#base';
 import { addKey, addRecoveryKey, listKeys, removeKey } from '#backup';
 import type { Context } from '../context.ts';
 import { formatTable, left } from '../output/table.ts';
@@ -72,7 +73,7 @@ export async function addRecovery(
       `  ${recoveryKey}`,
       '',
       'It opens the repository in place of a password, typed or in a password file.',
-      `Should others have seen it: holdfast repo key remove ${location} ${slot.slice(0, 8)}`,
+      `Should others have seen it: holdfast repo key remove ${shellQuoted(location)} ${slot.slice(0, 8)}`,
     ].join('\n'),
   );
 }

@@ -1,4 +1,5 @@
 /** `holdfast repo verify`: checks the repository; damage is listed with the points it touches, exit 1. */
+import { shellQuoted } from '#base';
 import { verify as verifyRepository, type VerifyResult } from '#backup';
 import { parsePercent } from '../arguments/size.ts';
 import type { Context } from '../context.ts';
@@ -42,7 +43,7 @@ function describeSound(
   const read =
     checked.readBytes > 0
       ? `${formatBytes(checked.readBytes)} of data read and checked`
-      : `data not read (holdfast repo verify ${location} --read-data)`;
+      : `data not read (holdfast repo verify ${shellQuoted(location)} --read-data)`;
   return (
     `No damage, checked in ${formatDuration(seconds)}: ${formatCount(checked.points, 'point')}, ` +
     `${formatCount(checked.packs, 'pack')}, ${formatCount(checked.blocks, 'block')}, ` +
@@ -95,7 +96,7 @@ function adviceFor({ damage, points }: VerifyResult, location: string): string[]
     );
   } else if (damage.some(({ object }) => object.startsWith('packs/'))) {
     advice.push(
-      `What to do: nothing is lost. holdfast repo compact ${location} removes the damaged packs.`,
+      `What to do: nothing is lost. holdfast repo compact ${shellQuoted(location)} removes the damaged packs.`,
     );
   }
   if (damage.some(({ object }) => object.startsWith('points/'))) {
@@ -105,7 +106,7 @@ function adviceFor({ damage, points }: VerifyResult, location: string): string[]
     );
   }
   if (damage.some(({ object }) => object === 'index')) {
-    advice.push(`What to do: holdfast repo rebuild-index ${location}`);
+    advice.push(`What to do: holdfast repo rebuild-index ${shellQuoted(location)}`);
   }
   return advice;
 }

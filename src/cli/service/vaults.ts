@@ -1,6 +1,6 @@
 /** `holdfast vault …`: vaults, each with its repository, and the key to it. */
 import type { Vault } from '@azure/arm-recoveryservices';
-import { HoldfastError } from '#base';
+import { HoldfastError, shellQuoted } from '#base';
 import { formatFacts } from '../output/facts.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { confirm } from './confirm.ts';
@@ -64,7 +64,7 @@ export async function createVault(
 }
 
 const KEY_HINT = (name: string): string =>
-  `Print its recovery key and keep it elsewhere: holdfast vault recovery-key ${name}`;
+  `Print its recovery key and keep it elsewhere: holdfast vault recovery-key ${shellQuoted(name)}`;
 
 function sameVault(one: Named, other: Named): boolean {
   return fullName(one).toLowerCase() === fullName(other).toLowerCase();
@@ -143,7 +143,7 @@ export async function showRecoveryKey(
   terminal.result(document, () => {
     terminal.note(
       `The recovery key of the vault ${fullName(vault)}. Keep it where the machine is not: with it, and\n` +
-        `without this service, holdfast repo points ${repository} --password-file FILE reads the vault.`,
+        `without this service, holdfast repo points ${shellQuoted(repository)} --password-file FILE reads the vault.`,
     );
     return recoveryKey;
   });

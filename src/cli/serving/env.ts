@@ -7,7 +7,7 @@
  */
 import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { HoldfastError } from '#base';
+import { HoldfastError, shellQuoted } from '#base';
 import type { Surroundings } from '../surroundings.ts';
 import { dataFolderOf } from './data-folder.ts';
 
@@ -87,26 +87,21 @@ function script(of: {
   const { data, folder, account, isSignedIn } = of;
   const { caFile, tenantId, clientId } = account;
   const login =
-    `az login --service-principal --username ${quoted(clientId)} --tenant ${quoted(tenantId)} ` +
-    `--password @${quoted(join(folder, 'client-secret'))} --output none`;
+    `az login --service-principal --username ${shellQuoted(clientId)} --tenant ${shellQuoted(tenantId)} ` +
+    `--password @${shellQuoted(join(folder, 'client-secret'))} --output none`;
   const lines = [
-    `export HOLDFAST_DATA=${quoted(data)}`,
-    `export AZURE_CONFIG_DIR=${quoted(folder)}`,
+    `export HOLDFAST_DATA=${shellQuoted(data)}`,
+    `export AZURE_CONFIG_DIR=${shellQuoted(folder)}`,
     'export AZURE_CORE_COLLECT_TELEMETRY=no',
     ...(caFile === undefined
       ? []
       : [
-          `export REQUESTS_CA_BUNDLE=${quoted(caFile)}`,
-          `export NODE_EXTRA_CA_CERTS=${quoted(caFile)}`,
+          `export REQUESTS_CA_BUNDLE=${shellQuoted(caFile)}`,
+          `export NODE_EXTRA_CA_CERTS=${shellQuoted(caFile)}`,
         ]),
     ...(isSignedIn ? [] : [`if command -v az >/dev/null; then ${login}; fi`]),
   ];
   return `${lines.join('\n')}\n`;
-}
-
-/** As one word of a POSIX shell. */
-function quoted(text: string): string {
-  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 async function isThere(path: string): Promise<boolean> {

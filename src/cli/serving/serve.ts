@@ -1,5 +1,6 @@
 /** `holdfast serve`: runs the service until Ctrl-C or SIGTERM, which are its normal end. Its log goes to standard error. */
 import { resolve } from 'node:path';
+import { shellQuoted } from '#base';
 import type { Surroundings } from '../surroundings.ts';
 import { untilAborted } from '../until-aborted.ts';
 import { UsageError } from '../usage-error.ts';
@@ -70,7 +71,7 @@ function describe({ url, data, adminFile, isFirstStart, host }: Described): stri
       : []),
     ...(isLocal ? [] : [`It listens at ${host}: other machines can reach it.`]),
     'To use az, in another shell:',
-    `  eval "$(holdfast env --data '${data.replaceAll("'", String.raw`'\''`)}')"`,
+    `  eval "$(holdfast env --data ${shellQuoted(data)})"`,
     '  az backup vault list --output table',
     'Ctrl-C ends it.',
   ];

@@ -3,7 +3,7 @@
  * a sample VM (not running: a folder with an image of real files), protects it and takes its first backup by the
  * commands that a user would type. What a start before has done already is left out.
  */
-import { isHoldfastError, throwIfCancelled } from '#base';
+import { isHoldfastError, shellQuoted, throwIfCancelled } from '#base';
 import { dataFolderOf } from '../serving/data-folder.ts';
 import { parseListen } from '../serving/serve.ts';
 import type { RunningService, Surroundings } from '../surroundings.ts';
@@ -59,7 +59,7 @@ async function listening(
 }
 
 function nextSteps(data: string, hasSample: boolean): string {
-  const folder = `'${data.replaceAll("'", String.raw`'\''`)}'`;
+  const folder = shellQuoted(data);
   const vm = hasSample ? 'sample-vm' : 'VM';
   return `
 In another shell, with az (Debian: apt install azure-cli) or holdfast:

@@ -1,5 +1,5 @@
 /** `holdfast vm boot`: starts a VM from a recovery point at once, then copies its disks while it runs. */
-import { pause } from '#base';
+import { pause, shellQuoted } from '#base';
 import { resolve } from 'node:path';
 import { bootVm, discardBoot, findPoint, readBootNote, resumeBoot, type BootedVm } from '#backup';
 import { checkOutputFolder } from '../arguments/output-paths.ts';
@@ -55,8 +55,7 @@ function refuseContradictions(name: string | undefined, options: VmBootOptions):
 
 function refuseMissing(needed: Readonly<Record<string, string | undefined>>): void {
   for (const [what, value] of Object.entries(needed)) {
-    if (value === undefined)
-      throw new UsageError(`${what} is missing: see holdfast vm boot --help`);
+    if (value === undefined) throw new UsageError(`${what} is missing`);
   }
 }
 
@@ -186,7 +185,7 @@ async function untilOff({ signal, surroundings }: Context, booted: BootedVm): Pr
 
 function resumeCommand({ options }: Context, { directory, location }: Place): string {
   const plain = options.encryption ? '' : ' --no-encryption';
-  return `holdfast vm boot --resume --dir ${directory} --repo ${location}${plain}`;
+  return `holdfast vm boot --resume --dir ${shellQuoted(directory)} --repo ${shellQuoted(location)}${plain}`;
 }
 
 async function runTrial(context: Context, booted: BootedVm, { directory }: Place): Promise<void> {
@@ -201,7 +200,7 @@ async function runTrial(context: Context, booted: BootedVm, { directory }: Place
   try {
     await untilAborted(signal);
   } finally {
-    const left = `${name} could not be removed: holdfast vm boot --discard --dir ${directory} does`;
+    const left = `${name} could not be removed: holdfast vm boot --discard --dir ${shellQuoted(directory)} does`;
     await unlessCancelled(context, left, booted.discard);
   }
   terminal.note(`${name} was powered off, and removed with what it wrote in ${directory}.`);

@@ -3,7 +3,7 @@
  * sealed, but its id and block size are bound into every key slot, so a wrong one opens nothing.
  */
 
-import { HoldfastError, isHoldfastError } from '#base';
+import { HoldfastError, isHoldfastError, shellQuoted } from '#base';
 import type { ObjectStore } from '#storage';
 
 import { isBlockSize } from './block-size.ts';
@@ -54,7 +54,7 @@ export async function readRepositoryFile(store: ObjectStore): Promise<Repository
     if (!isHoldfastError(error, 'ObjectNotFound')) throw error;
     throw new HoldfastError(
       'RepositoryNotFound',
-      `there is no repository at ${store.location}: is its disk mounted, and is that its folder? To make a new one in an empty folder: holdfast repo init ${store.location}`,
+      `there is no repository at ${store.location}: is its disk mounted, and is that its folder? To make a new one in an empty folder: holdfast repo init ${shellQuoted(store.location)}`,
       { cause: error },
     );
   }

@@ -2,7 +2,7 @@
  * Looks whether catalogue and repositories agree, and whether all is as it should be (`holdfast doctor`). Changes
  * nothing but a note of which documents disagree, for the next start to take them over; what it finds says where and what to do. What is changing meanwhile is looked at in its vault's turn.
  */
-import { isHoldfastError } from '#base';
+import { isHoldfastError, shellQuoted } from '#base';
 import type { Row } from '../catalogue/schema.ts';
 import { comparePoints } from '../items/agree-points.ts';
 import { itemDocument } from '../items/item-documents.ts';
@@ -43,7 +43,7 @@ async function examineVault(parts: ServiceParts, vault: Vault): Promise<readonly
       severity: 'warning',
       where,
       what: 'nobody has fetched its recovery key: without master.key its data would be lost',
-      advice: `run holdfast vault recovery-key ${vault.name}, and keep what it prints elsewhere`,
+      advice: `run holdfast vault recovery-key ${shellQuoted(vault.name)}, and keep what it prints elsewhere`,
     });
   }
   try {

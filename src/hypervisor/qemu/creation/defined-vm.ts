@@ -5,7 +5,7 @@
  */
 import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { HoldfastError } from '#base';
+import { HoldfastError, shellQuoted } from '#base';
 import type { Vm } from '../../vm.ts';
 import { fileName } from './host-ends.ts';
 
@@ -138,18 +138,14 @@ function startScript({ vm, commandLine, workingDirectory, tpm }: DefinedVm): str
     if (word.startsWith('-') && word.length > 1) lines.push([word]);
     else lines.at(-1)!.push(word);
   }
-  const command = lines.map((words) => words.map(quoted).join(' ')).join(' \\\n  ');
+  const command = lines.map((words) => words.map(shellQuoted).join(' ')).join(' \\\n  ');
   return [
     '#!/bin/sh',
     `# Starts the VM ${vm.name.replaceAll('\n', ' ')}; it runs on by itself. Written by Holdfast.`,
     'set -eu',
-    ...(workingDirectory === undefined ? [] : [`cd ${quoted(workingDirectory)}`]),
-    ...(tpm === undefined ? [] : [['swtpm', ...tpm.args].map(quoted).join(' ')]),
+    ...(workingDirectory === undefined ? [] : [`cd ${shellQuoted(workingDirectory)}`]),
+    ...(tpm === undefined ? [] : [['swtpm', ...tpm.args].map(shellQuoted).join(' ')]),
     `exec ${command}`,
     '',
   ].join('\n');
-}
-
-function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }
