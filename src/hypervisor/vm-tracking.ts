@@ -15,13 +15,15 @@ export type TrackingMark = {
   readonly name: string;
   /** Why no backup can count from it; absent: nothing is known against it. */
   readonly fault?: string;
+  /** The file that it lies in, where the disk's image is only based on that; absent: it is the VM's own. */
+  readonly backingImage?: string;
 };
 
 type Warn = (message: string) => void;
 
 export interface VmTracking {
   /**
-   * Of all repositories. Reads only; disks that cannot be looked at are told to `warn`.
+   * Of all repositories, also in backing images. Reads only; disks that cannot be looked at are told to `warn`.
    *
    * @throws {HoldfastError} `VmNotFound`, `HypervisorUnavailable`, `HypervisorFailed`.
    */
@@ -29,7 +31,8 @@ export interface VmTracking {
 
   /**
    * Removes bitmaps and checkpoints for good, and first what a killed backup left. The next backup into that
-   * repository compares whole disks. Idempotent; the guest notices nothing.
+   * repository compares whole disks. Idempotent; the guest notices nothing. Backing images are not touched: others
+   * may be based on them, too.
    *
    * @param repositoryId absent: of all repositories.
    * @returns what was removed.
@@ -55,6 +58,11 @@ export function markOf(
   return { repositoryId, point, disk, name, ...(fault === undefined ? {} : { fault }) };
 }
 
-export function isOf(mark: TrackingMark, repositoryId: string | undefined): boolean {
+function isOf(mark: TrackingMark, repositoryId: string | undefined): boolean {
   return repositoryId === undefined || mark.repositoryId === repositoryId;
+}
+
+/** Whether it may be removed: it is of that repository, and the VM's own. */
+export function isRemovable(mark: TrackingMark, repositoryId: string | undefined): boolean {
+  return mark.backingImage === undefined && isOf(mark, repositoryId);
 }

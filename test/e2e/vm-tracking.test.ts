@@ -290,6 +290,31 @@ test('images of a VM that does not run', async (t) => {
   assert.match(disk!.reason!, /vm untrack/);
 });
 
+test('a bitmap in a backing image is told as such, and left there', async (t) => {
+  const folder = await libvirtFolder(t);
+  const images = join(folder, 'images');
+  const connection = ['--connect', `images:${images}`];
+  await mkdir(join(images, 'web'), { recursive: true });
+  const base = await emptyDisk(join(images, 'web'), { name: 'base', format: 'qcow2', size: '8M' });
+  const repository = await init(folder, 'repository');
+  const { pointId } = await backUp('web', connection, repository.path);
+  const top = join(images, 'web', 'top.qcow2');
+  const create = ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', base.path, top];
+  await promisify(execFile)('qemu-img', create);
+  const { tracking } = await json<Shown>(['vm', 'show', 'web', ...connection]);
+  assert.deepEqual(brief(tracking), [`${repository.id} top ${pointId}`]);
+  assert.equal(tracking[0]!.usable, false);
+  assert.match(tracking[0]!.reason!, /in ".*base\.qcow2", which the image is based on/);
+  const untrack = ['vm', 'untrack', 'web', ...connection, '--all'];
+  const would = await json<Untracked & { left: readonly Mark[] }>([...untrack, '--dry-run']);
+  assert.deepEqual([would.tracking.length, would.left.length], [0, 1]);
+  const { stdout } = await succeed(untrack);
+  const [, command] = /to remove it: (qemu-img .*)$/m.exec(stdout) ?? [];
+  assert.equal((await bitmapsIn(base.path)).length, 1);
+  await promisify(execFile)('sh', ['-c', command!]);
+  assert.deepEqual(await bitmapsIn(base.path), []);
+});
+
 async function bitmapsIn(path: string): Promise<string[]> {
   const args = ['info', '-U', '--output=json', '-f', 'qcow2', path];
   const { stdout } = await promisify(execFile)('qemu-img', args);

@@ -17,19 +17,28 @@ export type ForgetRequest = {
   readonly warn: (message: string) => void;
 };
 
+export type ForgottenTracking = {
+  /** With `dryRun` what would be removed. */
+  readonly removed: readonly TrackingMark[];
+  /** In backing images, which other images may be based on. */
+  readonly left: readonly TrackingMark[];
+};
+
 /**
  * Removes bitmaps and checkpoints of Holdfast from the VM, running or not; those of other products stay. The
  * repository is not changed, and needs no password: its next backup of the VM compares whole disks.
  *
- * @returns what was removed, or with `dryRun` would be.
  * @throws {HoldfastError} as `VmTracking.remove`; `RepositoryNotFound`.
  */
-export async function forgetTracking(request: ForgetRequest): Promise<readonly TrackingMark[]> {
+export async function forgetTracking(request: ForgetRequest): Promise<ForgottenTracking> {
   const { hypervisor, vm, owner, dryRun, warn } = request;
   const id = await idOf(owner);
-  if (!dryRun) return await hypervisor.tracking.remove(vm, id, warn);
-  const marks = await hypervisor.tracking.list(vm, warn);
-  return marks.filter(({ repositoryId }) => id === undefined || repositoryId === id);
+  const all = await hypervisor.tracking.list(vm, warn);
+  const marks = all.filter(({ repositoryId }) => id === undefined || repositoryId === id);
+  const left = marks.filter(({ backingImage }) => backingImage !== undefined);
+  if (dryRun) return { removed: marks.filter((mark) => !left.includes(mark)), left };
+  // Disks that cannot be looked at have been told.
+  return { removed: await hypervisor.tracking.remove(vm, id, () => {}), left };
 }
 
 async function idOf(owner: TrackingOwner): Promise<string | undefined> {

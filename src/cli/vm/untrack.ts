@@ -1,5 +1,6 @@
 /** `holdfast vm untrack`: removes what backups have left on a VM to follow its changes. */
-import { forgetTracking, type TrackingOwner } from '#backup';
+import { shellQuoted } from '#base';
+import { forgetTracking, type TrackingMark, type TrackingOwner } from '#backup';
 import type { Context } from '../context.ts';
 import { UsageError } from '../usage-error.ts';
 import type { ConnectOptions } from './options.ts';
@@ -21,19 +22,30 @@ export async function untrack(
   const owner = ownerIn(options);
   const dryRun = options.dryRun === true;
   const { warn } = context.terminal;
-  const marks = await withHypervisor(
+  const { removed, left } = await withHypervisor(
     context,
     options,
     async (hypervisor) => await forgetTracking({ hypervisor, vm: name, owner, dryRun, warn }),
   );
-  context.terminal.result({ vm: name, dryRun, tracking: marks.map(trackingValue) }, () => {
+  const document = { tracking: removed.map(trackingValue), left: left.map(trackingValue) };
+  context.terminal.result({ vm: name, dryRun, ...document }, () => {
     const whose = owner === 'all' ? 'any repository' : 'that repository';
-    if (marks.length === 0) return `${name} has no bitmaps or checkpoints of ${whose}.`;
+    const stays = left.map(
+      (mark) =>
+        `In an image that others may be based on, and left there; to remove it: ${removalOf(mark)}`,
+    );
+    const rest = stays.length === 0 ? '' : `\n\n${stays.join('\n')}`;
+    if (removed.length === 0)
+      return `${name} has no bitmaps or checkpoints of ${whose}${left.length === 0 ? '' : ' of its own'}.${rest}`;
     const what = dryRun
       ? 'Would be removed'
       : 'Removed; the next backup into the repository compares whole disks';
-    return `${what}:\n\n${trackingTable(marks)}`;
+    return `${what}:\n\n${trackingTable(removed)}${rest}`;
   });
+}
+
+function removalOf({ backingImage = '', name }: TrackingMark): string {
+  return `qemu-img bitmap --remove ${shellQuoted(backingImage)} ${name}`;
 }
 
 function ownerIn({ repo, repositoryId, all }: UntrackOptions): TrackingOwner {

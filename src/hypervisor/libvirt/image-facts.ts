@@ -10,6 +10,8 @@ export type ImageFacts = {
   readonly files: readonly string[];
   /** Names of the bitmaps in the image; of a running VM's those that were there when it started. */
   readonly bitmaps: readonly string[];
+  /** What the image is based on, the nearest first. */
+  readonly backings: readonly ChainInfo[];
   /** Why no bitmap can be kept in the image; undefined: one can. */
   readonly untracked: string | undefined;
 };
@@ -35,7 +37,13 @@ export async function readImageFacts(
   if (image.format === 'raw') {
     const info = { format: 'raw', 'virtual-size': image.sizeBytes };
     const fingerprint = imageFingerprint(info, await imageIdentity(image.location));
-    return { fingerprint, files: [image.location], bitmaps: [], untracked: noBitmaps('raw') };
+    return {
+      fingerprint,
+      files: [image.location],
+      bitmaps: [],
+      backings: [],
+      untracked: noBitmaps('raw'),
+    };
   }
   const result = await runTool({
     command: 'qemu-img',
@@ -60,6 +68,7 @@ export async function readImageFacts(
     fingerprint: imageFingerprint(nested!, await imageIdentity(image.location)),
     files: chain.map(({ filename }) => filename),
     bitmaps: (specific?.bitmaps ?? []).map(({ name }) => name),
+    backings: chain.slice(1),
     untracked:
       image.format !== 'qcow2'
         ? noBitmaps(image.format)

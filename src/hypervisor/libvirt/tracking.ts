@@ -6,7 +6,8 @@ import { isHoldfastError } from '#base';
 import { parseBitmapName } from '../bitmap-name.ts';
 import { listOfflineTracking, removeOfflineTracking } from '../offline/tracking.ts';
 import type { Vm } from '../vm.ts';
-import { isOf, markOf, type TrackingMark } from '../vm-tracking.ts';
+import { backingMarks } from '../backing-marks.ts';
+import { isRemovable, markOf, type TrackingMark } from '../vm-tracking.ts';
 import {
   checkpointNames,
   deleteCheckpoint,
@@ -45,7 +46,7 @@ export async function removeTracking(
   const scope = { virsh: parts.virsh, uuid: domain.uuid };
   if (!isOff) await claimDomain({ ...parts, warn }, domain);
   const { all, ofCheckpoints } = await find(parts.virsh, domain, warn);
-  const marks = all.filter((mark) => isOf(mark, repositoryId));
+  const marks = all.filter((mark) => isRemovable(mark, repositoryId));
   if (isOff) await removeOfflineTracking(domain.vm, repositoryId, () => {}); // `find` has told.
   for (const name of new Set(marks.map((mark) => mark.name))) {
     const ofName = marks.filter((mark) => mark.name === name);
@@ -77,14 +78,21 @@ async function find(virsh: Virsh, domain: Domain, warn: Warn): Promise<Found> {
     if (parseBitmapName(name) === undefined) continue;
     const { disks, validDisks } = await readCheckpoint(scope, name, { isRunning });
     for (const disk of disks) {
-      const inImage = inImages.find((mark) => mark.name === name && mark.disk === disk);
+      const inImage = inImages.find(
+        (mark) => isOwn(mark) && mark.name === name && mark.disk === disk,
+      );
       const fault = isRunning ? onFault(validDisks.has(disk)) : offFault(inImage);
       ofCheckpoints.push(markOf(name, disk, fault)!);
     }
   }
-  const isKnown = ({ name, disk }: TrackingMark): boolean =>
-    ofCheckpoints.some((mark) => mark.name === name && mark.disk === disk);
+  const isKnown = (found: TrackingMark): boolean =>
+    isOwn(found) &&
+    ofCheckpoints.some((mark) => mark.name === found.name && mark.disk === found.disk);
   return { all: [...ofCheckpoints, ...inImages.filter((mark) => !isKnown(mark))], ofCheckpoints };
+}
+
+function isOwn({ backingImage }: TrackingMark): boolean {
+  return backingImage === undefined;
 }
 
 function offFault(inImage: TrackingMark | undefined): string | undefined {
@@ -101,8 +109,9 @@ async function listStored(vm: Vm, warn: Warn): Promise<readonly TrackingMark[]> 
   for (const disk of vm.disks) {
     if (disk.format !== 'qcow2') continue; // No other format has any.
     try {
-      const { bitmaps } = await readImageFacts(disk);
+      const { bitmaps, backings } = await readImageFacts(disk);
       marks.push(...bitmaps.map((name) => markOf(name, disk.name, NO_CHECKPOINT)));
+      marks.push(...backingMarks(disk.name, backings));
     } catch (error) {
       if (!isHoldfastError(error)) throw error;
       warn(`disk ${disk.name} cannot be looked at: ${error.message}`);

@@ -1,8 +1,9 @@
 /** The dirty bitmaps in a running QEMU that backups left (`VmTracking`). */
 import type { Clock } from '#base';
 import type { QmpClient } from '../qmp/qmp-client.ts';
-import type { QmpBitmap } from '../qmp/qmp-commands.ts';
-import { isOf, markOf, type TrackingMark } from '../vm-tracking.ts';
+import { backingMarks } from '../backing-marks.ts';
+import type { QmpBitmap, QmpNode } from '../qmp/qmp-commands.ts';
+import { isRemovable, markOf, type TrackingMark } from '../vm-tracking.ts';
 import { readBlockLayer } from './block-layer.ts';
 import { removeLeftovers } from './traces.ts';
 
@@ -18,7 +19,7 @@ export async function removeTracking(
 ): Promise<readonly TrackingMark[]> {
   const { qmp } = context;
   await removeLeftovers(context);
-  const found = (await find(qmp)).filter(({ mark }) => isOf(mark, repositoryId));
+  const found = (await find(qmp)).filter(({ mark }) => isRemovable(mark, repositoryId));
   for (const { mark, node } of found) {
     await qmp.execute('block-dirty-bitmap-remove', { node, name: mark.name });
   }
@@ -27,12 +28,16 @@ export async function removeTracking(
 
 async function find(qmp: QmpClient): Promise<readonly Found[]> {
   const { disks } = await readBlockLayer(qmp);
-  return disks.flatMap(({ name: disk, imageNode: node, bitmaps }) =>
-    bitmaps.flatMap((bitmap) => {
-      const mark = markOf(bitmap.name ?? '', disk, faultOf(bitmap));
-      return mark === undefined ? [] : [{ mark, node }];
-    }),
-  );
+  return disks.flatMap((disk) => {
+    const own = disk.bitmaps.map((bitmap) => markOf(bitmap.name ?? '', disk.name, faultOf(bitmap)));
+    const marks = [...own, ...backingMarks(disk.name, backingsOf(disk.node))];
+    return marks.flatMap((mark) => (mark === undefined ? [] : [{ mark, node: disk.imageNode }]));
+  });
+}
+
+function backingsOf({ image }: Pick<QmpNode, 'image'>): QmpNode['image'][] {
+  const backing = image['backing-image'];
+  return backing === undefined ? [] : [backing, ...backingsOf({ image: backing })];
 }
 
 function faultOf({ inconsistent, recording }: QmpBitmap): string | undefined {

@@ -24,6 +24,9 @@ type QmpImage = {
   readonly 'backing-filename'?: string;
   readonly 'backing-filename-format'?: string;
   readonly 'backing-image'?: QmpImage;
+  readonly 'format-specific'?: {
+    readonly data?: { readonly bitmaps?: readonly { readonly name: string }[] };
+  };
   readonly snapshots?: readonly {
     readonly id: string;
     readonly name: string;
