@@ -13,6 +13,7 @@ import { storageAccountRegistrationRoutes } from './holdfast/storage-accounts.ts
 import { vaultRepositoryRoutes } from './holdfast/vaults.ts';
 import { verifyRoutes } from './holdfast/verify.ts';
 import { versionRoutes } from './holdfast/version.ts';
+import { vmFactRoutes } from './holdfast/virtual-machines.ts';
 import { virtualNetworkRoutes } from './network/virtual-networks.ts';
 import { openApiRoute } from './openapi.ts';
 import { policyRoutes } from './policies/policies.ts';
@@ -41,6 +42,7 @@ const RESOURCES: readonly Route[] = [
   ...policyRoutes,
   ...backupRoutes,
   ...hostRoutes,
+  ...vmFactRoutes,
   ...storageAccountRegistrationRoutes,
   ...vaultRepositoryRoutes,
   ...previewRoutes,

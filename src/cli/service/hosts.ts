@@ -94,6 +94,12 @@ function describe({ name, connect, vmCount, lastSeenTime, failure, snapshotsAtOn
     ['Connect', connect],
     ['VMs', String(vmCount)],
     ['Last seen', shortTime(lastSeenTime)],
+    [
+      'System disks',
+      connect.startsWith('images:')
+        ? 'of each VM the image that comes first by name, or first in its vm.json'
+        : undefined,
+    ],
     ['Snapshots at once', snapshotsAtOnce === null ? "the service's limit" : `${snapshotsAtOnce}`],
     ['Failure', failure ?? undefined],
   ]);

@@ -1,12 +1,14 @@
 /** `holdfast vm list` and `vm show` of the service: the VMs of all its hosts, and what protects them. */
 import type { VirtualMachine } from '@azure/arm-compute';
+import { orderNote } from '../output/disk-order.ts';
 import { formatFacts } from '../output/facts.ts';
 import { formatTable, left, right } from '../output/table.ts';
-import { formatCount } from '../output/units.ts';
+import { formatBytes, formatCount } from '../output/units.ts';
 import { fullName, isSame } from './names.ts';
 import { itemFacts, stateWords } from './items.ts';
 import { findVm, listItems, listVms, type ServiceItem, type ServiceVm } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
+import type { Service } from './service.ts';
 import { shortTime } from './time.ts';
 
 export async function showVms({ service, terminal }: ServiceContext): Promise<void> {
@@ -39,15 +41,18 @@ export async function showVms({ service, terminal }: ServiceContext): Promise<vo
 }
 
 export async function showVm({ service, terminal }: ServiceContext, name: string): Promise<void> {
-  const [vm, items] = await Promise.all([findVm(service, name), listItems(service)]);
-  const facts = factsOf(vm, itemsOf(vm, items));
+  const vm = await findVm(service, name);
+  const [own, items] = await Promise.all([ownFacts(service, vm), listItems(service)]);
+  const facts = { ...factsOf(vm, itemsOf(vm, items)), ...own };
   terminal.result(facts, () => {
     const table = formatTable(
-      [left('DISK'), left('LUN'), right('SIZE')],
+      [left('DISK'), left('LUN'), left('FORMAT'), right('SIZE'), left('IMAGE')],
       facts.disks.map((disk) => [
         disk.name,
         disk.lun === undefined ? 'system' : String(disk.lun),
-        `${disk.sizeGiB} GiB`,
+        disk.format,
+        formatBytes(disk.size),
+        disk.image,
       ]),
     );
     const protection = facts.protection.map((one) =>
@@ -65,10 +70,62 @@ export async function showVm({ service, terminal }: ServiceContext, name: string
       ['State', facts.state],
       ['Id', facts.id],
     ]);
-    return [head, table, ...(protection.length === 0 ? ['Not protected.'] : protection)].join(
-      '\n\n',
-    );
+    const notes = notesOn(facts);
+    return [
+      head,
+      table,
+      ...(notes.length === 0 ? [] : [notes.join('\n')]),
+      ...(protection.length === 0 ? ['Not protected.'] : protection),
+    ].join('\n\n');
   });
+}
+
+type OwnVm = {
+  readonly properties: {
+    readonly connect: string;
+    readonly firmware: string;
+    readonly disks: readonly {
+      readonly name: string;
+      readonly lun: number | null;
+      readonly sizeBytes: number;
+      readonly format: string;
+      readonly image: string;
+      readonly refusal: string | null;
+    }[];
+  };
+};
+
+/** What only Holdfast's own API tells of a VM; sizes in bytes. */
+async function ownFacts(service: Service, { group, name }: ServiceVm) {
+  const at = `${service.root}/resourceGroups/${encodeURIComponent(group)}`;
+  const path = `${at}/providers/Holdfast.Backup/virtualMachines/${encodeURIComponent(name)}`;
+  const { properties } = (await service.http.json('GET', path)) as OwnVm;
+  const { connect, firmware, disks } = properties;
+  return {
+    connect,
+    firmware,
+    disks: disks.map(({ lun, sizeBytes: size, refusal, ...disk }) => ({
+      ...disk,
+      ...(lun === null ? {} : { lun }),
+      size,
+      ...(refusal === null ? {} : { refusal }),
+    })),
+  };
+}
+
+function notesOn({
+  name,
+  connect,
+  disks,
+}: Awaited<ReturnType<typeof ownFacts>> & { readonly name: string }): readonly string[] {
+  const names = disks.map((disk) => disk.name);
+  const order = connect.startsWith('images:') ? orderNote(name, names) : undefined;
+  return [
+    ...disks.flatMap((disk) =>
+      disk.refusal === undefined ? [] : [`${disk.name} cannot be backed up: ${disk.refusal}`],
+    ),
+    ...(order === undefined ? [] : [order]),
+  ];
 }
 
 function itemsOf(vm: ServiceVm, items: readonly ServiceItem[]): readonly ServiceItem[] {
@@ -81,7 +138,6 @@ function factsOf({ id, name, group, resource }: ServiceVm, items: readonly Servi
   const disks = all.map((disk) => ({
     name: disk.name ?? '',
     ...('lun' in disk ? { lun: disk.lun } : {}),
-    sizeGiB: disk.diskSizeGB ?? 0,
   }));
   return { id, name, group, state: stateOf(resource), disks, protection: items.map(itemFacts) };
 }

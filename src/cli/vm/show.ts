@@ -1,6 +1,7 @@
 /** `holdfast vm show`: one VM, whether it can be backed up as it is, and what backups have left on it. */
 import { lookAtGuest, unmovedBoot, type GuestSight, type Hypervisor } from '#backup';
 import type { Context } from '../context.ts';
+import { orderNote } from '../output/disk-order.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes } from '../output/units.ts';
 import type { ConnectOptions } from './options.ts';
@@ -11,62 +12,87 @@ import { withHypervisor } from './with-hypervisor.ts';
 type Vm = Awaited<ReturnType<Hypervisor['find']>>;
 
 export async function show(context: Context, name: string, options: ConnectOptions): Promise<void> {
-  const { clock } = context.surroundings;
-  const { warn } = context.terminal;
-  const { vm, guest, tracking, boot } = await withHypervisor(
+  const sight = await withHypervisor(
     context,
     options,
-    async (hypervisor) => {
-      const found = await hypervisor.find(name);
-      const unmoved = await unmovedBoot(found);
-      const [sight, marks] = await Promise.all([
-        lookAtGuest(hypervisor, { vm: found, clock }),
-        // Its images cannot be opened whole.
-        unmoved === undefined ? hypervisor.tracking.list(found.name, warn) : [],
-      ]);
-      return { vm: found, guest: sight, tracking: marks, boot: unmoved };
-    },
+    async (hypervisor) => await lookAt(context, hypervisor, name),
   );
+  context.terminal.result(valueOf(sight), () => describe(sight));
+}
+
+type Sight = Awaited<ReturnType<typeof lookAt>>;
+
+async function lookAt({ surroundings, terminal }: Context, hypervisor: Hypervisor, name: string) {
+  const { clock } = surroundings;
+  const vm = await hypervisor.find(name);
+  const boot = await unmovedBoot(vm);
+  const [guest, tracking] = await Promise.all([
+    lookAtGuest(hypervisor, { vm, clock }),
+    // Its images cannot be opened whole.
+    boot === undefined ? hypervisor.tracking.list(vm.name, terminal.warn) : [],
+  ]);
+  return { vm, guest, tracking, boot, kind: hypervisor.kind };
+}
+
+function valueOf({ vm, guest, tracking, boot }: Sight): unknown {
   const { disks, networkCards, firmware, hasAgentChannel: agent, ...rest } = vm;
-  const shown = {
+  return {
     ...rest,
     firmware,
     agent,
     ...guestValue(guest),
-    disks: disks.map(({ sizeBytes: size, ...disk }) => ({ ...disk, size })),
+    disks: disks.map(({ sizeBytes: size, ...disk }, at) => ({ ...disk, role: roleOf(at), size })),
     networkCards,
     tracking: tracking.map(trackingValue),
     ...(boot === undefined
       ? {}
       : { unfinishedBoot: { directory: boot.directory, point: boot.point } }),
   };
-  context.terminal.result(shown, () => {
-    const lines = [
-      `${vm.name}: ${stateText(vm)}, ${firmware === 'uefi' ? 'UEFI' : 'BIOS'}`,
-      `Guest agent: ${agentText(vm, guest)}`,
-      `Backup extension: ${extensionText(guest)}`,
-      '',
-      formatTable(
-        [left('DISK'), left('FORMAT'), right('SIZE'), left('IMAGE')],
-        disks.map((disk) => [disk.name, disk.format, formatBytes(disk.sizeBytes), disk.location]),
-      ),
-    ];
-    for (const { mac, model, network } of networkCards) {
-      lines.push(
+}
+
+function describe(sight: Sight): string {
+  const { vm, guest, tracking, boot } = sight;
+  const { disks, networkCards, firmware } = vm;
+  const lines = [
+    `${vm.name}: ${stateText(vm)}, ${firmware === 'uefi' ? 'UEFI' : 'BIOS'}`,
+    `Guest agent: ${agentText(vm, guest)}`,
+    `Backup extension: ${extensionText(guest)}`,
+    '',
+    formatTable(
+      [left('DISK'), left('ROLE'), left('FORMAT'), right('SIZE'), left('IMAGE')],
+      disks.map((disk, at) => [
+        disk.name,
+        roleOf(at),
+        disk.format,
+        formatBytes(disk.sizeBytes),
+        disk.location,
+      ]),
+    ),
+    ...networkCards.map(
+      ({ mac, model, network }) =>
         `Network card ${mac}${model === undefined ? '' : ` (${model})`} on ${network ?? 'nothing'}`,
-      );
-    }
-    if (boot !== undefined)
-      return [...lines, '', `It cannot be backed up now: ${boot.text}.`].join('\n');
-    for (const disk of disks) {
-      if (disk.refusal !== undefined)
-        lines.push(`${disk.name} cannot be backed up: ${disk.refusal}`);
-    }
-    lines.push('');
-    if (tracking.length === 0) lines.push('No backup follows its changes: the next one reads all.');
-    else lines.push('Backups follow its changes:', '', trackingTable(tracking));
-    return lines.join('\n');
-  });
+    ),
+  ];
+  if (boot !== undefined)
+    return [...lines, '', `It cannot be backed up now: ${boot.text}.`].join('\n');
+  lines.push(...diskNotes(sight), '');
+  if (tracking.length === 0) lines.push('No backup follows its changes: the next one reads all.');
+  else lines.push('Backups follow its changes:', '', trackingTable(tracking));
+  return lines.join('\n');
+}
+
+function diskNotes({ vm: { name, disks }, kind }: Sight): readonly string[] {
+  const refused = disks.flatMap((disk) =>
+    disk.refusal === undefined ? [] : [`${disk.name} cannot be backed up: ${disk.refusal}`],
+  );
+  const names = disks.map((disk) => disk.name);
+  const order = kind === 'images' ? orderNote(name, names) : undefined;
+  return order === undefined ? refused : [...refused, order];
+}
+
+/** The first disk is taken for the one that the VM boots from. */
+function roleOf(at: number): 'system' | 'data' {
+  return at === 0 ? 'system' : 'data';
 }
 
 /** Null: it is not known, as the VM does not run or the agent does not answer. */
