@@ -70,15 +70,27 @@ test('a service that does not run, a wrong secret, an authority that is not trus
   const idle = { ...remote, HOLDFAST_URL: 'https://localhost:1' };
   await refused(
     idle,
-    /no service answers at https:\/\/localhost:1 .*start it with holdfast serve \[ServiceUnavailable\]/,
+    /no service answers at https:\/\/localhost:1 .*start it with holdfast serve.*\[ServiceUnavailable\]/,
   );
   await refused(
     { ...remote, HOLDFAST_CLIENT_SECRET: 'wrong' },
-    /secret is wrong \[SignInRefused\]/,
+    /refuses the client id or the secret of HOLDFAST_CLIENT_ID and HOLDFAST_CLIENT_SECRET.*\[SignInRefused\]/,
   );
   await refused(
     { ...remote, HOLDFAST_CA_FILE: '' },
     /not of an authority that is trusted here.*\[ServiceUnavailable\]/,
+  );
+  await refused(
+    { ...remote, HOLDFAST_URL: 'https://no-such-machine.invalid:8443' },
+    /there is no machine no-such-machine\.invalid.*correct the name.*\[ServiceUnavailable\]/,
+  );
+  const other = join(folder, 'other');
+  mkdirSync(other);
+  const changed = { ...admin, url, caFile: join(data, 'ca.pem'), clientSecret: 'old' };
+  writeFileSync(join(other, 'admin.json'), JSON.stringify(changed));
+  await refused(
+    { HOLDFAST_DATA: other },
+    new RegExp(`secret of ${join(other, 'admin.json')}: .*holdfast principal rotate`),
   );
 });
 

@@ -159,12 +159,28 @@ async function listen(
   try {
     await app.listen({ host, port });
   } catch (error) {
-    const reason = (error as NodeJS.ErrnoException).code ?? String(error);
-    throw new HoldfastError('ListenFailed', `cannot listen at ${host}:${port}: ${reason}`, {
+    const why = whyNot(error as NodeJS.ErrnoException, host);
+    throw new HoldfastError('ListenFailed', `cannot listen at ${host}:${port}: ${why}`, {
       cause: error,
     });
   }
   return (app.server.address() as AddressInfo).port;
+}
+
+function whyNot({ code = '', message }: NodeJS.ErrnoException, host: string): string {
+  switch (code) {
+    case 'EADDRINUSE':
+      return 'something listens there already, perhaps another holdfast serve: stop it, or choose another port (0: a free one)';
+    case 'EADDRNOTAVAIL':
+      return 'it is no address of this machine: choose one that it has, 127.0.0.1 or 0.0.0.0';
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return `there is no machine ${host}, as far as this one knows: write an address`;
+    case 'EACCES':
+      return 'ports below 1024 are for root: choose one above';
+    default:
+      return message;
+  }
 }
 
 function isWildcard(host: string): boolean {

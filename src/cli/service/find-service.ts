@@ -22,6 +22,8 @@ export type ServiceAddress = {
   readonly clientSecret: string;
   /** How it was found, for messages. */
   readonly foundBy: string;
+  /** Where id and secret are from, for messages. */
+  readonly secretFrom: string;
 };
 
 /** @throws {HoldfastError} `ServiceNotFound`, which says what was looked for. */
@@ -85,6 +87,7 @@ async function inFolder(folder: string): Promise<ServiceAddress> {
     clientId,
     clientSecret,
     foundBy: `the data folder ${folder}`,
+    secretFrom: join(folder, 'admin.json'),
   };
 }
 
@@ -113,6 +116,7 @@ async function inEnvironment(environment: ServiceEnvironment): Promise<ServiceAd
     clientId: clientId!,
     clientSecret: clientSecret!,
     foundBy: 'HOLDFAST_URL',
+    secretFrom: 'HOLDFAST_CLIENT_ID and HOLDFAST_CLIENT_SECRET',
   };
 }
 

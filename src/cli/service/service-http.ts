@@ -9,7 +9,8 @@ import { Agent, request, type RequestOptions } from 'node:https';
 import type { IncomingMessage } from 'node:http';
 import { HoldfastError } from '#base';
 import type { ServiceAddress } from './find-service.ts';
-import { refusalOf } from './refusal.ts';
+import { refusalOf, ServiceRefusal } from './refusal.ts';
+import { troubleText } from './connection-trouble.ts';
 
 /** Ours; the routes take any. */
 const API_VERSION = '2023-06-01';
@@ -126,12 +127,22 @@ export class ServiceHttp {
     });
     const body = parse(await textOf(answer));
     const { statusCode = 0 } = answer;
-    if (statusCode !== 200) throw refusalOf(statusCode, body);
+    if (statusCode !== 200) throw this.#notSignedIn(refusalOf(statusCode, body));
     const { access_token: token, expires_in: seconds } = body as {
       readonly access_token: string;
       readonly expires_in: number;
     };
     return { token, expiresOnTimestamp: this.#nowMs() + Number(seconds) * 1000 };
+  }
+
+  #notSignedIn(refusal: ServiceRefusal): ServiceRefusal {
+    if (refusal.code !== 'SignInRefused') return refusal;
+    const { url, secretFrom } = this.address;
+    const message =
+      `the service at ${url} refuses the client id or the secret of ${secretFrom}: the account was deleted, its ` +
+      'secret was rotated, or it is of another service; an account that works makes another secret: holdfast ' +
+      'principal rotate NAME';
+    return new ServiceRefusal(refusal.status, { code: refusal.code, message });
   }
 
   async #send(
@@ -155,26 +166,9 @@ export class ServiceHttp {
     const { url, foundBy } = this.address;
     return new HoldfastError(
       'ServiceUnavailable',
-      `no service answers at ${url} (${foundBy}): ${reasonOf(error)}`,
+      `no service answers at ${url} (${foundBy}): ${troubleText(error, this.address)}`,
       { cause: error },
     );
-  }
-}
-
-/** In plain words where the system's code is a common one. */
-export function reasonOf(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  switch (code) {
-    case 'ECONNREFUSED':
-      return 'it is not running; start it with holdfast serve';
-    case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
-    case 'SELF_SIGNED_CERT_IN_CHAIN':
-    case 'DEPTH_ZERO_SELF_SIGNED_CERT':
-    case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
-    case 'CERT_SIGNATURE_FAILURE':
-      return 'its certificate is not of an authority that is trusted here; HOLDFAST_CA_FILE names one';
-    default:
-      return error instanceof Error && error.message !== '' ? error.message : code;
   }
 }
 

@@ -8,7 +8,8 @@ import type { RecoveryServicesBackupClient } from '@azure/arm-recoveryservicesba
 import type { ResourceManagementClient } from '@azure/arm-resources';
 import type { StorageManagementClient } from '@azure/arm-storage';
 import { HoldfastError, type Clock } from '#base';
-import { reasonOf, type ServiceHttp } from './service-http.ts';
+import { troubleText } from './connection-trouble.ts';
+import type { ServiceHttp } from './service-http.ts';
 import { refusalOf, ServiceRefusal } from './refusal.ts';
 
 /** Those of a service on this machine answer at once or not at all. */
@@ -137,7 +138,7 @@ export class Service {
       return refusalOf(status, parsed(response?.bodyAsText) ?? read);
     }
     const { url, foundBy } = this.http.address;
-    const message = `no service answers at ${url} (${foundBy}): ${reasonOf(error.cause ?? error)}`;
+    const message = `no service answers at ${url} (${foundBy}): ${troubleText(error.cause ?? error, this.http.address)}`;
     return new HoldfastError('ServiceUnavailable', message, { cause: error });
   }
 }
