@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { HoldfastError } from '#base';
-import { failureOf } from './failures.ts';
+import { failureOf as failureOfCommand } from './failures.ts';
 import { Interruption } from './surroundings.ts';
 import { UsageError } from './usage-error.ts';
+
+const failureOf = (error: unknown, interruption?: Interruption) =>
+  failureOfCommand(error, { command: 'holdfast repo backup', interruption });
 
 test('wrong usage and a missing password exit with 2, everything else with 1', () => {
   assert.equal(failureOf(new UsageError('no')).exitCode, 2);
@@ -44,9 +47,10 @@ test('where there is no room one thing is advised: what makes room there', () =>
   assert.equal(lineOf({ purpose: 'images' }), 'full [StoreFull]');
 });
 
-test('a failure has its code, wrong usage too', () => {
+test('a failure has its code, wrong usage too, and that names the help of its command', () => {
   const { code, message, line } = failureOf(new UsageError('no disk'));
-  assert.deepEqual([code, message, line], ['Usage', 'no disk', 'no disk [Usage]']);
+  const says = 'no disk; holdfast repo backup --help explains it';
+  assert.deepEqual([code, message, line], ['Usage', says, `${says} [Usage]`]);
   assert.equal(failureOf(new HoldfastError('PasswordMissing', 'no')).code, 'PasswordMissing');
 });
 

@@ -3,7 +3,7 @@
  * signal for a cancelled command. One line: what, where, and what to do. Neither knows secrets: no error
  * carries one.
  */
-import { HoldfastError, type ErrorCode } from '#base';
+import { HoldfastError, shellQuoted, type ErrorCode } from '#base';
 import { plainly } from './output/plain-reason.ts';
 import { oneLine } from './output/one-line.ts';
 import { Interruption } from './surroundings.ts';
@@ -35,13 +35,17 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
 
 const PREFIX: Partial<Record<ErrorCode, string>> = { PasswordWrong: 'wrong password: ' };
 
-/** `interruption`: why the command was cancelled; if it was and there is none, by Ctrl-C at a question. */
-export function failureOf(
-  error: unknown,
-  interruption: Interruption = new Interruption('SIGINT'),
-): Failure {
-  if (error instanceof FailedAfterSteps) return failureOf(error.cause, interruption);
-  if (error instanceof UsageError) return usageFailure(error.message);
+type FailedCommand = {
+  /** Its full name: `holdfast repo backup`. */
+  readonly command: string;
+  /** Why it was cancelled; if it was and there is none, by Ctrl-C at a question. */
+  readonly interruption?: Interruption | undefined;
+};
+
+export function failureOf(error: unknown, of: FailedCommand): Failure {
+  const { command, interruption = new Interruption('SIGINT') } = of;
+  if (error instanceof FailedAfterSteps) return failureOf(error.cause, of);
+  if (error instanceof UsageError) return usageFailure(error.message, command);
   if (error instanceof ServiceRefusal) return failure(error.code, withoutStop(error.message), 1);
   if (!(error instanceof HoldfastError)) {
     const message = error instanceof Error ? error.message : String(error);
@@ -60,8 +64,10 @@ function withoutStop(message: string): string {
   return message.trimEnd().replace(/\.$/, '');
 }
 
-export function usageFailure(text: string): Failure {
-  return failure('Usage', text, 2);
+export function usageFailure(text: string, command: string): Failure {
+  const said = text.replace(/\.$/, '');
+  const mark = said.endsWith('?') ? '' : ';';
+  return failure('Usage', `${said}${mark} ${command} --help explains it`, 2);
 }
 
 function failure(code: string, text: string, exitCode: number): Failure {
@@ -84,7 +90,7 @@ function adviceFor(error: HoldfastError): string | undefined {
     return advice === '' ? undefined : advice;
   }
   if (error.code === 'DiskFormatUnsupported' && needs !== undefined) {
-    return `pass --allow-file ${needs}`;
+    return `pass --allow-file ${shellQuoted(String(needs))}`;
   }
   return ADVICE[error.code];
 }

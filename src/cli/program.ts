@@ -14,7 +14,9 @@ import { addCompletionCommands } from './completion-commands.ts';
 import { failureOf, usageFailure, type Failure } from './failures.ts';
 import { describeSteps, stepsOf } from './vm/failed-after-steps.ts';
 import { addVmCommands } from './vm-commands.ts';
+import { fullNameOf } from './run-command.ts';
 import { Interruption, type Surroundings } from './surroundings.ts';
+import { typedCommand } from './typed-command.ts';
 
 /**
  * Runs one command. Whatever goes wrong has been said when it returns: in one line on standard error, and
@@ -32,7 +34,8 @@ export async function runCli(args: readonly string[], surroundings: Surroundings
     await program.parseAsync(withPercentAttached(args), { from: 'user' });
     return exitCode;
   } catch (error) {
-    return sayFailure(error, { surroundings, isJson: args.includes('--json') });
+    const command = fullNameOf(typedCommand(program, args).command);
+    return sayFailure(error, { surroundings, command, isJson: args.includes('--json') });
   }
 }
 
@@ -112,16 +115,17 @@ function isPercent(text: string): boolean {
 
 function sayFailure(
   error: unknown,
-  { surroundings, isJson }: { readonly surroundings: Surroundings; readonly isJson: boolean },
+  of: { readonly surroundings: Surroundings; readonly command: string; readonly isJson: boolean },
 ): number {
+  const { surroundings, command, isJson } = of;
   const { stdout, stderr, environment } = surroundings;
   let failure: Failure;
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
     if (error.code === 'commander.help') return 2; // A group of commands without one: help was shown.
-    failure = usageFailure(`${error.message.replace(/^error: /, '')}; --help explains it`);
+    failure = usageFailure(error.message.replace(/^error: /, ''), command);
   } else {
-    failure = failureOf(error, interruptionOf(surroundings));
+    failure = failureOf(error, { command, interruption: interruptionOf(surroundings) });
   }
   const { code, message, line } = failure;
   const steps = stepsOf(error);

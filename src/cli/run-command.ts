@@ -73,7 +73,8 @@ export function commandAction<Options>(
   };
 }
 
-function fullNameOf(command: Command): string {
+/** `holdfast repo backup` */
+export function fullNameOf(command: Command): string {
   const parent = command.parent;
   return parent === null ? command.name() : `${fullNameOf(parent)} ${command.name()}`;
 }

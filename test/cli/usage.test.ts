@@ -34,14 +34,22 @@ test('a group of commands without one shows its help on standard error, exit 2',
 });
 
 const MISTAKES: readonly (readonly [string[], RegExp])[] = [
-  [['bakup'], /unknown command 'bakup'/],
+  [['bakup'], /unknown command 'bakup' .*; holdfast --help explains it \[/],
   [['repo', 'bakup'], /unknown command 'bakup' \(Did you mean backup\?\)/],
-  [['repo', 'points'], /missing required argument 'repo'; --help explains it/],
+  [
+    ['repo', 'points'],
+    /missing required argument 'repo'; holdfast repo points --help explains it \[/,
+  ],
   [['repo', 'points', 'r', 'more'], /too many arguments/],
   [['repo', 'points', 'r', '--colour'], /unknown option '--colour'/],
   [['repo', 'backup', 'r', '--disk', 'vda=x'], /required option '--item <name>'/],
   [['repo', 'backup', 'r', '--item'], /argument missing/],
-  [['repo', 'points', 'r', '--wait', 'long'], /"long" is not a number of seconds/],
+  [
+    ['repo', 'points', 'r', '--wait', 'long'],
+    /"long" is not a number of seconds; holdfast repo points --help explains it \[/,
+  ],
+  [['vm', 'boot', 'web'], /--as NEW-NAME is missing; holdfast vm boot --help explains it \[/],
+  [['policy', 'set', 'p', '--at', '1:00', '--daily'], /holdfast policy set --help explains it \[/],
 ];
 
 for (const [args, says] of MISTAKES) {

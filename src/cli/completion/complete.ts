@@ -4,16 +4,8 @@
  */
 import type { Command, Option } from 'commander';
 import type { Surroundings } from '../surroundings.ts';
+import { typedCommand, type TypedCommand } from '../typed-command.ts';
 import { isNameKind, namesOf, type NameKind } from './service-names.ts';
-
-type Place = {
-  readonly command: Command;
-  /** Arguments before the word, without options. */
-  readonly operands: readonly string[];
-  readonly options: ReadonlyMap<string, string>;
-  /** Whose value the word is. */
-  readonly option: Option | undefined;
-};
 
 /** Commands that work without the service: their names are others. */
 const PLUMBING: ReadonlySet<string> = new Set([
@@ -32,13 +24,13 @@ export async function complete(
   surroundings: Surroundings,
 ): Promise<readonly string[]> {
   const typed = words.at(-1) ?? '';
-  const place = placeOf(program, words.slice(0, -1));
+  const place = typedCommand(program, words.slice(0, -1));
   const candidates = await candidatesAt(place, typed, surroundings);
   return [...new Set(candidates)].filter((word) => word.startsWith(typed));
 }
 
 async function candidatesAt(
-  place: Place,
+  place: TypedCommand,
   typed: string,
   surroundings: Surroundings,
 ): Promise<readonly string[]> {
@@ -64,7 +56,7 @@ async function candidatesAt(
 }
 
 async function named(
-  { command, operands, options }: Place,
+  { command, operands, options }: TypedCommand,
   kind: string,
   surroundings: Surroundings,
 ): Promise<readonly string[]> {
@@ -73,34 +65,6 @@ async function named(
   if (!isOfService || !isNameKind(kind)) return [];
   const of = { vault: options.get('vault'), vm: operands[0] };
   return await namesOf(kind satisfies NameKind, { ...of, data: options.get('data') }, surroundings);
-}
-
-/** Follows the words as far as they are commands, options and their values. */
-function placeOf(program: Command, words: readonly string[]): Place {
-  let command = program;
-  let option: Option | undefined;
-  const operands: string[] = [];
-  const options = new Map<string, string>();
-  for (const word of words) {
-    if (option !== undefined) {
-      options.set(option.attributeName(), word);
-      option = undefined;
-    } else if (word.startsWith('-')) {
-      const [name = '', value] = word.split('=', 2);
-      const known = command.options.find(({ long, short }) => long === name || short === name);
-      if (value !== undefined && known !== undefined) options.set(known.attributeName(), value);
-      else if (known?.required === true) option = known;
-    } else {
-      const inner = operands.length === 0 ? subcommandOf(command, word) : undefined;
-      if (inner === undefined) operands.push(word);
-      else command = inner;
-    }
-  }
-  return { command, operands, options, option };
-}
-
-function subcommandOf(command: Command, word: string): Command | undefined {
-  return command.commands.find((one) => one.name() === word || one.aliases().includes(word));
 }
 
 /** `--vault <vault>` → `vault` */
