@@ -11,7 +11,6 @@ import { ofService, serviceAction } from './service/run-service-command.ts';
 
 const VM = 'the VM, or GROUP/NAME';
 const VAULT = 'the vault, or GROUP/NAME';
-const ONLY_VAULT = `${VAULT} (default: the only one)`;
 const ITS_VAULT = `${VAULT} (default: the one that protects it)`;
 const JOB = 'the job: its id, or how the id begins';
 
@@ -35,7 +34,7 @@ function addProtection(program: Command, running: Running): void {
       .description('back a VM up by a policy, or change by which, and which disks'),
   )
     .argument('<vm>', VM)
-    .option('--vault <vault>', ONLY_VAULT)
+    .option('--vault <vault>', `${VAULT} (default: the one of the policy, else the only one)`)
     .option('--policy <policy>', 'the policy (default: "DefaultPolicy")')
     .option('--exclude-lun <luns>', 'all disks but these, as 0,2', lunList)
     .option('--only-lun <luns>', 'only these, and the system disk', lunList)
@@ -141,7 +140,9 @@ function addRestore(program: Command, running: Running): void {
 }
 
 const RESTORE_HELP = `
-Without --as and --replace only images are written, and the definition of the VM beside them.`;
+Without --as and --replace only images are written, and the definition of the VM beside them.
+--replace takes a recovery point of what is there, then gives the VM new images in the storage
+account; its old images stay, and can be deleted when all is well.`;
 
 function addJobs(jobs: Command, running: Running): void {
   ofService(jobs.command('list', { isDefault: true }).description('list the jobs, newest first'))
@@ -172,12 +173,12 @@ function addJobs(jobs: Command, running: Running): void {
         await (await import('./service/jobs.ts')).showJob(context, args[0]!, options);
       }),
     );
-  ofService(jobs.command('wait').description('wait for a job; exit 1 if it fails'))
-    .argument('<job>', JOB)
+  ofService(jobs.command('wait').description('wait for a job, or for all; exit 1 if one fails'))
+    .argument('[job]', `${JOB}; without it, all that run now`)
     .option('--vault <vault>', VAULT)
     .action(
       serviceAction<OfVault>(running, async ({ context, args, options }) => {
-        return await (await import('./service/jobs.ts')).waitForJob(context, args[0]!, options);
+        return await (await import('./service/jobs.ts')).waitForJobs(context, args[0], options);
       }),
     );
   ofService(jobs.command('stop').description('cancel a job'))

@@ -10,6 +10,7 @@ import { UsageError } from './usage-error.ts';
 
 const VAULT = 'the vault, or GROUP/NAME';
 const ONLY_VAULT = `${VAULT} (default: the only one)`;
+const ITS_VAULT = `${VAULT} (default: the only one that has the policy)`;
 const POLICY = 'the policy; "policy list" shows them';
 
 export function addVaultCommands(program: Command, running: Running): void {
@@ -139,9 +140,9 @@ The key opens the repository without this service, as --password-file of holdfas
   holdfast vault recovery-key VAULT >key.txt
 Each call makes another one; "holdfast repo key list" shows them, "key remove" removes one.`;
 
-function withPolicyOptions(command: Command): Command {
+function withPolicyOptions(command: Command, vault: string): Command {
   return command
-    .option('--vault <vault>', ONLY_VAULT)
+    .option('--vault <vault>', vault)
     .option('--daily <time>', 'back up every day at this time, as 22:00')
     .option('--weekly <days>', 'back up on these days, as sunday,wednesday')
     .option('--at <time>', 'with --weekly: at this time')
@@ -166,7 +167,7 @@ const POLICY_HELP = `
 "--keep-weekly none" leaves that rule out. "policy show NAME --json" prints what --file reads.`;
 
 function addPolicyChanges(policy: Command, running: Running): void {
-  withPolicyOptions(ofService(policy.command('create').description('make a policy')))
+  withPolicyOptions(ofService(policy.command('create').description('make a policy')), ONLY_VAULT)
     .argument('<name>', 'its name')
     .action(
       serviceAction<PolicyChange>(running, async ({ context, args, options }) => {
@@ -175,6 +176,7 @@ function addPolicyChanges(policy: Command, running: Running): void {
     );
   withPolicyOptions(
     ofService(policy.command('set').description('change a policy, and with it all its VMs')),
+    ITS_VAULT,
   )
     .argument('<policy>', POLICY)
     .action(
@@ -184,7 +186,7 @@ function addPolicyChanges(policy: Command, running: Running): void {
     );
   ofService(policy.command('delete').description('delete a policy that protects nothing'))
     .argument('<policy>', POLICY)
-    .option('--vault <vault>', ONLY_VAULT)
+    .option('--vault <vault>', ITS_VAULT)
     .option('--yes', 'do not ask')
     .action(
       serviceAction<{ readonly vault?: string; readonly yes?: boolean }>(
@@ -208,7 +210,7 @@ function addPolicyViews(policy: Command, running: Running): void {
     );
   ofService(policy.command('show').description('show a policy'))
     .argument('<policy>', POLICY)
-    .option('--vault <vault>', ONLY_VAULT)
+    .option('--vault <vault>', ITS_VAULT)
     .action(
       serviceAction<{ readonly vault?: string }>(running, async ({ context, args, options }) => {
         await (await import('./service/policies.ts')).showPolicy(context, args[0]!, options);
@@ -216,6 +218,7 @@ function addPolicyViews(policy: Command, running: Running): void {
     );
   withPolicyOptions(
     ofService(policy.command('preview').description('show when a policy would start backups')),
+    ITS_VAULT,
   )
     .argument('[policy]', `${POLICY}; without it, the one that the options say`)
     .option('--count <count>', 'so many runs', wholeNumber, 10)

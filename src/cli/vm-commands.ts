@@ -122,7 +122,8 @@ function addUntrackCommand(vm: Command, running: Running): void {
 const UNTRACK_HELP = `
 For a repository that was given up or lost: its backups no longer look after what they left on the
 VM, running or off. What other products made stays, and so does the guest's extension ("vm
-extension NAME --uninstall"). A later backup into the repository compares whole disks once.`;
+extension NAME --uninstall"). A later backup into the repository compares whole disks once.
+Bitmaps in backing images stay, since other images may be based on them: it says how they go.`;
 
 function addBackupCommand(vm: Command, running: Running): void {
   onVms(vm.command('backup').description('take a recovery point of a VM, running or not'))
@@ -133,6 +134,7 @@ function addBackupCommand(vm: Command, running: Running): void {
     .option('--exclude-disk <disk>', 'all disks but this; repeatable', collect)
     .option('--no-quiesce', 'do not ask the guest: the point is crash-consistent')
     .option('--scratch <dir>', 'for what the guest overwrites while it is read', folder, '/var/tmp')
+    .addHelpText('after', SCRATCH_HELP)
     .action(
       commandAction<VmBackupOptions>(
         running,
@@ -143,6 +145,10 @@ function addBackupCommand(vm: Command, running: Running): void {
       ),
     );
 }
+
+const SCRATCH_HELP = `
+The scratch folder needs as much room as the guest overwrites during the backup; of libvirt a tenth
+of the disks, at least 1 GiB, must be free. Where it runs out, the backup fails and the VM goes on.`;
 
 function addRestoreCommands(vm: Command, running: Running): void {
   onPoints(

@@ -67,7 +67,7 @@ test('points and jobs are listed and shown', async () => {
   assert.equal(Math.round(days), 90);
   assert.match(
     await text('points', 'web'),
-    /^POINT +TAKEN +CONSISTENCY +ORIGIN +STORED +EXPIRES\n(.*\n){2}\n2 points of lab\/web in lab\/v1\.\n$/,
+    /^POINT +TAKEN +CONSISTENCY +ORIGIN +ADDED TO REPOSITORY +EXPIRES\n(.*\n){2}\n2 points of lab\/web in lab\/v1\.\n$/,
   );
   assert.match(await text('points', 'web', '--until', '2020-01-01'), /no recovery points/);
 
@@ -119,6 +119,21 @@ async function runningJob(): Promise<string> {
   }
 }
 
+test('jobs wait alone waits for all that run', async () => {
+  assert.equal(await text('jobs', 'wait'), 'No job runs.\n');
+  const begun = [
+    await json<Job>('backup', 'web', '--no-wait'),
+    await json<Job>('restore', 'web', '--no-wait'),
+  ];
+  const { jobs } = await json<{ jobs: Job[] }>('jobs', 'wait');
+  const ids = begun.map(({ id }) => id);
+  const waited = jobs.filter(({ id }) => ids.includes(id));
+  assert.ok(waited.length > 0, 'there was something to wait for');
+  for (const { id } of begun) {
+    assert.equal((await json<Job>('jobs', 'show', id)).status, 'Completed');
+  }
+});
+
 test('Ctrl-C ends the waiting, not the job', async () => {
   const child = start(['backup', 'web'], { variables, password: null });
   const result = ended(child);
@@ -163,9 +178,26 @@ test('a new VM is made of a point, and a VM gets its disks back', async () => {
   const image = openSync(join(web, 'a-system.raw'), 'r+');
   writeSync(image, Buffer.alloc(MEBIBYTE), 0, MEBIBYTE, 0);
   await fails(['restore', 'web', '--replace'], 2, /give --yes to put the disks of lab\/web back/);
-  const replaced = await json<Job>('restore', 'web', '--replace', '--yes');
-  assert.equal(replaced.status, 'Completed');
-  const target = replaced.properties['Target Folder']!;
+  const left = await text('restore', 'web', '--replace', '--yes');
+  assert.match(
+    left,
+    /^The disks of lab\/web lie in the Target Folder now, in the storage account lab\/store/m,
+  );
+  const [, safety] = /^What was on them before is recovery point (\d+)\.$/m.exec(left) ?? [];
+  const { points } = await json<{ points: Point[] }>('points', 'web');
+  assert.equal(points.find(({ id }) => id === safety)?.origin, 'safety');
+  assert.match(
+    left,
+    /^Disks before: \/.*a-system\.raw.*\n[\s\S]*^The images in Disks before are no longer used: delete them/m,
+  );
+  const asked = new TerminalSession(['restore', 'web', '--replace', '--data', service.data]);
+  await asked.answer(/Go on\? \[y\/N\]/, 'n\n');
+  assert.equal(await asked.end(), 130);
+  assert.match(
+    asked.shown,
+    /becomes a recovery point first[\s\S]*the images that it has now stay where they are/,
+  );
+  const [, target = ''] = /^Target Folder: (.*)$/m.exec(left) ?? [];
   const system = readdirSync(target).find((name) => name.includes('osdisk'))!;
   assert.ok(!areSame(join(target, system), join(web, 'a-system.raw')));
 });

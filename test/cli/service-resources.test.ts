@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { run } from './holdfast.ts';
+import { MEBIBYTE, run } from './holdfast.ts';
 import { addVm, serviceProcess } from './service-process.ts';
 
 const service = await serviceProcess();
@@ -44,10 +44,53 @@ test('VMs are those of the service, or with --connect of a hypervisor', async ()
     ],
   );
   assert.match(await text('vm', 'list'), /^db +lab +off +2 +none$/m);
-  assert.match(await text('vm', 'show', 'web'), /^web-b-data +0 +1 GiB$/m);
-  await fails(['vm', 'show', 'nope'], 1, /no VM nope; there are lab\/db, lab\/mail, lab\/web/);
+  const shown = await text('vm', 'show', 'web');
+  assert.match(
+    shown,
+    /^DISK +LUN +FORMAT +SIZE +IMAGE\na-system +system +raw +4\.00 MiB +\/.*a-system\.raw$/m,
+  );
+  assert.match(shown, /^b-data +0 +raw +1\.00 MiB +\//m);
+  type Shown = { disks: { name: string; lun?: number; size: number }[] };
+  const { disks } = await json<Shown>('vm', 'show', 'web');
+  assert.deepEqual(
+    disks.map(({ name, lun, size }) => [name, lun, size]),
+    [
+      ['a-system', undefined, 4 * MEBIBYTE],
+      ['b-data', 0, MEBIBYTE],
+    ],
+  );
+  await fails(
+    ['vm', 'show', 'nope'],
+    1,
+    /no VM nope; there are lab\/db, lab\/mail, lab\/web; .*holdfast host refresh lab \[ResourceNotFound\]/,
+  );
   const plumbing = await run(['vm', 'list', '--connect', `images:${images}`], { password: null });
   assert.match(plumbing.stdout, /^VM +STATE +DISKS +SIZE\n(.*\n)+\n3 VMs at images:/);
+});
+
+test('a VM whose system disk is one by accident of its name is told, with what to do', async () => {
+  const other = join(folder, 'odd');
+  mkdirSync(join(other, 'shop'), { recursive: true });
+  for (const name of ['data', 'os'])
+    writeFileSync(join(other, 'shop', `${name}.raw`), Buffer.alloc(65_536));
+  assert.match(await text('host', 'add', 'odd', '--connect', `images:${other}`), /1 VM found/);
+  const says =
+    /^data comes first and is taken for the system disk, though os sounds like it.*vm\.json/m;
+  assert.match(await text('vm', 'show', 'shop'), says);
+  assert.doesNotMatch(await text('vm', 'show', 'web'), says);
+  const plumbing = await run(['vm', 'show', 'shop', '--connect', `images:${other}`], {
+    password: null,
+  });
+  assert.match(plumbing.stdout, says);
+  assert.match(plumbing.stdout, /^data +system +raw +64\.0 KiB +\/.*\nos +data +raw/m);
+  assert.match(await text('host', 'show', 'odd'), /^System disks: +.*vm\.json$/m);
+  const order = { disks: [{ file: 'os.raw' }, { file: 'data.raw' }] };
+  writeFileSync(join(other, 'shop', 'vm.json'), JSON.stringify(order));
+  await text('host', 'refresh', 'odd');
+  const ordered = await text('vm', 'show', 'shop');
+  assert.doesNotMatch(ordered, says);
+  assert.match(ordered, /^os +system +raw/m);
+  await text('host', 'remove', 'odd');
 });
 
 test('a name that two groups have must say which is meant', async () => {
@@ -61,7 +104,11 @@ test('a name that two groups have must say which is meant', async () => {
     /several VMs web: write annex\/web or lab\/web \[NameAmbiguous\]/,
   );
   assert.match(await text('vm', 'show', 'LAB/web'), /^Group: +lab$/m);
-  await fails(['vault', 'create', 'v'], 2, /--group annex or lab \[Usage\]/);
+  await fails(
+    ['vault', 'create', 'v'],
+    2,
+    /--group annex, lab or odd; holdfast vault create --help explains it \[Usage\]/,
+  );
   assert.match(await text('host', 'remove', 'annex'), /^Host annex is removed/);
   assert.match(await text('vm', 'show', 'web'), /^Group: +lab$/m);
 });
@@ -193,6 +240,22 @@ test('a policy is made of options, changed, previewed, and read again from its o
     1,
     /\[UserErrorInvalidRetentionDuration\]/,
   );
+  await text('vault', 'create', 'v3', '--group', 'lab');
+  assert.match(await text('policy', 'show', 'Nightly'), /^Vault: +lab\/v1$/m);
+  assert.match(await text('policy', 'preview', 'nightly', '--count', '1'), /T23:30:00/);
+  await fails(
+    ['policy', 'show', 'DefaultPolicy'],
+    2,
+    /several vaults have a policy DefaultPolicy: give --vault lab\/v[13] or lab\/v[13];/,
+  );
+  await fails(['policy', 'create', 'y', '--daily', '22:00'], 2, /several vaults: name one/);
+  assert.match(
+    await text('protect', 'db', '--policy', 'nightly'),
+    /protected in lab\/v1 by the policy nightly/,
+  );
+  await fails(['protect', 'mail'], 2, /several vaults: name one/);
+  await text('unprotect', 'db', '--delete-data', '--yes');
+  await text('vault', 'delete', 'v3', '--yes');
   assert.match(
     await text('policy', 'delete', 'often', '--yes'),
     /^Policy often of lab\/v1 is deleted/,
@@ -218,7 +281,10 @@ test('an account signs in with its secret until it is deleted', async () => {
   const rotated = await json<Account>('principal', 'rotate', 'ci');
   assert.notEqual(rotated.clientSecret, account.clientSecret);
   const old = await run(['vm', 'list'], { variables, password: null });
-  assert.match(old.stderr, /^holdfast: The client id or the secret is wrong \[SignInRefused\]\n$/);
+  assert.match(
+    old.stderr,
+    /^holdfast: the service at .* refuses the client id or the secret of HOLDFAST_CLIENT_ID .*\[SignInRefused\]\n$/,
+  );
   assert.equal(old.code, 1);
   await text('principal', 'delete', 'ci', '--yes');
   await fails(['principal', 'rotate', 'ci'], 1, /no account ci; there is admin/);

@@ -3,8 +3,8 @@ import { formatFacts } from '../output/facts.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatCount, formatDuration } from '../output/units.ts';
 import { followJob, getJob, type JobName } from './follow-job.ts';
-import { exitCodeOf, jobFacts, type JobFacts } from './job-facts.ts';
-import { fullName, isSame, notFound } from './names.ts';
+import { exitCodeOf, hasEnded, jobFacts, type JobFacts } from './job-facts.ts';
+import { fullName, isSame, notFound, type Named } from './names.ts';
 import { findVault, listVaults } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import type { Service } from './service.ts';
@@ -67,15 +67,30 @@ export async function showJob(
   terminal.result(job, () => describeJob(job));
 }
 
-/** @returns the exit code: 1 if the job failed. */
-export async function waitForJob(
+/** @param id undefined: all that run now. @returns the exit code: 1 if a job failed. */
+export async function waitForJobs(
   context: ServiceContext,
-  id: string,
-  { vault }: OfVault,
+  id: string | undefined,
+  options: OfVault,
 ): Promise<number> {
-  const job = await followJob(context, await findJob(context.service, id, vault));
-  context.terminal.result(job, () => describeJob(job));
+  const { service, terminal } = context;
+  if (id === undefined) return await waitForAll(context, options);
+  const job = await followJob(context, await findJob(service, id, options.vault));
+  terminal.result(job, () => describeJob(job));
   return exitCodeOf(job);
+}
+
+/** One after the other, the oldest first: all go on meanwhile. */
+async function waitForAll(context: ServiceContext, options: OfVault): Promise<number> {
+  const { service, terminal } = context;
+  const vaults = await vaultsOf(service, options);
+  const running = (await listJobs(service, options)).filter((job) => !hasEnded(job)).toReversed();
+  const ended: JobFacts[] = [];
+  for (const job of running) ended.push(await followJob(context, nameIn(vaults, job)));
+  terminal.result({ jobs: ended }, () =>
+    ended.length === 0 ? 'No job runs.' : ended.map(describeJob).join('\n\n'),
+  );
+  return ended.some((job) => exitCodeOf(job) !== 0) ? 1 : 0;
 }
 
 export async function stopJob(
@@ -133,7 +148,7 @@ export async function listJobs(
   service: Service,
   { vault: of, status, operation, vm }: JobsOptions,
 ): Promise<readonly JobFacts[]> {
-  const vaults = of === undefined ? await listVaults(service) : [await findVault(service, of)];
+  const vaults = await vaultsOf(service, { vault: of });
   const { backupJobs } = await service.backup();
   const filter = [
     ['backupManagementType', 'AzureIaasVM'],
@@ -159,17 +174,25 @@ function isOf(job: JobFacts, vm: string): boolean {
   return isSame(vm.includes('/') ? `${job.group ?? ''}/${job.vm}` : job.vm, vm);
 }
 
+async function vaultsOf(
+  service: Service,
+  { vault }: { readonly vault?: string | undefined },
+): Promise<readonly Named[]> {
+  return vault === undefined ? await listVaults(service) : [await findVault(service, vault)];
+}
+
+/** @param vaults those that the job was listed of. */
+function nameIn(vaults: readonly Named[], { id, vault }: JobFacts): JobName {
+  return { vault: vaults.find((one) => isSame(fullName(one), vault))!, id };
+}
+
 /** By its id, or by how the id begins where only one does. */
 async function findJob(service: Service, id: string, vault: string | undefined): Promise<JobName> {
-  const vaults =
-    vault === undefined ? await listVaults(service) : [await findVault(service, vault)];
+  const vaults = await vaultsOf(service, { vault });
   const jobs = await listJobs(service, vault === undefined ? {} : { vault });
   const matching = jobs.filter((job) => job.id.toLowerCase().startsWith(id.toLowerCase()));
   const [found] = matching;
-  const owner = vaults.find((one) => isSame(fullName(one), found?.vault ?? ''));
-  if (matching.length === 1 && found !== undefined && owner !== undefined) {
-    return { vault: owner, id: found.id };
-  }
+  if (matching.length === 1 && found !== undefined) return nameIn(vaults, found);
   const known = matching.length > 1 ? matching : jobs;
   const message = matching.length > 1 ? `several jobs begin with ${id}` : `there is no job ${id}`;
   throw notFound(

@@ -4,7 +4,7 @@ import type {
   IaasVMRecoveryPoint,
   RecoveryPointResource,
 } from '@azure/arm-recoveryservicesbackup';
-import { HoldfastError } from '#base';
+import { HoldfastError, shellQuoted } from '#base';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes, formatCount } from '../output/units.ts';
 import { fullName } from './names.ts';
@@ -29,14 +29,15 @@ export async function showPoints(
   const points = await listPoints(service, item, filterOf(options));
   const vm = fullName(item.vm);
   terminal.result({ vm, vault: fullName(item.vault), points }, () => {
-    if (points.length === 0) return `${vm} has no recovery points: holdfast backup ${vm}`;
+    if (points.length === 0)
+      return `${vm} has no recovery points: holdfast backup ${shellQuoted(vm)}`;
     const table = formatTable(
       [
         left('POINT'),
         left('TAKEN'),
         left('CONSISTENCY'),
         left('ORIGIN'),
-        right('STORED'),
+        right('ADDED TO REPOSITORY'),
         left('EXPIRES'),
       ],
       points.map((point) => [
@@ -93,7 +94,7 @@ export async function findPoint(
   const many = matching.length > 1 ? 'several points that begin with' : 'no point';
   throw new HoldfastError(
     'BMSUserErrorRecoveryPointNotFound',
-    `${vm} has ${many} ${text}: holdfast points ${vm} lists them`,
+    `${vm} has ${many} ${text}: holdfast points ${shellQuoted(vm)} lists them`,
   );
 }
 

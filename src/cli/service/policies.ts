@@ -7,10 +7,10 @@ import { formatFacts } from '../output/facts.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { UsageError } from '../usage-error.ts';
 import { confirm } from './confirm.ts';
-import { findNamed, fullName, type Named } from './names.ts';
+import { fullName, isSame, notFound, type Named } from './names.ts';
 import { policyOf, retentionText, scheduleText, type PolicyOptions } from './policy-words.ts';
 import type { WirePolicy, WirePolicyResource } from './policy-wire.ts';
-import { findVault, listVaults } from './resources.ts';
+import { findVault, listVaults, orOf } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import type { Service } from './service.ts';
 import { shortTime } from './time.ts';
@@ -29,7 +29,7 @@ export async function createPolicy(
   const body = { properties };
   // Creating is no changing: of a policy that is there, `set` is meant.
   const known = await listPolicies(service, vault);
-  if (known.some((policy) => policy.name.toLowerCase() === name.toLowerCase())) {
+  if (known.some((policy) => isSame(policy.name, name))) {
     throw new UsageError(`${fullName(vault)} has a policy ${name} already: policy set changes it`);
   }
   const policy = (await service.http.json('PUT', at, { body })) as WirePolicyResource;
@@ -54,13 +54,7 @@ export async function showPolicies(
   { service, terminal }: ServiceContext,
   { vault: of }: OfVault,
 ): Promise<void> {
-  const vaults = of === undefined ? await listVaults(service) : [await findVault(service, of)];
-  const lists = await Promise.all(
-    vaults.map(async (vault) =>
-      (await listPolicies(service, vault)).map((policy) => ({ vault: fullName(vault), policy })),
-    ),
-  );
-  const policies = lists.flat();
+  const policies = await listPoliciesOf(service, of);
   terminal.result({ policies: policies.map(({ policy }) => policy) }, () => {
     if (policies.length === 0)
       return 'There are no policies: holdfast vault create makes a vault with one.';
@@ -75,7 +69,7 @@ export async function showPolicies(
       ],
       policies.map(({ vault, policy: { name, properties } }) => [
         name,
-        vault,
+        fullName(vault),
         String(properties.protectedItemsCount),
         scheduleText(properties),
         properties.timeZone ?? 'UTC',
@@ -155,19 +149,47 @@ export function instant(option: string, text: string): string {
   throw new UsageError(`${option} "${text}" is no date such as 2026-12-31 or 2026-12-31T20:00:00Z`);
 }
 
+/**
+ * In that vault; without one, where only one vault has a policy of that name.
+ *
+ * @throws {HoldfastError} `ResourceNotFound`; {UsageError} where several vaults have it.
+ */
 export async function findPolicy(
   service: Service,
   name: string,
   vaultName: string | undefined,
-): Promise<{ readonly vault: Named; readonly policy: WirePolicyResource }> {
-  const vault = await findVault(service, vaultName);
-  const policies = await listPolicies(service, vault);
-  const named = policies.map((policy) => ({ name: policy.name, group: '', policy }));
-  const { policy } = findNamed(named, name, 'policy');
-  return { vault, policy };
+): Promise<PolicyOfVault> {
+  const policies = await listPoliciesOf(service, vaultName);
+  const matching = policies.filter(({ policy }) => isSame(policy.name, name));
+  const [found] = matching;
+  if (found === undefined) {
+    if ((await listVaults(service)).length === 0) await findVault(service, undefined); // Says how to make one.
+    const names = new Set(policies.map(({ policy }) => policy.name));
+    throw notFound(`there is no policy ${name}`, 'policy', [...names]);
+  }
+  if (matching.length === 1) return found;
+  const vaults = matching.map(({ vault }) => fullName(vault));
+  throw new UsageError(
+    `several vaults have a policy ${found.policy.name}: give --vault ${orOf(vaults)}`,
+  );
 }
 
-export async function listPolicies(
+type PolicyOfVault = { readonly vault: Named; readonly policy: WirePolicyResource };
+
+/** @param vaultName undefined: of all vaults. */
+async function listPoliciesOf(
+  service: Service,
+  vaultName: string | undefined,
+): Promise<readonly PolicyOfVault[]> {
+  const vaults =
+    vaultName === undefined ? await listVaults(service) : [await findVault(service, vaultName)];
+  const lists = vaults.map(async (vault) =>
+    (await listPolicies(service, vault)).map((policy) => ({ vault, policy })),
+  );
+  return (await Promise.all(lists)).flat();
+}
+
+async function listPolicies(
   service: Service,
   vault: Named,
 ): Promise<readonly WirePolicyResource[]> {

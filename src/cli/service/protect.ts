@@ -1,5 +1,6 @@
 /** `holdfast protect`, `unprotect`, `undelete` and `resume`: whether a VM is backed up, and by which policy. */
 import type { ProtectedItemUnion } from '@azure/arm-recoveryservicesbackup';
+import { shellQuoted } from '#base';
 import { UsageError } from '../usage-error.ts';
 import { begin } from './accepted.ts';
 import { confirm } from './confirm.ts';
@@ -45,9 +46,7 @@ export async function protectVm(
   const items = await listItems(service, options.vault);
   const known = items.filter((item) => fullName(item.vm) === fullName(vm));
   const before = known.length === 1 ? known[0] : undefined;
-  const vault = await findVault(service, options.vault ?? (before && fullName(before.vault)));
-  const policyName = options.policy ?? policyOf(before) ?? DEFAULT_POLICY;
-  const { policy } = await findPolicy(service, policyName, fullName(vault));
+  const { vault, policy } = await chosenPolicy(service, options, before);
   const extendedProperties = selectionOf(options);
   const target = before ?? { vault, vm, vmId: vm.id, ...pathOfItem(vm) };
   await change(service, target, {
@@ -57,9 +56,19 @@ export async function protectVm(
     ...(extendedProperties === undefined ? {} : { extendedProperties }),
   });
   await tell(context, target, ({ vm: of, policy: by, state }) => {
-    const pending = state === 'IRPending' ? `\nIts first backup: holdfast backup ${of}` : '';
+    const pending =
+      state === 'IRPending' ? `\nIts first backup: holdfast backup ${shellQuoted(of)}` : '';
     return `${of} is protected in ${fullName(vault)} by the policy ${by}.${pending}`;
   });
+}
+
+/** In the vault that is named or protects the VM already; else where the policy is, else in the only vault. */
+async function chosenPolicy(service: Service, options: ProtectOptions, before?: ServiceItem) {
+  const policy = options.policy ?? policyOf(before) ?? DEFAULT_POLICY;
+  const known = options.vault ?? (before && fullName(before.vault));
+  const isChosen = known !== undefined || options.policy !== undefined;
+  const vault = isChosen ? known : fullName(await findVault(service, undefined));
+  return await findPolicy(service, policy, vault);
 }
 
 function policyOf(item: ServiceItem | undefined): string | undefined {
@@ -138,7 +147,7 @@ async function deleteItem(
   terminal.result(document, () =>
     left === undefined
       ? `The recovery points of ${vm} are deleted.`
-      : `The recovery points of ${vm} are soft-deleted until ${shortTime(left.deletedForGoodTime)}; holdfast undelete ${vm} brings them back.`,
+      : `The recovery points of ${vm} are soft-deleted until ${shortTime(left.deletedForGoodTime)}; holdfast undelete ${shellQuoted(vm)} brings them back.`,
   );
   return job === undefined ? 0 : exitCodeOf(job);
 }
@@ -166,7 +175,7 @@ export async function undeleteVm(
     context,
     item,
     ({ vm }) =>
-      `The recovery points of ${vm} are back, its protection is stopped; holdfast resume ${vm} goes on.`,
+      `The recovery points of ${vm} are back, its protection is stopped; holdfast resume ${shellQuoted(vm)} goes on.`,
   );
 }
 

@@ -5,8 +5,9 @@ import type {
   AzureIaaSComputeVMProtectedItem,
   ProtectedItemResource,
 } from '@azure/arm-recoveryservicesbackup';
-import { HoldfastError } from '#base';
+import { HoldfastError, isHoldfastError, shellQuoted } from '#base';
 import { UsageError } from '../usage-error.ts';
+import { listHosts } from './hosts.ts';
 import { findNamed, fullName, isSame, namedBy, notFound, type Named } from './names.ts';
 import type { Service } from './service.ts';
 
@@ -35,8 +36,30 @@ export async function listVms(service: Service): Promise<readonly ServiceVm[]> {
   return found.map((resource) => ({ ...namedBy(resource.id), id: resource.id ?? '', resource }));
 }
 
+/** @throws {HoldfastError} `ResourceNotFound`, with how a VM that was made lately becomes known; `NameAmbiguous`. */
 export async function findVm(service: Service, text: string): Promise<ServiceVm> {
-  return findNamed(await listVms(service), text, 'VM');
+  const vms = await listVms(service);
+  try {
+    return findNamed(vms, text, 'VM');
+  } catch (error) {
+    if (!isHoldfastError(error, 'ResourceNotFound')) throw error;
+    throw await withRefreshHint(service, error);
+  }
+}
+
+/** Of an error for a VM that is not known: it may have been made since its host was listed. */
+async function withRefreshHint(
+  service: Service,
+  { code, message, cause }: HoldfastError,
+): Promise<HoldfastError> {
+  const hosts = await listHosts(service);
+  const [only] = hosts;
+  const name = hosts.length === 1 && only !== undefined ? shellQuoted(only.name) : 'HOST';
+  const hint =
+    only === undefined
+      ? 'there is no host yet: holdfast host add NAME --connect URI'
+      : `was it made since its host was listed? holdfast host refresh ${name}`;
+  return new HoldfastError(code, `${message}; ${hint}`, { cause });
 }
 
 export async function listVaults(service: Service): Promise<readonly ServiceVault[]> {
@@ -75,7 +98,8 @@ export async function findGroup(service: Service, text: string | undefined): Pro
   return text;
 }
 
-function orOf(names: readonly string[]): string {
+/** `a, b or c` */
+export function orOf(names: readonly string[]): string {
   return names.length < 2 ? names.join() : `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`;
 }
 
@@ -110,11 +134,13 @@ export async function findItem(
     const isThere = vms.some((vm) => isNamedBy(vm, text));
     const inVault = vaultName === undefined ? 'is not protected' : `is not in ${vaultName}`;
     if (!isThere) {
-      throw notFound(`there is no protected VM ${text}`, 'protected VM', different.map(fullName));
+      const names = different.map(fullName);
+      const unknown = notFound(`there is no protected VM ${text}`, 'protected VM', names);
+      throw await withRefreshHint(service, unknown);
     }
     throw new HoldfastError(
       'BMSUserErrorProtectedItemNotFound',
-      `${text} ${inVault}: holdfast protect ${text} protects it`,
+      `${text} ${inVault}: holdfast protect ${shellQuoted(text)} protects it`,
     );
   }
   const vm = findNamed(different, text, 'protected VM');

@@ -3,6 +3,7 @@
  * our own instead of the SDK's: it says whether a new VM is started, a field that Azure's model has not.
  */
 import { formatDuration } from '../output/units.ts';
+import { canPrompt } from '../password/prompt.ts';
 import { UsageError } from '../usage-error.ts';
 import { jobOf } from './accepted.ts';
 import { confirm } from './confirm.ts';
@@ -15,6 +16,10 @@ import type { ServiceContext } from './run-service-command.ts';
 import type { Service } from './service.ts';
 import { findAccount, listAccounts, type AccountFacts } from './storage-accounts.ts';
 import { shortTime } from './time.ts';
+
+/** Properties of the job. */
+const BEFORE = 'Disks before';
+const SAFETY = 'Recovery point of the disks before';
 
 export type RestoreOptions = {
   readonly vault?: string;
@@ -46,6 +51,8 @@ export async function restoreVm(
   ]);
   const vm = fullName(item.vm);
   if (options.replace === true) {
+    if (options.yes !== true && canPrompt(context.surroundings))
+      terminal.note(whatReplacingLeaves(vm, account));
     const taken = shortTime(point.takenTime);
     await confirm(
       context,
@@ -66,7 +73,18 @@ export async function restoreVm(
   }
   const job = await followJob(context, name);
   if (exitCodeOf(job) !== 0) throw failureOfJob(job);
-  terminal.result({ ...job, point }, () => describe(vm, job, point));
+  terminal.result({ ...job, point }, () =>
+    options.replace === true
+      ? describeReplaced({ vm, job, point, account })
+      : describe(vm, job, point),
+  );
+}
+
+function whatReplacingLeaves(vm: string, account: AccountFacts): string {
+  return (
+    `What is on the disks of ${vm} now becomes a recovery point first. Its disks will then be new images in a folder of\n` +
+    `the storage account ${fullName(account)}, ${account.path}; the images that it has now stay where they are.`
+  );
 }
 
 function checkOptions(options: RestoreOptions): void {
@@ -137,16 +155,48 @@ function requestOf(
 }
 
 function describe(vm: string, job: JobFacts, point: PointFacts): string {
-  const took =
-    job.durationSeconds === undefined ? '' : ` in ${formatDuration(job.durationSeconds)}`;
-  const properties = job.properties ?? {};
-  const told = ['Target VM', 'Target Folder', 'Restored Files', 'Disks before'].flatMap((name) => {
+  return [
+    restoredText(vm, job, point),
+    ...propertiesOf(job, ['Target VM', 'Target Folder', 'Restored Files']),
+    ...(job.warnings ?? []).map((text) => `Warning: ${text}`),
+  ].join('\n');
+}
+
+type Replaced = {
+  readonly vm: string;
+  readonly job: JobFacts;
+  readonly point: PointFacts;
+  readonly account: AccountFacts;
+};
+
+/** What is left behind, too: nobody else tells that old images may go, and the new ones may not. */
+function describeReplaced({ vm, job, point, account }: Replaced): string {
+  const { [BEFORE]: before, [SAFETY]: safety } = job.properties ?? {};
+  const left = [
+    `The disks of ${vm} lie in the Target Folder now, in the storage account ${fullName(account)}: keep them there.`,
+    ...(safety === undefined ? [] : [`What was on them before is recovery point ${safety}.`]),
+    ...(before === undefined || before === ''
+      ? []
+      : [
+          `The images in Disks before are no longer used: delete them once ${vm} works as it should.`,
+        ]),
+  ];
+  return [
+    restoredText(vm, job, point),
+    ...propertiesOf(job, ['Target Folder', 'Restored Files', BEFORE]),
+    ...left,
+    ...(job.warnings ?? []).map((text) => `Warning: ${text}`),
+  ].join('\n');
+}
+
+function restoredText(vm: string, { durationSeconds }: JobFacts, point: PointFacts): string {
+  const took = durationSeconds === undefined ? '' : ` in ${formatDuration(durationSeconds)}`;
+  return `Point ${point.id} of ${vm}, taken ${shortTime(point.takenTime)}, is restored${took}.`;
+}
+
+function propertiesOf({ properties = {} }: JobFacts, names: readonly string[]): readonly string[] {
+  return names.flatMap((name) => {
     const value = properties[name];
     return value === undefined || value === '' ? [] : [`${name}: ${value}`];
   });
-  return [
-    `Point ${point.id} of ${vm}, taken ${shortTime(point.takenTime)}, is restored${took}.`,
-    ...told,
-    ...(job.warnings ?? []).map((text) => `Warning: ${text}`),
-  ].join('\n');
 }
