@@ -68,6 +68,7 @@ export {
   type RestoreRequest,
   type RestoreResult,
 } from './restoring/restore-disks.ts';
+export { bytesToRestore } from './restoring/allocated-bytes.ts';
 export { servePoint } from './serving/serve-point.ts';
 export { diffPoints, type DiskDifference } from './points/diff-points.ts';
 export type { KeepPlan, KeepRules } from './points/keep-plan.ts';

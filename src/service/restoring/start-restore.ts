@@ -11,6 +11,7 @@ import { LOCATION, nameKey, parseName } from '../names.ts';
 import { getPoint, type Point } from '../points/points.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { getStorageAccount } from '../storage-accounts/storage-accounts.ts';
+import { requireRoom } from './require-room.ts';
 import type { RestoreRequest } from './restore-request.ts';
 
 /**
@@ -18,6 +19,7 @@ import type { RestoreRequest } from './restore-request.ts';
  *
  * @throws {HoldfastError} `ResourceNotFound` for vault, storage account, VM or host;
  *   `BMSUserErrorProtectedItemNotFound`, `BMSUserErrorRecoveryPointNotFound`; `UserErrorInvalidDiskSelection`;
+ *   `UserErrorStorageAccountFull`, `StorageAccountUnusable` where its folder is not there;
  *   of a new VM: `InvalidResourceName`, `VmExists`; of a replacement: `UserErrorVmNotShutDown` (R68), and
  *   `UserErrorProtectionStopped`, as it takes a backup first.
  */
@@ -29,6 +31,7 @@ export async function startRestore(
   const { catalogue, jobs } = parts;
   const { item, point } = await checkRestore(parts, name, request);
   const jobId = await catalogue.change(async (change) => {
+    await getStorageAccount(change, request.account); // Not removed meanwhile: that looks for jobs.
     const detail = { kind: request.kind, point: request.point };
     await noteActivity(parts, change, { action: 'Restore', target: item.vmName, detail });
     return await jobs.add(change, {
@@ -60,6 +63,7 @@ export async function checkRestore(
   requireLuns(point, request.luns);
   if (request.kind === 'new-vm') await requireFree(parts, request);
   if (request.kind === 'replace') await requireOff(parts, item);
+  await requireRoom(parts, { item, point }, request);
   return { item, point };
 }
 

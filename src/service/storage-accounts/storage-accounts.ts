@@ -3,7 +3,8 @@ import { access, constants, mkdir, realpath } from 'node:fs/promises';
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { HoldfastError } from '#base';
-import type { CatalogueReader } from '../catalogue/catalogue.ts';
+import { noteActivity } from '../activities/activities.ts';
+import type { CatalogueChange, CatalogueReader } from '../catalogue/catalogue.ts';
 import { getResourceGroup } from '../groups/resource-groups.ts';
 import { LOCATION, nameKey, parseName } from '../names.ts';
 import type { RecordParts } from '../record-parts.ts';
@@ -34,9 +35,10 @@ export type NewStorageAccount = Pick<StorageAccount, 'group' | 'name' | 'path'> 
  *   is not absolute, no folder, or not writable; `ResourceExists` if the name or the folder is another's.
  */
 export async function putStorageAccount(
-  { catalogue, clock }: RecordParts,
+  parts: RecordParts,
   account: NewStorageAccount,
 ): Promise<StorageAccount> {
+  const { catalogue, clock } = parts;
   const name = parseName(account.name, 'storage account');
   const { name: group } = await getResourceGroup(catalogue.read, account.group);
   const path = await usableFolder(account.path);
@@ -68,6 +70,8 @@ export async function putStorageAccount(
       .values({ ...row, createdAt: clock.nowMs() })
       .onConflict((there) => there.column('key').doUpdateSet({ settings }))
       .execute();
+    const detail = { path };
+    await noteActivity(parts, change, { action: 'put storage account', target: name, detail });
     return await getStorageAccount(change, { group, name });
   });
 }
@@ -100,19 +104,56 @@ export async function listStorageAccounts(
   return (await query.execute()).map(accountOf);
 }
 
-/** Forgets the account; what was restored to its folder stays. @throws {HoldfastError} `ResourceNotFound`. */
+/**
+ * Forgets the account; what was restored to its folder stays.
+ *
+ * @throws {HoldfastError} `ResourceNotFound`; `StorageAccountInUse` while jobs write to it, or will.
+ */
 export async function removeStorageAccount(
-  { catalogue }: RecordParts,
+  parts: RecordParts,
   account: StorageAccountName,
 ): Promise<void> {
-  await catalogue.change(async (change) => {
-    await getStorageAccount(change, account);
+  await parts.catalogue.change(async (change) => {
+    const { name } = await getStorageAccount(change, account);
+    await requireUnused(change, account);
     await change
       .deleteFrom('storageAccounts')
       .where('groupKey', '=', nameKey(account.group))
       .where('key', '=', nameKey(account.name))
       .execute();
+    await noteActivity(parts, change, { action: 'remove storage account', target: name });
   });
+}
+
+const MOST_NAMED = 5;
+/** Requests of jobs that write to an account name it. */
+const USING = z.object({ account: z.object({ group: z.string(), name: z.string() }) });
+
+async function requireUnused(
+  change: CatalogueChange,
+  { group, name }: StorageAccountName,
+): Promise<void> {
+  const open = await change
+    .selectFrom('jobs')
+    .select(['id', 'operation', 'entity', 'request'])
+    .where('endedAt', 'is', null)
+    .orderBy('place')
+    .execute();
+  const using = open.filter(({ request }) => {
+    const { data } = USING.safeParse(JSON.parse(request));
+    if (data === undefined) return false;
+    const { account } = data;
+    return nameKey(account.group) === nameKey(group) && nameKey(account.name) === nameKey(name);
+  });
+  if (using.length === 0) return;
+  const jobs = using
+    .slice(0, MOST_NAMED)
+    .map(({ id, operation, entity }) => `${operation} of ${entity} (job ${id})`);
+  if (using.length > MOST_NAMED) jobs.push(`${using.length - MOST_NAMED} more`);
+  throw new HoldfastError(
+    'StorageAccountInUse',
+    `The storage account '${name}' is in use: ${jobs.join(', ')}. Wait for that, or cancel it.`,
+  );
 }
 
 async function usableFolder(path: string): Promise<string> {
