@@ -17,6 +17,8 @@ export type { TrackingMark } from './vm-tracking.ts';
 export { contactGuest, type GuestContact } from './consistency/guest-contact.ts';
 export { quiesced, type Quiesced } from './consistency/quiesced.ts';
 export type { Consistency, QuiesceStep } from './quiesce.ts';
+export type { GuestOs } from './agent/guest-agent.ts';
+export { bootSecurity, type BootSecurity } from './boot-security.ts';
 export {
   guestExtension,
   lookIntoGuest,

@@ -1,5 +1,7 @@
 /** What quiescing a guest gives: how consistent the instant was, and what was tried (rules 5.8). */
 
+import type { GuestOs } from './agent/guest-agent.ts';
+
 export type Consistency = 'AppConsistent' | 'FileSystemConsistent' | 'CrashConsistent';
 
 /** One thing that was tried, for the job's tasks. */
@@ -18,4 +20,6 @@ export type QuiesceResult = {
   /** From the agent's reply to freeze to its reply to thaw; undefined: nothing was frozen. */
   readonly frozenMs: number | undefined;
   readonly steps: readonly QuiesceStep[];
+  /** What its agent says that the guest is; undefined: it was not asked, or did not answer. */
+  readonly guestOs?: GuestOs;
 };

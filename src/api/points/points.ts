@@ -23,6 +23,8 @@ const POINT = `${POINTS}/{point}` as const;
 /** Azure's models have a field for the size of a VM; here none has one. */
 const VM_SIZE = 'Holdfast';
 
+const OS_TYPE = { linux: 'Linux', windows: 'Windows' } as const;
+
 const FILTER_KEYS = [
   'startDate',
   'endDate',
@@ -137,7 +139,7 @@ type PointToShow = { readonly vault: VaultName; readonly item: Item; readonly sh
 function pointToWire(site: Site, { vault, item, shown }: PointToShow) {
   const { point, plan } = shown;
   const vm = { group: item.vmGroup, name: item.vmName };
-  const { disks, excluded } = point.facts;
+  const { disks, excluded, osFamily, isTrustedLaunch } = point.facts;
   return {
     id: `${itemId(site, vault, vm)}/recoveryPoints/${point.id}`,
     name: point.id,
@@ -154,13 +156,14 @@ function pointToWire(site: Site, { vault, item, shown }: PointToShow) {
       isManagedVirtualMachine: true,
       virtualMachineSize: VM_SIZE,
       originalStorageAccountOption: false,
+      ...(osFamily === undefined ? {} : { osType: OS_TYPE[osFamily] }),
+      ...(isTrustedLaunch === true ? { securityType: 'TrustedLaunch' } : {}),
       recoveryPointDiskConfiguration: {
         numberOfDisksIncludedInBackup: disks.length,
         numberOfDisksAttachedToVm: disks.length + excluded.length,
         includedDiskList: disks.map(diskToWire),
         excludedDiskList: excluded.map(diskToWire),
       },
-      zones: [],
       recoveryPointMoveReadinessInfo: {
         ArchivedRP: { isReadyForMove: false, additionalInfo: 'Holdfast has no archive tier.' },
       },
@@ -176,15 +179,15 @@ function pointToWire(site: Site, { vault, item, shown }: PointToShow) {
   };
 }
 
-/** Azure gives the system disk the LUN -1. */
-function diskToWire({ name, lun }: { readonly name: string; readonly lun?: number | undefined }) {
-  return { lun: lun ?? -1, name };
 /** The classes that keep it, in Azure's words: `Daily, Monthly`. */
 function tagsText({ tags }: ShownPoint['plan']): string {
   const kept = tags.filter(({ until }) => until !== undefined);
   return kept.map(({ class: of }) => of.charAt(0).toUpperCase() + of.slice(1)).join(', ');
 }
 
+/** Azure gives the system disk the LUN -1. */
+function diskToWire({ name, lun }: { readonly name: string; readonly lun?: number | undefined }) {
+  return { lun: lun ?? -1, name };
 }
 
 /** What each disk has of its own, for people; the figures are in bytes (M30). */

@@ -238,6 +238,7 @@ async function transfer(
           run.prepared.disks.map(({ name }) => name),
         ),
         ...(request.safetyBefore === undefined ? {} : { safetyBefore: request.safetyBefore }),
+        ...(quiesce.guestOs === undefined ? {} : { guestOs: quiesce.guestOs }),
       });
     const inTurn = request.inTurn ?? (async (work) => await work());
     result = await whileThere(snapshot, request.signal, async (signal) =>

@@ -1,4 +1,5 @@
 /** What a recovery point of a VM says of itself. */
+import { bootSecurity, type BootSecurity } from '#hypervisor';
 import { readManifest, type Repository } from '#repository';
 import { vmPoint } from './vm-point.ts';
 
@@ -7,7 +8,13 @@ export type VmPointDescription = {
   readonly item: string;
   readonly timeMs: number;
   readonly consistency: string;
-  readonly vm: { readonly name: string; readonly state: string };
+  readonly vm: {
+    readonly name: string;
+    readonly state: string;
+    /** As its guest's agent said; absent: nobody knows. */
+    readonly osFamily?: 'linux' | 'windows';
+    readonly bootSecurity: BootSecurity;
+  };
   /** In the VM's order: its place there, and bytes. */
   readonly disks: readonly {
     readonly name: string;
@@ -32,7 +39,8 @@ export async function describeVmPoint(
 ): Promise<VmPointDescription> {
   const { note, lacking } = await vmPoint(repository, point);
   const manifest = await readManifest(repository.parts, repository.state.points.get(point)!);
-  const { vm } = note.definition;
+  const { definition, guestOs } = note;
+  const { vm } = definition;
   const order = vm.disks.map(({ name }) => name);
   const placed = <Named extends { readonly name: string }>(named: Named) => ({
     ...named,
@@ -43,7 +51,13 @@ export async function describeVmPoint(
     item: manifest.item,
     timeMs: manifest.timeMs,
     consistency: manifest.consistency,
-    vm: { name: vm.name, state: vm.state },
+    vm: {
+      name: vm.name,
+      state: vm.state,
+      // An agent that cannot tell says nothing.
+      ...(guestOs === undefined || guestOs.id === '' ? {} : { osFamily: guestOs.family }),
+      bootSecurity: bootSecurity(definition),
+    },
     disks: manifest.disks
       .map(({ name, sizeBytes, changedBytes, storedBytes }) =>
         placed({ name, sizeBytes, changedBytes, storedBytes }),

@@ -40,6 +40,9 @@ test('what a manifest keeps of a VM comes back the same through JSON, and small'
   assert.ok(text.length < 4096, `${text.length} characters`);
   assert.deepEqual(vmNoteFromJson(JSON.parse(text)), note);
   assert.equal(safetyBeforeOf(JSON.parse(text)), undefined);
+  const guestOs = { family: 'linux', id: 'debian', name: 'Debian 12', kernel: '6.1' } as const;
+  const known = vmNoteToJson({ ...note, guestOs });
+  assert.deepEqual(vmNoteFromJson(JSON.parse(JSON.stringify(known)))?.guestOs, guestOs);
 });
 
 test('a safety point names the point that the VM was then put back to', () => {

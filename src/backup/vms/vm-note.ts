@@ -4,7 +4,7 @@
  */
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { HoldfastError } from '#base';
-import type { Vm, VmDefinition } from '#hypervisor';
+import type { GuestOs, Vm, VmDefinition } from '#hypervisor';
 
 /** How a disk's changes were found, in the words of the command line. */
 export type DiskTracking = 'bitmap' | 'compare' | 'initial';
@@ -31,6 +31,8 @@ export type VmNote = {
   readonly excluded: readonly string[];
   /** Of a safety point: the point that the VM was then put back to. */
   readonly safetyBefore?: string;
+  /** What its agent said that the guest is; absent: nobody knows. */
+  readonly guestOs?: GuestOs;
 };
 
 const VERSION = 1;
@@ -40,7 +42,8 @@ const MOST_FILE_BYTES = 64 * 1024 * 1024;
 type JsonFile = { readonly role: string; readonly path: string; readonly content: string };
 
 /** @throws {HoldfastError} `ArgumentInvalid` if a file of the definition is above 64 MiB. */
-export function vmNoteToJson({ definition, disks, excluded, safetyBefore }: VmNote): unknown {
+export function vmNoteToJson(note: VmNote): unknown {
+  const { definition, disks, excluded, safetyBefore, guestOs } = note;
   const files = definition.files.map(({ role, path, content }): JsonFile => {
     if (content.length > MOST_FILE_BYTES) {
       throw new HoldfastError('ArgumentInvalid', `${path} is too large to be kept with the point`, {
@@ -55,6 +58,7 @@ export function vmNoteToJson({ definition, disks, excluded, safetyBefore }: VmNo
     disks,
     excluded,
     ...(safetyBefore === undefined ? {} : { safetyBefore }),
+    ...(guestOs === undefined ? {} : { guestOs }),
   };
 }
 
@@ -70,12 +74,13 @@ export function safetyBeforeOf(value: unknown): string | undefined {
  */
 export function vmNoteFromJson(value: unknown): VmNote | undefined {
   if (value === undefined) return undefined;
-  const { version, definition, disks, excluded, safetyBefore } = value as {
+  const { version, definition, disks, excluded, safetyBefore, guestOs } = value as {
     readonly version: number;
     readonly definition: Omit<VmDefinition, 'files'> & { readonly files: readonly JsonFile[] };
     readonly disks: readonly NotedDisk[];
     readonly excluded: readonly string[];
     readonly safetyBefore?: string;
+    readonly guestOs?: GuestOs;
   };
   if (version !== VERSION) {
     throw new HoldfastError(
@@ -93,6 +98,7 @@ export function vmNoteFromJson(value: unknown): VmNote | undefined {
     disks,
     excluded,
     ...(safetyBefore === undefined ? {} : { safetyBefore }),
+    ...(guestOs === undefined ? {} : { guestOs }),
   };
 }
 

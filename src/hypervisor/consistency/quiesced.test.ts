@@ -86,6 +86,7 @@ test('no channel, or an agent that hangs: crash-consistent with the code of Azur
     const { quiesce } = await take(undefined, more);
     assert.equal(quiesce.consistency, 'CrashConsistent');
     assert.equal(quiesce.steps[0]!.code, 'UserErrorGuestAgentStatusUnavailable');
+    assert.equal(quiesce.guestOs, undefined);
   }
   assert.equal(warnings.length, 2);
 });
@@ -99,6 +100,7 @@ test('Linux: frozen in the instant only, and timed from reply to reply', async (
   assert.equal(guest.frozen, 0);
   assert.equal(quiesce.consistency, 'FileSystemConsistent');
   assert.ok(quiesce.frozenMs !== undefined);
+  assert.deepEqual([quiesce.guestOs?.family, quiesce.guestOs?.id], ['linux', 'debian']);
 });
 
 test('an agent that may run no commands: nothing is frozen without a watchdog in the guest', async (t) => {

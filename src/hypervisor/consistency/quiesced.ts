@@ -64,8 +64,9 @@ export async function quiesced<R>(
   try {
     const outcome = await take(options, { log, later }, atInstant);
     if ('failure' in outcome.instant) throw outcome.instant.failure;
-    const { consistency, frozenMs } = outcome;
-    const quiesce = { consistency, frozenMs, steps: log.steps };
+    const { consistency, frozenMs, guestOs } = outcome;
+    const known = guestOs === undefined ? {} : { guestOs };
+    const quiesce = { consistency, frozenMs, steps: log.steps, ...known };
     return { result: outcome.instant.result, quiesce, ended: later.settled() };
   } catch (error) {
     await later.settled();
@@ -77,7 +78,7 @@ async function take<R>(
   options: QuiesceOptions<R>,
   { log, later }: Pick<QuiesceRun<R>, 'log' | 'later'>,
   atInstant: () => Promise<R>,
-): Promise<Outcome<R>> {
+): Promise<Outcome<R> & Pick<QuiesceResult, 'guestOs'>> {
   const { vm, channel, clock } = options;
   if (vm.state !== 'running') {
     const why = vm.state === 'off' ? 'off' : 'paused';
@@ -111,7 +112,8 @@ async function take<R>(
   if (contact === undefined) return await crashConsistent(atInstant);
   const { extension, os } = contact.value;
   const known = { ...run, extension };
-  return os.family === 'windows' ? await quiesceWindows(known) : await quiesceLinux(known);
+  const quiesce = os.family === 'windows' ? quiesceWindows : quiesceLinux;
+  return { ...(await quiesce(known)), guestOs: os };
 }
 
 /**
