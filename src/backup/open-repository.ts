@@ -3,7 +3,14 @@
  * local place beside it, the keys. Whoever opens here gets both closed in the right order.
  */
 import { isHoldfastError } from '#base';
-import { placeInFolder, rebuildRepositoryIndex, Repository, type OpenOptions } from '#repository';
+import {
+  giveUpReserve,
+  keepReserve,
+  placeInFolder,
+  rebuildRepositoryIndex,
+  Repository,
+  type OpenOptions,
+} from '#repository';
 import { type ObjectStore, openStore } from '#storage';
 
 /** What the program lends to every operation: time, randomness, who it is, where warnings go. */
@@ -13,6 +20,8 @@ export type RepositoryRequest = Pick<OpenOptions, 'password' | 'access' | 'waitM
   /** A folder or its `file://` URL. */
   readonly location: string;
   readonly caller: Caller;
+  /** What is done frees space: where there is none left, the repository's reserve is given up for it. */
+  readonly freesSpace?: boolean;
 };
 
 /**
@@ -29,9 +38,11 @@ export async function withRepository<Result>(
   const store = await openExisting(request);
   const options = openOptions(request, store);
   try {
-    const repository = await Repository.open(options);
+    const repository = await open(request, options);
     tellOfRebuild(repository, request);
-    return await closingAfter(repository, use);
+    const result = await closingAfter(repository, use);
+    if (request.access === 'own') await keepReserve(options.place, options.random);
+    return result;
   } catch (error) {
     if (!isHoldfastError(error, 'IndexDamaged')) throw error;
     // What failed left nothing half-done.
@@ -59,6 +70,16 @@ export async function rebuildIndexOf(
     return await rebuildRepositoryIndex({ ...openOptions(request, store), acceptsOlderState });
   } finally {
     await store.close();
+  }
+}
+
+async function open(request: RepositoryRequest, options: OpenOptions): Promise<Repository> {
+  try {
+    return await Repository.open(options);
+  } catch (error) {
+    if (request.freesSpace !== true || !isHoldfastError(error, 'StoreFull')) throw error;
+    if (!(await giveUpReserve(options.place))) throw error;
+    return await Repository.open(options);
   }
 }
 

@@ -16,7 +16,7 @@ export type CommonOptions = {
   readonly waitMs: number;
 };
 
-type Target = Pick<RepositoryRequest, 'location' | 'access'>;
+type Target = Pick<RepositoryRequest, 'location' | 'access' | 'freesSpace'>;
 type OpenRepository = Parameters<Parameters<typeof withRepository>[1]>[0];
 
 export class Context {

@@ -5,6 +5,7 @@
 export { rebuildRepositoryIndex, Repository } from './repository.ts';
 export { completeInit, initRepository } from './opening/init.ts';
 export { tryLock, type OwnerLock } from './log/owner-lock.ts';
+export { giveUpReserve, keepReserve } from './opening/reserve.ts';
 export { placeInFolder, readIdentity, type OpenOptions } from './opening/open-options.ts';
 export { BackupSession, newPointId, type DiskResult } from './writing/backup-session.ts';
 export {

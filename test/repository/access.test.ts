@@ -4,10 +4,17 @@ import { mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isHoldfastError } from '#base';
-import { initRepository, placeInFolder, type Repository, verifyRepository } from '#repository';
+import {
+  initRepository,
+  placeInFolder,
+  type Repository,
+  tryLock,
+  verifyRepository,
+} from '#repository';
 import { ReadOnlyStore } from '#storage';
 import { diskOf, fivePoints } from './faulted-operations.ts';
 import { assertSound, assertWhole, visibleOf } from './soundness.ts';
+import { fillUpTo, inTinyFileSystem } from './tiny-file-system.ts';
 import { assertRestores, backUp, InlineBackup, World } from './world.ts';
 
 async function inWorld(work: (world: World) => Promise<void>): Promise<void> {
@@ -173,3 +180,17 @@ async function assertWholeButFor(
   assert.deepEqual(verified.points, []);
   await assertRestores(world, repository);
 }
+
+test('a lock file on a file system that cannot be written is refused, not half locked; on a full one it is taken', () =>
+  inTinyFileSystem('1m', async (root, remount) => {
+    const file = join(root, 'locks', 'owner');
+    fillUpTo(root, 0);
+    const lock = tryLock(file);
+    assert.ok(lock !== undefined);
+    assert.equal(tryLock(file), undefined);
+    lock.release();
+    remount('ro');
+    for (const one of [file, join(root, 'locks', 'other')]) {
+      assert.throws(() => tryLock(one), { code: 'StoreReadOnly' });
+    }
+  }));

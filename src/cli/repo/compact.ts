@@ -12,7 +12,8 @@ export async function compact(
   const { signal } = context;
   const { onProgress } = context.terminal;
   const startMs = clock.monotonicMs();
-  const done = await context.withRepository({ location, access: 'own' }, async ({ parts }) => {
+  const target = { location, access: 'own', freesSpace: true } as const;
+  const done = await context.withRepository(target, async ({ parts }) => {
     const result = await compactRepository(parts, {
       signal,
       deletesUnknown: options.deleteUnknown === true,

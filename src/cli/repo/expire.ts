@@ -50,7 +50,8 @@ export async function expire(
     context.terminal.result(planJson(planned), () => describePlan(planned));
     return;
   }
-  const expired = await context.withRepository({ location, access: 'own' }, async (repository) => {
+  const target = { location, access: 'own', freesSpace: true } as const;
+  const expired = await context.withRepository(target, async (repository) => {
     const choice = await choose(repository);
     const shown = await shownOf(repository); // Before they are gone.
     return { ...shown, choice, result: await expirePoints(repository.parts, choice.expire) };

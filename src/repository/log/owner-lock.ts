@@ -60,6 +60,8 @@ const heldConnections = new Set<DatabaseSync>();
 export function tryLock(file: string, holder?: LockHolder): OwnerLock | undefined {
   const connection = openForLocking(file);
   try {
+    // An empty file: SQLite would begin its journal with the lock, for which a full disk has no room.
+    connection.exec('PRAGMA journal_mode = MEMORY');
     connection.exec('BEGIN EXCLUSIVE');
     // Where SQLite silently opened it read-only, or the file system has no locks, this shows.
     if (!isHeld(file)) {

@@ -13,13 +13,15 @@ import {
   writeRepositoryFile,
 } from '../keys/repository-file.ts';
 
-/** Local folders of a repository: a cache and locks, no part of the format. */
+/** What lies beside a repository's objects: a cache, locks and a reserve, no part of the format. */
 export type LocalPlace = {
   readonly indexDir: string;
   /** Private copies of the index, one folder a reader. */
   readonly readersDir: string;
   /** Lock files: nothing but the lock opens them. */
   readonly locksDir: string;
+  /** Room that is kept (`reserve.ts`). */
+  readonly reserveFile: string;
 };
 
 /** For a repository in a folder: beside its objects. */
@@ -28,6 +30,7 @@ export function placeInFolder(folder: string): LocalPlace {
     indexDir: join(folder, 'index'),
     readersDir: join(folder, 'readers'),
     locksDir: join(folder, 'locks'),
+    reserveFile: join(folder, 'reserve'),
   };
 }
 

@@ -1,9 +1,9 @@
 /**
  * A reader's place beside an owner: a private copy of the index (its runs are hard links), a kernel
- * lock that shows that it lives, and its pin in the log. Where nothing can be written the copy lies in
- * a temporary folder and there is no pin.
+ * lock that shows that it lives, and its pin in the log. Where nothing can be written, or next to nothing, the copy
+ * lies in a temporary folder; where nothing can, there is no pin.
  */
-import { copyFile, link, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { copyFile, link, mkdir, mkdtemp, readdir, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HoldfastError, isHoldfastError } from '#base';
@@ -12,6 +12,8 @@ import type { RepositoryParts } from '../repository-parts.ts';
 import type { LocalPlace, OpenOptions } from './open-options.ts';
 
 const MANIFEST = 'manifest';
+/** What a private index may grow by while the log is replayed into it. */
+const LEAST_FREE_BYTES = 64 * 1024 * 1024;
 
 export class ReaderSeat {
   readonly #id: string;
@@ -38,13 +40,11 @@ export class ReaderSeat {
     try {
       const holder = { ...options.process, sinceMs: options.clock.nowMs() };
       const lock = tryLock(lockFile(options.place, id), holder);
-      const folder = join(options.place.readersDir, id);
-      await mkdir(folder, { recursive: true });
+      const folder = await roomyFolder(options.place, id);
       return new ReaderSeat({ id, folder, lock, reader });
     } catch (error) {
       if (!cannotWrite(error)) throw error;
-      const folder = await mkdtemp(join(tmpdir(), 'holdfast-reader-'));
-      return new ReaderSeat({ id, folder, lock: undefined, reader });
+      return new ReaderSeat({ id, folder: await temporaryFolder(), lock: undefined, reader });
     }
   }
 
@@ -105,6 +105,19 @@ export class ReaderSeat {
     await rm(this.#folder, { recursive: true, force: true });
     this.#lock?.release({ remove: true });
   }
+}
+
+/** Where the locks' disk has no room for an index, a temporary folder. */
+async function roomyFolder({ locksDir, readersDir }: LocalPlace, id: string): Promise<string> {
+  const { bavail, bsize } = await statfs(locksDir);
+  if (bavail * bsize < LEAST_FREE_BYTES) return await temporaryFolder();
+  const path = join(readersDir, id);
+  await mkdir(path, { recursive: true });
+  return path;
+}
+
+async function temporaryFolder(): Promise<string> {
+  return await mkdtemp(join(tmpdir(), 'holdfast-reader-'));
 }
 
 /** Whether the process that made the pin still lives. */

@@ -129,7 +129,8 @@ async function open(
   work: (repository: OpenRepository) => Promise<void>,
 ): Promise<void> {
   const reader = await readerOf(options, vaultId);
-  await withRepository({ ...reader, access: 'own' }, work);
+  // Whoever comes first opens it for all: also for what will free space.
+  await withRepository({ ...reader, access: 'own', freesSpace: true }, work);
 }
 
 async function readerOf({ masterKey, vaults, caller }: PoolOptions, vaultId: string) {
