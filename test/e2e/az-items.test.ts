@@ -15,7 +15,8 @@ let lab: AzLab;
 
 before(async () => {
   lab = await azLab(serving);
-  await lab.az(`backup protection enable-for-vm ${IN_VAULT} --vm web -p DefaultPolicy`);
+  const enable = `backup protection enable-for-vm ${IN_VAULT} --vm web -p DefaultPolicy`;
+  await lab.az(`${enable} --disk-list-setting exclude --diskslist 1`);
 });
 
 const day = (offsetDays: number): string => {
@@ -41,7 +42,7 @@ async function disksOfNewest(): Promise<readonly (readonly number[])[]> {
 test('R73 data disks are left out and taken in again by their LUNs; the next point says what it has', async () => {
   const { az, refused } = lab;
   await backUp();
-  assert.deepEqual(await disksOfNewest(), [[0, 1], []]);
+  assert.deepEqual(await disksOfNewest(), [[0], [1]]);
   const cases: readonly (readonly [string, readonly (readonly number[])[]])[] = [
     ['--disk-list-setting exclude --diskslist 0', [[1], [0]]],
     ['--disk-list-setting include --diskslist 0', [[0], [1]]],
