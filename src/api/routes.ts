@@ -3,7 +3,9 @@ import { backupRoutes } from './backup-routes.ts';
 import { virtualMachineRoutes } from './compute/virtual-machines.ts';
 import type { Route } from './frame/route.ts';
 import { activityRoutes } from './holdfast/activities.ts';
+import { bootRoutes } from './holdfast/boots.ts';
 import { doctorRoutes } from './holdfast/doctor.ts';
+import { exportRoutes } from './holdfast/exports.ts';
 import { hostRoutes } from './holdfast/hosts.ts';
 import { jobEventRoutes } from './holdfast/job-events.ts';
 import { metricsRoutes } from './holdfast/metrics.ts';
@@ -50,6 +52,8 @@ const RESOURCES: readonly Route[] = [
   ...jobEventRoutes,
   ...metricsRoutes,
   ...verifyRoutes,
+  ...bootRoutes,
+  ...exportRoutes,
   ...versionRoutes,
   ...doctorRoutes,
   ...activityRoutes,

@@ -52,11 +52,11 @@ export { forgetTracking, type TrackingOwner } from './vms/vm-tracking.ts';
 export { lookAtGuest, type GuestSight } from './vms/look-at-guest.ts';
 export { inScratch } from './vms/scratch-folder.ts';
 export { vmExtension } from './vms/vm-extension.ts';
-export { bootVm } from './vms/boot-vm.ts';
+export { bootVm, checkBoot } from './vms/boot-vm.ts';
 export type { BootedVm } from './vms/booted-vm.ts';
-export { readBootNote } from './vms/boot-note.ts';
+export { readBootNote, type BootNote } from './vms/boot-note.ts';
 export { resumeBoot } from './vms/resume-boot.ts';
-export { discardBoot } from './vms/remove-booted.ts';
+export { discardBoot, isMoved } from './vms/remove-booted.ts';
 export { unmovedBoot } from './vms/unmoved-boot.ts';
 export { backUpDisks } from './taking/back-up-disks.ts';
 export { warmUpBackup } from './taking/backup-crew.ts';
@@ -69,6 +69,7 @@ export {
   type RestoreResult,
 } from './restoring/restore-disks.ts';
 export { bytesToRestore } from './restoring/allocated-bytes.ts';
-export { servePoint } from './serving/serve-point.ts';
+export { servePoint, type PointServer } from './serving/serve-point.ts';
+export { requireSocketPath } from '#disk';
 export { diffPoints, type DiskDifference } from './points/diff-points.ts';
 export type { KeepPlan, KeepRules } from './points/keep-plan.ts';

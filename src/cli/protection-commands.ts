@@ -1,6 +1,7 @@
 /** Declares what is done with VMs by the service: `holdfast protect`, `backup`, `points`, `restore`, `jobs` … */
 import { Option, type Command } from 'commander';
 import { lunList, wholeNumber } from './arguments/values.ts';
+import { addBootCommands } from './boot-commands.ts';
 import type { Running } from './run-command.ts';
 import type { BackupOptions } from './service/backup.ts';
 import type { JobsOptions } from './service/jobs.ts';
@@ -21,6 +22,7 @@ export function addProtectionCommands(program: Command, running: Running): void 
   addEnds(program, running);
   addPoints(program, running);
   addRestore(program, running);
+  addBootCommands(program, running);
   addJobs(
     program.command('jobs').description('what the service does and did; alone: "jobs list"'),
     running,

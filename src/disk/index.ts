@@ -20,7 +20,7 @@ export { prepareSource, type PreparedDisk } from './prepare-source.ts';
 export { openSource, openTarget } from './open-disk.ts';
 export { createTarget, type PreparedTarget } from './create-target.ts';
 export { createOverlay, readsBelow, refuseInUse } from './create-overlay.ts';
-export { isServed, startNbdServer } from './nbd-server.ts';
+export { isServed, requireSocketPath, startNbdServer } from './nbd-server.ts';
 export type { ServedDisk } from './served-disk.ts';
 export { NbdClient } from './nbd-client.ts';
 export { formatNbdUri, parseNbdUri } from './nbd-address.ts';

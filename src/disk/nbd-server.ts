@@ -104,12 +104,7 @@ function listening(server: Server, listen: NbdServerOptions['listen']): Promise<
 
 /** Removes a socket without a server; who owned it. Undefined: there was none. */
 async function freeSocketPath(path: string): Promise<{ uid: number; gid: number } | undefined> {
-  if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) {
-    throw new HoldfastError(
-      'ArgumentInvalid',
-      `"${path}" is too long for a unix socket (${MAX_SOCKET_PATH_BYTES} bytes at most)`,
-    );
-  }
+  requireSocketPath(path);
   const entry = await lstat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
     throw error;
@@ -121,6 +116,15 @@ async function freeSocketPath(path: string): Promise<{ uid: number; gid: number 
   }
   await unlink(path);
   return { uid: entry.uid, gid: entry.gid };
+}
+
+/** @throws {HoldfastError} `ArgumentInvalid` if the kernel does not take so long a path. */
+export function requireSocketPath(path: string): void {
+  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES) return;
+  throw new HoldfastError(
+    'ArgumentInvalid',
+    `"${path}" is too long for a unix socket (${MAX_SOCKET_PATH_BYTES} bytes at most): choose a shorter folder`,
+  );
 }
 
 /** Whether a server listens on this unix socket; unsure counts as yes. */

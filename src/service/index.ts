@@ -88,6 +88,8 @@ export {
 export { startExpiry } from './expiring/start-expiry.ts';
 export { checkRestore, startRestore } from './restoring/start-restore.ts';
 export type { RestoreRequest } from './restoring/restore-request.ts';
+export { startBoot, type WantedBoot } from './booting/start-boot.ts';
+export { startExport } from './exporting/start-export.ts';
 export { startVerify } from './verifying/start-verify.ts';
 export { countJobs, getJob, JOB_STATUSES, listJobs, type Job } from './jobs/jobs.ts';
 export type { JobTask } from './jobs/job-records.ts';

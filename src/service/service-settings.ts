@@ -9,6 +9,10 @@ export type ServiceSettings = {
   readonly transfersPerVault: number;
   /** Restores at once into one storage account (M22). */
   readonly restoresPerStorageAccount: number;
+  /** VMs at once that run from points, with their overlays in one storage account. */
+  readonly bootsPerStorageAccount: number;
+  /** Points exported over NBD at once. */
+  readonly exportsAtOnce: number;
   /** A scheduled run starts within this time of its schedule (R12); 0: at once. */
   readonly spreadMs: number;
   /** R42: an increment that takes longer fails; the first backup has no limit. */
@@ -22,12 +26,12 @@ export type ServiceSettings = {
   readonly hostTimeoutMs: number;
   /** How often the VMs of every host are listed anew. */
   readonly discoveryIntervalMs: number;
+  /** How often expired points are looked for (R31: within 24 h). */
+  readonly expiryIntervalMs: number;
   /** R11 */
   readonly dstFollowsAzure: boolean;
 };
 
-  /** How often expired points are looked for (R31: within 24 h). */
-  readonly expiryIntervalMs: number;
 const MINUTE_MS = 60_000;
 
 export const DEFAULT_SETTINGS: ServiceSettings = {
@@ -35,6 +39,8 @@ export const DEFAULT_SETTINGS: ServiceSettings = {
   backupsAtOnce: 4,
   transfersPerVault: 2,
   restoresPerStorageAccount: 2,
+  bootsPerStorageAccount: 4,
+  exportsAtOnce: 4,
   spreadMs: 120 * MINUTE_MS,
   backupTimeoutMs: 24 * 60 * MINUTE_MS,
   attempts: 3,
@@ -42,6 +48,6 @@ export const DEFAULT_SETTINGS: ServiceSettings = {
   repositoryIdleMs: 10_000,
   hostTimeoutMs: 30_000,
   discoveryIntervalMs: 5 * MINUTE_MS,
+  expiryIntervalMs: 4 * 60 * MINUTE_MS,
   dstFollowsAzure: false,
 };
-  expiryIntervalMs: 4 * 60 * MINUTE_MS,

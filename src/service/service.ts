@@ -10,6 +10,7 @@ import type { Clock } from '#base';
 import { inScratch, type Caller } from '#backup';
 import { openMasterKey } from '#keyvault';
 import { backupWork } from './backing-up/backup-work.ts';
+import { bootWork } from './booting/boot-work.ts';
 import { runInBackground } from './background.ts';
 import { openCatalogue } from './catalogue/catalogue.ts';
 import { lockDataFolder } from './data-folder/data-folder.ts';

@@ -5,7 +5,13 @@ import type { ApiAnswer, ApiRequest } from '../frame/route.ts';
 import { itemId } from './item-names.ts';
 
 /** What the operations of items were, for those who ask for their results. */
-export type ItemOperation = 'PutItem' | 'DeleteItem' | 'Backup' | 'Restore';
+export type ItemOperation =
+  | 'PutItem'
+  | 'DeleteItem'
+  | 'Backup'
+  | 'Restore'
+  | 'InstantBoot'
+  | 'ExportDisks';
 
 /** @param jobId of the job that was begun. */
 export async function accepted(

@@ -12,16 +12,18 @@
  * What the guest writes goes to the overlay only; the point cannot change. From the note on another process can
  * go on, wherever this one dies (`resume-boot.ts`); the note goes last.
  */
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { throwIfCancelled, type Clock } from '#base';
-import { createOverlay } from '#disk';
+import { createOverlay, requireSocketPath } from '#disk';
 import type { DefineRequest, NewVmDisk } from '#hypervisor';
 import type { Repository } from '#repository';
 import { bootedVm, serveDisks, type BootedVm } from './booted-vm.ts';
 import { requireBootRoom } from './boot-room.ts';
 import { refuseUnfinished, removeBootNote, writeBootNote, type BootNote } from './boot-note.ts';
 import { removeBooted } from './remove-booted.ts';
-import type { NewVm } from './restore-vm.ts';
+import type { PointDisk } from '../point-disks.ts';
+import { networksOf, type RestoredVm } from './restore-vm.ts';
 import { inVmFolder, type VmFolder } from './vm-folder.ts';
 import { definitionOf, newImages, selectedDisks, vmPoint } from './vm-point.ts';
 
@@ -32,7 +34,7 @@ export type VmBootRequest = {
   readonly disks?: readonly string[];
   /** For overlays, sockets, and what else belongs to the VM. Made if it is not there. */
   readonly directory: string;
-  readonly newVm: Omit<NewVm, 'starts' | 'warn'>;
+  readonly newVm: Omit<RestoredVm, 'starts' | 'warn'>;
   /** Whether it will be discarded, and never moved. */
   readonly isTrial: boolean;
   readonly clock: Clock;
@@ -48,9 +50,44 @@ export type VmBootRequest = {
  *   `VmCreation.define` and `start`. Then nothing is left behind, and nothing that was there is touched.
  */
 export async function bootVm(request: VmBootRequest): Promise<BootedVm> {
-  const { repository, point, directory, clock, newVm } = request;
-  const { hypervisor, name, identity, networks } = newVm;
+  const { repository, directory, clock, newVm } = request;
   const startedMs = clock.monotonicMs();
+  const { chosen, images, defined } = await planBoot(request);
+  return await inVmFolder(directory, async (folder) => {
+    if (!request.isTrial) await requireBootRoom(repository, { directory, disks: chosen, images });
+    const note = noteOf(request, { images, folder });
+    await writeBootNote(directory, note);
+    const servers = await begin(request, { note, defined });
+    return bootedVm({ ...request, hypervisor: newVm.hypervisor, note, servers, startedMs });
+  });
+}
+
+/**
+ * Refuses what `bootVm` would refuse now; makes nothing.
+ *
+ * @throws {HoldfastError} as `bootVm`.
+ */
+export async function checkBoot(request: Omit<VmBootRequest, 'signal' | 'warn'>): Promise<void> {
+  const { chosen, images } = await planBoot(request);
+  if (request.isTrial) return;
+  let directory = request.directory;
+  while (!existsSync(directory)) directory = dirname(directory);
+  const there = images.map(({ path }) => ({ path: join(directory, basename(path)) }));
+  await requireBootRoom(request.repository, { directory, disks: chosen, images: there });
+}
+
+type BootPlan = {
+  readonly chosen: readonly PointDisk[];
+  /** In the order of `chosen`. */
+  readonly images: readonly NewVmDisk[];
+  readonly defined: DefineRequest;
+};
+
+async function planBoot(
+  request: Omit<VmBootRequest, 'signal' | 'warn'> & Partial<Pick<VmBootRequest, 'warn'>>,
+): Promise<BootPlan> {
+  const { repository, point, directory, clock, newVm, warn } = request;
+  const { hypervisor, name, identity } = newVm;
   await refuseUnfinished(directory);
   const source = await vmPoint(repository, point);
   const chosen = selectedDisks(source, request.disks);
@@ -58,16 +95,13 @@ export async function bootVm(request: VmBootRequest): Promise<BootedVm> {
     newImages(source, chosen, { directory, vm: name, timeMs: clock.nowMs() }),
     directory,
   );
+  for (const { backing } of images) requireSocketPath(backing!.socketPath);
   const definition = definitionOf(source);
-  const defined = { definition, name, identity, networks, disks: images, directory };
+  const networks = networksOf(definition, newVm.networks);
+  const told = warn === undefined ? {} : { warn };
+  const defined = { definition, name, identity, networks, disks: images, directory, ...told };
   await hypervisor.creation.check(defined, { starts: true });
-  return await inVmFolder(directory, async (folder) => {
-    if (!request.isTrial) await requireBootRoom(repository, { directory, disks: chosen, images });
-    const note = noteOf(request, { images, folder });
-    await writeBootNote(directory, note);
-    const servers = await begin(request, { note, defined });
-    return bootedVm({ ...request, hypervisor, note, servers, startedMs });
-  });
+  return { chosen, images, defined };
 }
 
 /** Serves, makes, defines, starts; undoes all of it where one of them fails. @returns what serves the disks. */

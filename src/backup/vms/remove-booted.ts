@@ -22,8 +22,7 @@ export type NotedBoot = {
 export async function discardBoot(boot: NotedBoot): Promise<void> {
   const { note, directory } = boot;
   await refuseServed(note);
-  const below = await Promise.all(note.disks.map(async ({ path }) => await readsBelow(path)));
-  if (!note.isTrial && below.length > 0 && below.every((reads) => reads === false)) {
+  if (await isMoved(note)) {
     throw new HoldfastError(
       'BootUnfinished',
       `${note.vm} has been copied whole, and its disks are its own: end it with ${resumeCommand(directory)}, or remove the VM by hand`,
@@ -32,6 +31,12 @@ export async function discardBoot(boot: NotedBoot): Promise<void> {
   }
   await removeVm(boot);
   await removeRemains(boot);
+}
+
+/** Whether all disks of a boot that was to be moved are its own: only its note is left. */
+export async function isMoved({ isTrial, disks }: BootNote): Promise<boolean> {
+  const below = await Promise.all(disks.map(async ({ path }) => await readsBelow(path)));
+  return !isTrial && below.length > 0 && below.every((reads) => reads === false);
 }
 
 /** @throws {HoldfastError} `VmBusy` while another command serves the disks. */

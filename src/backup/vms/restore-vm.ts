@@ -23,12 +23,12 @@ export type VmRestoreRequest = ImageWriting & {
   readonly newVm?: RestoredVm;
 };
 
-type RestoredVm = Omit<NewVm, 'networks'> & {
+export type RestoredVm = Omit<NewVm, 'networks'> & {
   /** `all`: what every card is plugged into. */
   readonly networks: NewVm['networks'] | { readonly all: string };
 };
 
-export type NewVm = Pick<DefineRequest, 'name' | 'identity' | 'networks'> & {
+type NewVm = Pick<DefineRequest, 'name' | 'identity' | 'networks'> & {
   readonly hypervisor: Hypervisor;
   readonly starts: boolean;
   /** Told in one line of what the new VM has otherwise than the old one. */
@@ -94,7 +94,8 @@ export async function restoreVm(request: VmRestoreRequest): Promise<VmRestoreRes
   return { ...restored, vm: { name, isStarted: starts } };
 }
 
-function networksOf(
+/** With one network for all: by each card's MAC address. */
+export function networksOf(
   { vm }: DefineRequest['definition'],
   networks: RestoredVm['networks'],
 ): DefineRequest['networks'] {

@@ -16,6 +16,14 @@ export function lunList(text: string, previous: readonly number[] = []): readonl
   return [...new Set([...previous, ...luns.map(Number)])];
 }
 
+/** `90m`, `12h` or `2d`, in minutes. */
+export function minutes(text: string): number {
+  const [, count, unit = ''] = /^(\d{1,6})([mhd])$/.exec(text) ?? [];
+  const factor = { m: 1, h: 60, d: 24 * 60 }[unit];
+  if (factor !== undefined) return Number(count) * factor;
+  throw new InvalidArgumentError('write a time, as 90m, 12h or 2d.');
+}
+
 /** `name=value`; repeated ones add to it. */
 export function tag(
   text: string,

@@ -12,19 +12,26 @@ import type { Service } from './service.ts';
 
 /** After a connection that ended before the job. */
 const AGAIN_MS = 1_000;
+const CANCEL_POLL_MS = 300;
 
 export type JobName = { readonly vault: Named; readonly id: string };
 
 /**
+ * @param onChange told of the job as it is, and whenever it changes, until it has ended.
  * @returns the job when it has ended.
  * @throws {HoldfastError} `Cancelled` after Ctrl-C: the job goes on.
  */
-export async function followJob(context: ServiceContext, name: JobName): Promise<JobFacts> {
+export async function followJob(
+  context: ServiceContext,
+  name: JobName,
+  onChange?: (job: JobFacts) => void,
+): Promise<JobFacts> {
   const { service, terminal, signal } = context;
   try {
     for (;;) {
       for await (const job of changesOf(service, name, signal)) {
         if (!hasEnded(job)) {
+          onChange?.(job);
           report(context, job);
           continue;
         }
@@ -63,6 +70,22 @@ async function* changesOf(
   for await (const data of http.events(`${at}/backupJobs/${id}/events`, { signal })) {
     const told = JSON.parse(data) as JobResource;
     if (told.properties !== undefined) yield jobFacts(told);
+  }
+}
+
+/** Cancels the job, also after Ctrl-C. @returns it when it has ended. */
+export async function cancelJob(
+  { service, terminal }: Pick<ServiceContext, 'service' | 'terminal'>,
+  name: JobName,
+): Promise<JobFacts> {
+  const { jobCancellations } = await service.backup();
+  const { vault, id } = name;
+  await service.ask(async () => await jobCancellations.trigger(vault.name, vault.group, id));
+  for (;;) {
+    const job = await getJob(service, name);
+    if (hasEnded(job)) return job;
+    terminal.announce(`${job.operation} of ${job.vm}: ending`);
+    await service.clock.sleep(CANCEL_POLL_MS);
   }
 }
 

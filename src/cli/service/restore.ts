@@ -101,9 +101,10 @@ function checkOptions(options: RestoreOptions): void {
   }
 }
 
-async function accountOf(
+/** The one that is named, or the only one. */
+export async function accountOf(
   service: Service,
-  { storageAccount: name }: RestoreOptions,
+  { storageAccount: name }: Pick<RestoreOptions, 'storageAccount'>,
 ): Promise<AccountFacts> {
   if (name !== undefined) return await findAccount(service, name);
   const accounts = await listAccounts(service);

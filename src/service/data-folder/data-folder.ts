@@ -6,7 +6,7 @@
  *   catalogue.db     the catalogue                        token.key    600, signs tokens
  *   ca.pem, tls/     the certificate authority, 600       admin.json   600, the first account
  *   vaults/<id>/     repositories                         scratch/     of snapshots
- *   state.json       where the running service listens
+ *   exports/<job>/   sockets of exported disks            state.json   where the running service listens
  * ```
  */
 import { chmod, mkdir } from 'node:fs/promises';
@@ -24,6 +24,7 @@ export type DataFolder = {
   readonly admin: string;
   readonly vaults: string;
   readonly scratch: string;
+  readonly exports: string;
   readonly state: string;
 };
 
@@ -40,6 +41,7 @@ function dataFolder(path: string): DataFolder {
     admin: join(path, 'admin.json'),
     vaults: join(path, 'vaults'),
     scratch: join(path, 'scratch'),
+    exports: join(path, 'exports'),
     state: join(path, 'state.json'),
   };
 }
@@ -64,7 +66,7 @@ export async function lockDataFolder(
     );
   }
   try {
-    for (const inner of [folder.tls, folder.vaults, folder.scratch]) {
+    for (const inner of [folder.tls, folder.vaults, folder.scratch, folder.exports]) {
       await mkdir(inner, { recursive: true, mode: 0o700 });
     }
     await chmod(folder.tls, 0o700);

@@ -2,13 +2,16 @@
  * The work of a job that deletes an item's data for good (M33): its points expire in the repository, then the
  * item is no more. Run again after a kill, it goes on where it was. Space is given back by compaction, in its time.
  */
+import { pause, throwIfCancelled } from '#base';
 import { expirePoints } from '#backup';
-import type { JobWork } from '../jobs/job-runner.ts';
+import { bootedPoints } from '../booting/booted-points.ts';
+import type { JobRun, JobWork } from '../jobs/job-runner.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { removeItem } from './change-item.ts';
 import { findItemById } from './items.ts';
 
 const TASK = 'Delete backup data';
+const WAIT_MS = 1000;
 
 export function deleteDataWork(parts: ServiceParts): JobWork {
   return {
@@ -18,6 +21,7 @@ export function deleteDataWork(parts: ServiceParts): JobWork {
       const item = await findItemById(parts.catalogue.read, run.job.itemId!);
       if (item === undefined) return;
       await run.task({ name: TASK, status: 'InProgress', startedAt: parts.clock.nowMs() });
+      await untilNoneBooted(parts, run, item.id);
       await parts.repositories.use(item.vaultId, async (repository) => {
         const { keyring } = repository.parts;
         const itemId = keyring.itemId(item.repositoryItem);
@@ -32,4 +36,20 @@ export function deleteDataWork(parts: ServiceParts): JobWork {
       await run.task({ name: TASK, status: 'Completed', endedAt: parts.clock.nowMs() });
     },
   };
+}
+
+/** A VM that runs from a point would lose its disks (decision 0010). */
+async function untilNoneBooted(
+  { catalogue, clock }: ServiceParts,
+  run: JobRun,
+  itemId: string,
+): Promise<void> {
+  for (;;) {
+    const points = await bootedPoints(catalogue.read, itemId);
+    if (points.size === 0) break;
+    run.property('Waits for VMs that run from', [...points].join(', '));
+    await pause(clock, WAIT_MS, run.signal);
+    throwIfCancelled(run.signal);
+  }
+  run.property('Waits for VMs that run from', '');
 }

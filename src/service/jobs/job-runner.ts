@@ -40,9 +40,12 @@ export type JobRun = {
    */
   readonly task: (task: JobTask) => Promise<void>;
   readonly progress: (progress: Progress) => void;
+  /** An empty value removes it. */
   readonly property: (name: string, value: string) => void;
-  /** The job ends CompletedWithWarnings if it ends well. */
+  /** The job ends CompletedWithWarnings if it ends well. The same is said once. */
   readonly warn: (message: string, code?: string) => void;
+  /** What was done stands, and a later try goes on from it: the tries until now count no more. Durable on return. */
+  readonly settled: () => Promise<void>;
   /** Kept in the row before anything depends on it (decision 0008, invariant 3). */
   readonly setPoint: (pointId: string) => Promise<void>;
 };
@@ -60,9 +63,9 @@ export type JobWork = {
   readonly isDone?: (run: JobRun) => Promise<boolean>;
   /**
    * Told that the job has failed or was cancelled for good; before its row says so, so it may come twice. What it
-   * throws is logged: the job ends all the same.
+   * throws is logged: the job ends all the same. What it tells `run` is in the row that says so.
    */
-  readonly failed?: (job: Row<'jobs'>, failure: JobFailure) => Promise<void>;
+  readonly failed?: (job: Row<'jobs'>, failure: JobFailure, run: JobRun) => Promise<void>;
 };
 
 export type JobWorks = Readonly<Partial<Record<JobOperation, JobWork>>>;

@@ -288,7 +288,7 @@ async function retry(runner: Runner, job: RunningJob, failure: HoldfastError): P
 
 /** The next start begins it anew; that this one was broken off is not its fault. */
 async function giveBack(runner: Runner, job: RunningJob): Promise<void> {
-  const attempt = job.isTried ? job.row.attempt - 1 : job.row.attempt;
+  const attempt = job.isTried ? Math.max(0, job.row.attempt - 1) : job.row.attempt;
   await update(runner, job, { ...job.columns(), attempt, leaseOwner: null, leaseUntil: null });
 }
 
@@ -303,7 +303,7 @@ async function end(runner: Runner, job: RunningJob, ending: Ending): Promise<voi
   const { status, work, failure } = ending;
   const cause = failure ?? { code: 'Cancelled', message: 'The job was cancelled.' };
   try {
-    await work?.failed?.({ ...job.row, ...job.columns() }, cause);
+    await work?.failed?.({ ...job.row, ...job.columns() }, cause, job.run(runner.slots));
   } catch (error) {
     const facts = { job: job.row.id, error: String(error) };
     runner.parts.log.error(facts, 'the failure of a job could not be noted with its item');

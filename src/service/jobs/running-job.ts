@@ -14,13 +14,15 @@ import type { Slots } from './slots.ts';
 export type StopReason = 'cancelled' | 'timed out' | 'service stops';
 
 const SPEED_WINDOW_MS = 10_000;
+/** Of jobs that go on for days. */
+const MOST_WARNINGS = 100;
 
 export class RunningJob {
   readonly row: Row<'jobs'>;
   readonly #controller = new AbortController();
   readonly #parts: { readonly catalogue: OpenCatalogue; readonly clock: Clock };
   readonly #tasks: JobTask[];
-  readonly #properties: Record<string, string>;
+  readonly #properties: Partial<Record<string, string>>;
   /** Of this try. */
   readonly #warnings: JobWarning[] = [];
   readonly #seen: { readonly at: number; readonly doneBytes: number; readonly phase: string }[] =
@@ -75,12 +77,19 @@ export class RunningJob {
         this.#see(progress);
       },
       property: (name, value) => {
-        this.#properties[name] = value;
+        if (value === '') delete this.#properties[name];
+        else this.#properties[name] = value;
         this.#isDirty = true;
       },
       warn: (message, code) => {
+        if (this.#warnings.length === MOST_WARNINGS) return;
+        if (this.#warnings.some((one) => one.message === message && one.code === code)) return;
         this.#warnings.push(code === undefined ? { message } : { message, code });
         this.#isDirty = true;
+      },
+      settled: async () => {
+        this.row.attempt = 0;
+        await this.#write(this.columns());
       },
       setPoint: async (pointId) => {
         this.row.pointId = pointId;

@@ -8,6 +8,7 @@ import { requireAllowed } from '../items/item-states.ts';
 import { getItem, type Item, type ItemName } from '../items/items.ts';
 import type { Accepted } from '../items/protect.ts';
 import { LOCATION, nameKey, parseName } from '../names.ts';
+import { disksAt } from '../points/disks-at.ts';
 import { getPoint, type Point } from '../points/points.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { getStorageAccount } from '../storage-accounts/storage-accounts.ts';
@@ -60,7 +61,7 @@ export async function checkRestore(
   requireAllowed('restore', item);
   const point = await getPoint(reader, item.id, request.point);
   await getStorageAccount(reader, request.account);
-  requireLuns(point, request.luns);
+  disksAt(point, request.luns);
   if (request.kind === 'new-vm') await requireFree(parts, request);
   if (request.kind === 'replace') await requireOff(parts, item);
   await requireRoom(parts, { item, point }, request);
@@ -81,19 +82,10 @@ function propertiesOf(request: RestoreRequest, point: Point): Readonly<Record<st
   };
 }
 
-function requireLuns({ facts }: Point, luns: readonly number[] | undefined): void {
-  const there = facts.disks.flatMap(({ lun }) => (lun === undefined ? [] : [lun]));
-  const stranger = luns?.find((lun) => !there.includes(lun));
-  if (stranger === undefined) return;
-  throw new HoldfastError(
-    'UserErrorInvalidDiskSelection',
-    `The recovery point has no disk at LUN ${stranger}; it has ${there.join(', ') || 'only the system disk'}.`,
-  );
-}
-
-async function requireFree(
+/** @throws {HoldfastError} `InvalidResourceName`, `ResourceNotFound` for the host, `VmExists`. */
+export async function requireFree(
   parts: ServiceParts,
-  { hostKey, vmName }: Extract<RestoreRequest, { readonly kind: 'new-vm' }>,
+  { hostKey, vmName }: { readonly hostKey: string; readonly vmName: string },
 ): Promise<void> {
   const reader = parts.catalogue.read;
   parseName(vmName, 'virtual machine');
