@@ -11,7 +11,9 @@ import { jobEventRoutes } from './holdfast/job-events.ts';
 import { metricsRoutes } from './holdfast/metrics.ts';
 import { previewRoutes } from './holdfast/preview-runs.ts';
 import { servicePrincipalRoutes } from './holdfast/service-principals.ts';
+import { heldPointRoutes } from './holdfast/held-points.ts';
 import { storageAccountRegistrationRoutes } from './holdfast/storage-accounts.ts';
+import { pointPreviewRoutes } from './holdfast/previews.ts';
 import { vaultRepositoryRoutes } from './holdfast/vaults.ts';
 import { verifyRoutes } from './holdfast/verify.ts';
 import { versionRoutes } from './holdfast/version.ts';
@@ -49,6 +51,8 @@ const RESOURCES: readonly Route[] = [
   ...vaultRepositoryRoutes,
   ...previewRoutes,
   ...servicePrincipalRoutes,
+  ...pointPreviewRoutes,
+  ...heldPointRoutes,
   ...jobEventRoutes,
   ...metricsRoutes,
   ...verifyRoutes,

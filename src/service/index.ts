@@ -94,6 +94,13 @@ export { startVerify } from './verifying/start-verify.ts';
 export { countJobs, getJob, JOB_STATUSES, listJobs, type Job } from './jobs/jobs.ts';
 export type { JobTask } from './jobs/job-records.ts';
 export type { JobOperation } from './jobs/job-runner.ts';
+export {
+  previewDeletion,
+  previewExpiry,
+  previewPolicyEdit,
+  previewPolicySwitch,
+  type Preview,
+} from './previews/preview.ts';
 export { examine } from './doctor/doctor.ts';
 export { listActivities, type Activity } from './activities/activities.ts';
 // Operations

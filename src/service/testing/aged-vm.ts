@@ -97,8 +97,10 @@ class Machine {
     const before = new Set((await this.jobs('Backup')).map(({ id }) => id));
     let job: Job | undefined;
     while (job === undefined) {
-      this.clock.advance(30 * 60_000);
-      await sleep(3);
+      const { nextRunAt } = await this.item();
+      const leapMs = (nextRunAt ?? 0) - this.clock.nowMs();
+      this.clock.advance(Math.max(leapMs, 1000));
+      await sleep(5);
       job = (await this.jobs('Backup')).find(({ id }) => !before.has(id));
     }
     return await this.ended(job.id);
