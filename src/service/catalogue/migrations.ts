@@ -67,4 +67,9 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     `create table "priceSheets" ("vaultId" text not null, "month" text not null, "sheet" text not null,
       primary key ("vaultId", "month"))`,
   ],
+  [
+    `create table "consistencyGroups" ("id" text primary key, "vaultId" text not null, "key" text not null,
+      "name" text not null, "members" text not null, "policyId" text, "lastRunAt" bigint, "nextRunAt" bigint,
+      "revision" integer not null, "createdAt" bigint not null, "changedAt" bigint not null, unique ("vaultId", "key"))`,
+  ],
 ];

@@ -49,6 +49,23 @@ export type Catalogue = {
     changedAt: number;
   };
 
+  readonly consistencyGroups: {
+    id: string;
+    vaultId: string;
+    key: string;
+    name: string;
+    /** Ids of items, in their order: consistency-groups/group-records.ts */
+    members: JsonText;
+    /** Whose schedule runs it; null: none. */
+    policyId: string | null;
+    /** The newest scheduled run that was started or given up. */
+    lastRunAt: number | null;
+    nextRunAt: number | null;
+    revision: number;
+    createdAt: number;
+    changedAt: number;
+  };
+
   readonly hosts: {
     /** Also the key of its resource group. */
     key: string;
