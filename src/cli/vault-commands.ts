@@ -4,6 +4,7 @@ import { Option, type Command } from 'commander';
 import { tag, wholeNumber } from './arguments/values.ts';
 import type { Running } from './run-command.ts';
 import type { PolicyChange } from './service/policies.ts';
+import type { PreviewOptions } from './service/policy-preview.ts';
 import { ofService, serviceAction } from './service/run-service-command.ts';
 import type { VaultChange } from './service/vaults.ts';
 import { UsageError } from './usage-error.ts';
@@ -198,8 +199,6 @@ function addPolicyChanges(policy: Command, running: Running): void {
     );
 }
 
-type PreviewOptions = PolicyChange & { readonly count: number; readonly since?: string };
-
 function addPolicyViews(policy: Command, running: Running): void {
   ofService(policy.command('list').description('list the policies'))
     .option('--vault <vault>', `only those of this vault`)
@@ -217,15 +216,24 @@ function addPolicyViews(policy: Command, running: Running): void {
       }),
     );
   withPolicyOptions(
-    ofService(policy.command('preview').description('show when a policy would start backups')),
+    ofService(
+      policy
+        .command('preview')
+        .description(
+          'show when a policy would start backups, and what a change would do to points',
+        ),
+    ),
     ITS_VAULT,
   )
     .argument('[policy]', `${POLICY}; without it, the one that the options say`)
+    .option('--vm <vm>', 'what giving it to this VM would do to its points')
     .option('--count <count>', 'so many runs', wholeNumber, 10)
     .option('--since <time>', 'from this time on (default: now)')
     .action(
       serviceAction<PreviewOptions>(running, async ({ context, args, options }) => {
-        await (await import('./service/policies.ts')).previewPolicy(context, args[0], options);
+        await (
+          await import('./service/policy-preview.ts')
+        ).previewPolicy(context, args[0], options);
       }),
     );
 }

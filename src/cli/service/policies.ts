@@ -13,7 +13,6 @@ import type { WirePolicy, WirePolicyResource } from './policy-wire.ts';
 import { findVault, listVaults, orOf } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import type { Service } from './service.ts';
-import { shortTime } from './time.ts';
 
 type OfVault = { readonly vault?: string };
 export type PolicyChange = PolicyOptions & OfVault & { readonly file?: string };
@@ -104,43 +103,6 @@ export async function deletePolicy(
   terminal.result(document, () => `Policy ${policy.name} of ${fullName(vault)} is deleted.`);
 }
 
-type Run = {
-  readonly time: string;
-  readonly localTime: string;
-  readonly policyDate: string;
-  readonly isLastOfPolicyDay: boolean;
-};
-
-/** Of a policy that is there, or of one that the options say. */
-export async function previewPolicy(
-  { service, terminal }: ServiceContext,
-  name: string | undefined,
-  options: PolicyChange & { readonly count: number; readonly since?: string },
-): Promise<void> {
-  const { count, since } = options;
-  const asked = { count, ...(since === undefined ? {} : { from: instant('--since', since) }) };
-  let answer: unknown;
-  if (name === undefined) {
-    const at = `${service.root}/providers/Holdfast.Backup/previewRuns`;
-    const body = { properties: await wanted(options), ...asked };
-    answer = await service.http.json('POST', at, { body });
-  } else {
-    const { vault, policy } = await findPolicy(service, name, options.vault);
-    const own = pathOf(service, vault, policy.name).replace(
-      'Microsoft.RecoveryServices',
-      'Holdfast.Backup',
-    );
-    answer = await service.http.json('POST', `${own}/previewRuns`, { body: asked });
-  }
-  const runs = (answer as { readonly value: readonly Run[] }).value;
-  terminal.result({ runs }, () =>
-    formatTable(
-      [left('TIME THERE'), left('TIME HERE')],
-      runs.map(({ localTime, time }) => [localTime, shortTime(time)]),
-    ),
-  );
-}
-
 /** A date or an instant. @throws {UsageError} */
 export function instant(option: string, text: string): string {
   const isDate = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/i.test(text);
@@ -196,8 +158,13 @@ async function listPolicies(
   return await service.allOf<WirePolicyResource>(pathOf(service, vault));
 }
 
-/** @throws {UsageError} */
-async function wanted(options: PolicyChange, before?: WirePolicy): Promise<unknown> {
+/** Whether they say anything of a policy. */
+export function saysPolicy({ file, ...options }: PolicyChange): boolean {
+  return file !== undefined || POLICY_WORDS.some((word) => options[word] !== undefined);
+}
+
+/** The policy that the options say, in Azure's form. @throws {UsageError} */
+export async function wanted(options: PolicyChange, before?: WirePolicy): Promise<unknown> {
   const { file, vault: _, ...words } = options;
   if (file === undefined) return policyOf(words, before);
   const isAlone = POLICY_WORDS.every((word) => words[word] === undefined);
@@ -252,7 +219,7 @@ function describe(vault: Named, { name, properties }: WirePolicyResource): strin
   ]);
 }
 
-function pathOf(service: Service, { group, name: vault }: Named, policy?: string): string {
+export function pathOf(service: Service, { group, name: vault }: Named, policy?: string): string {
   const at = `${service.root}/resourceGroups/${encodeURIComponent(group)}`;
   const vaults = `${at}/providers/Microsoft.RecoveryServices/vaults`;
   const list = `${vaults}/${encodeURIComponent(vault)}/backupPolicies`;

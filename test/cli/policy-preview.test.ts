@@ -1,0 +1,79 @@
+/** `holdfast policy preview`: what a change would do to points is said before, and is what it then does. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { addVm, serviceProcess } from './service-process.ts';
+
+const DAY_MS = 86_400_000;
+const service = await serviceProcess();
+const { text, json, fails, folder, images } = service;
+addVm(service, 'web');
+
+type Point = { readonly id: string; readonly takenTime: string; readonly expiryTime: string };
+type Preview = {
+  readonly runs?: readonly object[];
+  readonly points?: {
+    readonly freedBytes: number;
+    readonly value: readonly {
+      readonly recoveryPoints: readonly {
+        readonly name: string;
+        readonly keptBy: string;
+        readonly expiryTime: string;
+      }[];
+    }[];
+  };
+};
+
+const shown = async (): Promise<readonly Point[]> =>
+  (await json<{ points: Point[] }>('points', 'web')).points;
+const expiries = ({ points }: Preview) =>
+  points!.value[0]!.recoveryPoints.map(({ name, expiryTime }) => [name, expiryTime]);
+
+test('the change of a policy is shown with the points that it changes, and then does that', async () => {
+  await text('host', 'add', 'lab', '--connect', `images:${images}`);
+  await text('vault', 'create', 'v1');
+  await text('storage-account', 'add', 'store', '--path', join(folder, 'restored'));
+  await text('protect', 'web');
+  await text('backup', 'web', '--expires', '90d');
+  // The point that is taken before the VM's disks are replaced is kept by the policy.
+  await text('restore', 'web', 'latest', '--replace', '--yes', '--storage-account', 'store');
+  const change = ['DefaultPolicy', '--keep-daily', '7'];
+  const said = await json<Preview>('policy', 'preview', ...change, '--count', '2');
+  assert.equal(said.runs!.length, 2);
+  const before = await shown();
+  const [safety] = before;
+  const week = new Date(Date.parse(safety!.takenTime) + 7 * DAY_MS).toISOString();
+  assert.deepEqual(expiries(said), [
+    [before[1]!.id, before[1]!.expiryTime],
+    [safety!.id, week],
+  ]);
+  assert.match(
+    await text('policy', 'preview', ...change),
+    new RegExp(
+      `^VM +POINT +TAKEN +NOW +THEN\\nweb +${safety!.id} +\\S+ \\S+ +daily until [\\d: -]+ +daily until [\\d: -]+\\n\\n` +
+        '2 points kept, 0 soft-deleted \\(0 B when they go\\), 0 removed by the next clean-up \\(0 B\\)\\.$',
+      'm',
+    ),
+  );
+  assert.deepEqual(await shown(), before, 'nothing has changed');
+  await text('policy', 'set', ...change);
+  assert.equal((await shown())[0]!.expiryTime, week);
+  assert.match(
+    await text('policy', 'preview', ...change),
+    /^No recovery point changes: 2 points kept/m,
+  );
+});
+
+test('what another policy would do to the points of a VM is shown', async () => {
+  await text('policy', 'create', 'long', '--daily', '23:00', '--keep-daily', '100');
+  const { runs, points } = await json<Preview>('policy', 'preview', 'long', '--vm', 'web');
+  assert.equal(runs, undefined);
+  const { keptBy, expiryTime } = points!.value[0]!.recoveryPoints.at(-1)!;
+  const days = (Date.parse(expiryTime) - Date.now()) / DAY_MS;
+  assert.deepEqual([keptBy, Math.round(days)], ['daily', 100]);
+  await fails(['policy', 'preview', '--vm', 'web'], 2, /--vm needs the name of a policy/);
+  const both = ['policy', 'preview', 'long', '--vm', 'web', '--keep-daily', '9'];
+  await fails(both, 2, /give no option of one/);
+  const alone = await json<Preview>('policy', 'preview', 'long');
+  assert.deepEqual([alone.runs!.length, alone.points], [10, undefined]);
+});
