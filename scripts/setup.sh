@@ -35,7 +35,7 @@ case "${1:-}" in
   '') ;;
   test)
     wanted="$wanted qemu-io:qemu-utils nbdcopy:libnbd-bin nbdinfo:libnbd-bin nbdkit:nbdkit python3:python3"
-    wanted="$wanted script:bsdutils setpriv:util-linux"
+    wanted="$wanted script:bsdutils setpriv:util-linux zsh:zsh fish:fish"
     # Real guests (test/e2e).
     wanted="$wanted qemu-storage-daemon:qemu-system-common"
     wanted="$wanted qemu-system-x86_64:qemu-system-x86 cpio:cpio modinfo:kmod sfdisk:fdisk openssl:openssl"

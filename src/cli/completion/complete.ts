@@ -17,13 +17,18 @@ const PLUMBING: ReadonlySet<string> = new Set([
   'completion',
 ]);
 
-/** @param words what follows `holdfast`, the last one being typed, perhaps empty. */
+/** @param words what follows `holdfast`, unquoted, the last one being typed, perhaps empty. */
 export async function complete(
   program: Command,
   words: readonly string[],
   surroundings: Surroundings,
 ): Promise<readonly string[]> {
   const typed = words.at(-1) ?? '';
+  const [, option, value = ''] = /^(--[\w-]+)=(.*)$/s.exec(typed) ?? [];
+  if (option !== undefined) {
+    const values = await complete(program, [...words.slice(0, -1), option, value], surroundings);
+    return values.map((one) => `${option}=${one}`);
+  }
   const place = typedCommand(program, words.slice(0, -1));
   const candidates = await candidatesAt(place, typed, surroundings);
   return [...new Set(candidates)].filter((word) => word.startsWith(typed));
