@@ -119,7 +119,8 @@ function migrate(database: DatabaseSync, path: string): void {
     throw new HoldfastError(
       'CatalogueUnusable',
       `${path} was written by a newer Holdfast (version ${version} of the catalogue, this one knows ` +
-        `${MIGRATIONS.length}): use that one`,
+        `${MIGRATIONS.length}): start that one, or a later one; to go back, put the copy of the data folder back that was ` +
+        'made before the upgrade',
       { details: { path } },
     );
   }
@@ -141,8 +142,8 @@ function requireSame(
     if (fact.get(`migration ${step + 1}`)?.['value'] === hashOf(step)) continue;
     throw new HoldfastError(
       'CatalogueUnusable',
-      `${path} was made by a Holdfast that was never released: move it away and start the service, which takes ` +
-        'the vaults over from their repositories',
+      `${path} was made by a Holdfast that was never released: move catalogue.db away and start the service, which ` +
+        'takes the vaults over from their repositories; add hosts, storage accounts and accounts again',
       { details: { path } },
     );
   }
