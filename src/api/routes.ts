@@ -4,6 +4,7 @@ import { virtualMachineRoutes } from './compute/virtual-machines.ts';
 import type { Route } from './frame/route.ts';
 import { activityRoutes } from './holdfast/activities.ts';
 import { bootRoutes } from './holdfast/boots.ts';
+import { chargeRoutes } from './holdfast/charges.ts';
 import { doctorRoutes } from './holdfast/doctor.ts';
 import { exportRoutes } from './holdfast/exports.ts';
 import { hostRoutes } from './holdfast/hosts.ts';
@@ -50,6 +51,7 @@ const RESOURCES: readonly Route[] = [
   ...storageAccountRegistrationRoutes,
   ...vaultRepositoryRoutes,
   ...previewRoutes,
+  ...chargeRoutes,
   ...servicePrincipalRoutes,
   ...pointPreviewRoutes,
   ...heldPointRoutes,

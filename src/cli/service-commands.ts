@@ -1,8 +1,9 @@
 /** Declares the commands of the service on its surroundings: hosts, storage accounts, accounts, its health. */
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { wholeNumber } from './arguments/values.ts';
+import { month, wholeNumber } from './arguments/values.ts';
 import type { Running } from './run-command.ts';
+import type { ChargesOptions } from './service/charges.ts';
 import { ofService, serviceAction } from './service/run-service-command.ts';
 
 const HOST = 'the host; "host list" shows them';
@@ -27,6 +28,7 @@ export function addServiceCommands(program: Command, running: Running): void {
     program.command('principal').description('who may use the service'),
     running,
   );
+  addCharges(program, running);
   ofService(
     program.command('doctor').description('look whether all is well with the service'),
   ).action(
@@ -34,6 +36,25 @@ export function addServiceCommands(program: Command, running: Running): void {
       return await (await import('./service/doctor.ts')).examine(context);
     }),
   );
+}
+
+const PRICES_HELP = `
+A price sheet is a JSON file, valid from --month on (default: this month) until another one's:
+  {"currency": "USD", "instance": {"small": 5, "standard": 10}, "storage": {"vault": {"LocallyRedundant": 0.0224}}}
+an instance and month of up to 50 GB, of each 500 GB of a larger one, and a GB-month.`;
+
+function addCharges(program: Command, running: Running): void {
+  ofService(program.command('charges').description('what backups cost, by VM, point and month'))
+    .argument('[name]', 'a VM or a vault, or GROUP/NAME (default: the only vault)')
+    .option('--month <month>', 'as 2026-11, in UTC (default: this month)', month)
+    .option('--forecast', 'of a VM: the next twelve months at the present churn')
+    .option('--prices <file>', 'give the vault a price sheet')
+    .addHelpText('after', PRICES_HELP)
+    .action(
+      serviceAction<ChargesOptions>(running, async ({ context, args, options }) => {
+        await (await import('./service/charges.ts')).showCharges(context, args[0], options);
+      }),
+    );
 }
 
 function addHostCommands(host: Command, running: Running): void {

@@ -1,6 +1,7 @@
 /** What the service does by itself, again and again, until it closes. */
 import { pause } from '#base';
 import { runSchedule } from './backing-up/scheduler.ts';
+import { readCharges } from './charges/read-charges.ts';
 import { compactVaults } from './compaction/compact-vaults.ts';
 import { discoverAll } from './hosts/discovery.ts';
 import { expireVaults } from './expiring/start-expiry.ts';

@@ -106,3 +106,10 @@ export { listActivities, type Activity } from './activities/activities.ts';
 // Operations
 export { beginOperation } from './operations/begin-operation.ts';
 export { addOperation, getOperation, type Operation } from './operations/operations.ts';
+// Charges
+export { itemCharges, vaultCharges, type Costs, type ItemCharges } from './charges/charges.ts';
+export { forecastItem } from './charges/item-forecast.ts';
+export { freedByPoints } from './charges/freed-by-points.ts';
+export { PRICE_SHEET } from './charges/price-sheet.ts';
+export { listPrices, putPriceSheet } from './charges/prices.ts';
+export { readCharges } from './charges/read-charges.ts';

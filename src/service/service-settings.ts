@@ -30,6 +30,10 @@ export type ServiceSettings = {
   readonly expiryIntervalMs: number;
   /** R11 */
   readonly dstFollowsAzure: boolean;
+  /** How often it is looked whether a day has ended whose charges are to be read. */
+  readonly chargeLookMs: number;
+  /** R77, Azure's estimate for points without an agent: half of every disk's size. Else what is on it (M26). */
+  readonly halfSizeIfCrashConsistent: boolean;
 };
 
 const MINUTE_MS = 60_000;
@@ -50,4 +54,6 @@ export const DEFAULT_SETTINGS: ServiceSettings = {
   discoveryIntervalMs: 5 * MINUTE_MS,
   expiryIntervalMs: 4 * 60 * MINUTE_MS,
   dstFollowsAzure: false,
+  chargeLookMs: 10 * MINUTE_MS,
+  halfSizeIfCrashConsistent: false,
 };

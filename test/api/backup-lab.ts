@@ -69,10 +69,10 @@ export async function backupLab(
     await exchange(`${api.url}${path}`, { method, ca, ...sent });
   let tokenAt = -DAY_MS;
   let kept = '';
-  // Time may have been moved on since the last one.
+  // Time may have been moved since the last one.
   const getToken = async () => {
     const now = service.clock.nowMs();
-    if (now - tokenAt > 600_000) {
+    if (Math.abs(now - tokenAt) > 600_000) {
       const signedIn = await raw('POST', '/adfs/oauth2/token', {
         text: form.toString(),
         headers: { 'content-type': 'application/x-www-form-urlencoded' },
@@ -152,6 +152,7 @@ export async function backupLab(
     getToken,
     url: api.url,
     ca,
+    account: { ...admin, subscriptionId: api.subscriptionId },
     group,
     vault,
     accountFolder,

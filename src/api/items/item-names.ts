@@ -97,7 +97,7 @@ function parse(text: string, kind: string): VmName | undefined {
   return (found ?? kind).toLowerCase() === kind ? { group, name } : undefined;
 }
 
-function unknownItem(name: string): HoldfastError {
+export function unknownItem(name: string): HoldfastError {
   return new HoldfastError(
     'BMSUserErrorProtectedItemNotFound',
     `There is no VM that is called '${name}' in backup: items are VM;iaasvmcontainerv2;<group>;<vm>, in the ` +

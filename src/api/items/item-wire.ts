@@ -62,7 +62,7 @@ function dataId({ id }: Item): string {
 }
 
 /** R55, R81: what the newest backup says; that a VM is gone raises it only where somebody asked for the backup. */
-function health({ lastBackup }: Item) {
+export function health({ lastBackup }: Item) {
   const failure = lastBackup?.status === 'Failed' ? lastBackup.failure : undefined;
   const isQuiet = failure?.code === 'UserErrorVmNotFoundV2' && lastBackup?.isOnDemand !== true;
   if (failure === undefined || isQuiet) {

@@ -59,8 +59,17 @@ test('a vault is locally redundant and encrypted by Holdfast; anything else is r
       one.currentValue,
     ]),
     [
-      ['ProtectedItems', 0],
-      ['BackupPolicies', 1],
+      ['ProtectedItemCount', 0],
+      ['ProtectedItemCriticalCount', 0],
+      ['ProtectedItemWarningCount', 0],
+      ['IaaSVMProtectedItemCount', 0],
+      ['IaaSVMProtectedItemCriticalCount', 0],
+      ['IaaSVMProtectedItemWarningCount', 0],
+      ['InProgressJobsCount', 0],
+      ['FailedJobsCount', 0],
+      ['GRSStorageUsage', 0],
+      ['LRSStorageUsage', 0],
+      ['ManagedInstances', 0],
     ],
   );
 });

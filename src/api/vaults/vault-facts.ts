@@ -1,6 +1,6 @@
-/** What is fixed in Holdfast and can be set in Azure: redundancy, encryption, resource guards; and usages. */
+/** What is fixed in Holdfast and can be set in Azure: redundancy, encryption, resource guards. */
 import { z } from 'zod';
-import { getVault, listItems, listPolicies } from '#service';
+import { getVault } from '#service';
 import { listAnswer } from '../frame/paging.ts';
 import { ok, route, VAULT, vaultOf, type ApiRequest, type Site } from '../frame/route.ts';
 import { ANSWERED, refuseUnsupported } from '../frame/wire.ts';
@@ -101,27 +101,6 @@ export const vaultFactRoutes = [
       await knownVault(request);
       refuseUnsupported(true, 'Resource guards are');
       return { status: 400 };
-    },
-  }),
-  route({
-    method: 'GET',
-    path: `${VAULT}/usages`,
-    summary: 'Tells how much is in a vault',
-    handle: async (request) => {
-      const { read } = request.service.catalogue;
-      const name = vaultOf(request.params);
-      const counts = {
-        ProtectedItems: (await listItems(read, name)).length,
-        BackupPolicies: (await listPolicies(read, name)).length,
-      };
-      return ok({
-        value: Object.entries(counts).map(([what, currentValue]) => ({
-          unit: 'Count',
-          currentValue,
-          limit: -1,
-          name: { value: what, localizedValue: what },
-        })),
-      });
     },
   }),
   route({

@@ -24,6 +24,12 @@ export function minutes(text: string): number {
   throw new InvalidArgumentError('write a time, as 90m, 12h or 2d.');
 }
 
+/** `2026-11` */
+export function month(text: string): string {
+  if (/^[12]\d{3}-(0[1-9]|1[0-2])$/.test(text)) return text;
+  throw new InvalidArgumentError('write a month, as 2026-11.');
+}
+
 /** `name=value`; repeated ones add to it. */
 export function tag(
   text: string,

@@ -87,9 +87,12 @@ export class Service {
   }
 
   /** All entries of a list of Holdfast's own. */
-  async allOf<Entry>(path: string): Promise<readonly Entry[]> {
+  async allOf<Entry>(
+    path: string,
+    asked: Readonly<Record<string, string>> = {},
+  ): Promise<readonly Entry[]> {
     const entries: Entry[] = [];
-    let query: Readonly<Record<string, string>> = {};
+    let query = asked;
     for (;;) {
       const page = (await this.http.json('GET', path, { query })) as {
         readonly value: readonly Entry[];

@@ -5,6 +5,7 @@ import { HoldfastError } from '#base';
 import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
+import { chargeDocumentsGone, deleteChargeRows } from '../charges/charge-rows.ts';
 import { policyGone } from '../policies/policy-records.ts';
 import { changeVault } from '../repositories/change-vault.ts';
 import type { ServiceParts } from '../service-parts.ts';
@@ -31,7 +32,11 @@ export async function deleteVault(parts: ServiceParts, name: VaultName): Promise
     const gone = { id: VAULT_DOCUMENT, value: undefined };
     return {
       // The vault's own first: without it the next start deletes the rest.
-      documents: [gone, ...policies.map(({ id }) => policyGone(id))],
+      documents: [
+        gone,
+        ...policies.map(({ id }) => policyGone(id)),
+        ...(await chargeDocumentsGone(catalogue.read, vault.id)),
+      ],
       apply: async (change) => {
         await deleteVaultRows(change, vault.id);
         await noteActivity(parts, change, { action: 'delete vault', target: vault.name });
@@ -51,6 +56,7 @@ export async function deleteVault(parts: ServiceParts, name: VaultName): Promise
 export async function deleteVaultRows(change: CatalogueChange, vaultId: string): Promise<void> {
   const items = change.selectFrom('items').select('id').where('vaultId', '=', vaultId);
   await change.deleteFrom('points').where('itemId', 'in', items).execute();
+  await deleteChargeRows(change, vaultId);
   for (const table of ['items', 'policies', 'documents'] as const) {
     await change.deleteFrom(table).where('vaultId', '=', vaultId).execute();
   }

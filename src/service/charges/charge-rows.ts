@@ -1,0 +1,169 @@
+/** Months of charges and price sheets as rows of the catalogue and as documents of the repository. */
+import { z } from 'zod';
+import type { CatalogueChange, CatalogueReader } from '../catalogue/catalogue.ts';
+import type { Row } from '../catalogue/schema.ts';
+import type { VaultDocument } from '../repositories/change-vault.ts';
+import { CHARGE_DAYS, CHARGE_RUNS, EMPTY_MONTH, type ChargeMonth } from './charge-month.ts';
+import { PRICE_SHEET, type PriceSheet } from './price-sheet.ts';
+
+/** Whose month it is; the item may be gone. */
+export type ChargedItem = {
+  readonly id: string;
+  readonly vmGroup: string;
+  readonly vmName: string;
+};
+
+export type StoredMonth = ChargeMonth & { readonly item: ChargedItem; readonly month: string };
+
+export type PricedFrom = { readonly month: string; readonly sheet: PriceSheet };
+
+const MONTH_DOCUMENT = z.strictObject({
+  version: z.literal(1),
+  /** The last day that was read: its number since 1970-01-01. */
+  through: z.int(),
+  items: z.array(
+    z.strictObject({
+      id: z.string(),
+      vmGroup: z.string(),
+      vmName: z.string(),
+      days: CHARGE_DAYS,
+      points: CHARGE_RUNS,
+    }),
+  ),
+});
+
+const PRICES_DOCUMENT = z.strictObject({
+  version: z.literal(1),
+  sheets: z.array(z.strictObject({ month: z.string(), sheet: PRICE_SHEET })),
+});
+
+const MONTH_PREFIX = 'charges-';
+const PRICES = 'prices';
+
+export function monthDocument(
+  month: string,
+  of: { readonly through: number; readonly months: readonly StoredMonth[] },
+): VaultDocument {
+  const items = of.months.map(({ item, days, points }) => ({ ...item, days, points }));
+  return { id: MONTH_PREFIX + month, value: { version: 1, through: of.through, items } };
+}
+
+export function pricesDocument(sheets: readonly PricedFrom[]): VaultDocument {
+  return { id: PRICES, value: { version: 1, sheets } };
+}
+
+/** What a vault that is deleted leaves behind no more. */
+export async function chargeDocumentsGone(
+  reader: CatalogueReader,
+  vaultId: string,
+): Promise<readonly VaultDocument[]> {
+  const known = reader.selectFrom('documents').select('document').where('vaultId', '=', vaultId);
+  return (await known.execute())
+    .filter(({ document }) => document === PRICES || document.startsWith(MONTH_PREFIX))
+    .map(({ document }) => ({ id: document, value: undefined }));
+}
+
+/** The vault's rows become what its documents say. What points own at present is left to the next reading. */
+export async function takeOverCharges(
+  change: CatalogueChange,
+  vaultId: string,
+  documents: readonly { readonly id: string; readonly value: unknown }[],
+): Promise<void> {
+  await deleteChargeRows(change, vaultId);
+  let through: number | undefined;
+  for (const { id, value } of documents) {
+    if (!id.startsWith(MONTH_PREFIX)) continue;
+    const document = MONTH_DOCUMENT.parse(value);
+    through = Math.max(through ?? document.through, document.through);
+    for (const { days, points, ...item } of document.items) {
+      await putMonth(change, vaultId, { item, month: id.slice(MONTH_PREFIX.length), days, points });
+    }
+  }
+  if (through !== undefined) {
+    await change
+      .insertInto('chargeReadings')
+      .values({ vaultId, day: through, sizes: null })
+      .execute();
+  }
+  const prices = documents.find(({ id }) => id === PRICES);
+  if (prices !== undefined)
+    await putPrices(change, vaultId, PRICES_DOCUMENT.parse(prices.value).sheets);
+}
+
+export async function deleteChargeRows(change: CatalogueChange, vaultId: string): Promise<void> {
+  for (const table of ['chargeMonths', 'chargedPoints', 'chargeReadings', 'priceSheets'] as const) {
+    await change.deleteFrom(table).where('vaultId', '=', vaultId).execute();
+  }
+}
+
+export async function putMonth(
+  change: CatalogueChange,
+  vaultId: string,
+  { item, month, days, points }: StoredMonth,
+): Promise<void> {
+  const { id: itemId, vmGroup, vmName } = item;
+  const told = { vmGroup, vmName, days: JSON.stringify(days), points: JSON.stringify(points) };
+  await change
+    .insertInto('chargeMonths')
+    .values({ vaultId, month, itemId, ...told })
+    .onConflict((known) => known.columns(['vaultId', 'month', 'itemId']).doUpdateSet(told))
+    .execute();
+}
+
+export async function putPrices(
+  change: CatalogueChange,
+  vaultId: string,
+  sheets: readonly PricedFrom[],
+): Promise<void> {
+  await change.deleteFrom('priceSheets').where('vaultId', '=', vaultId).execute();
+  for (const { month, sheet } of sheets) {
+    const row = { vaultId, month, sheet: JSON.stringify(sheet) };
+    await change.insertInto('priceSheets').values(row).execute();
+  }
+}
+
+/** By VM, of all items that had data in it. */
+export async function readMonth(
+  reader: CatalogueReader,
+  vaultId: string,
+  month: string,
+): Promise<readonly StoredMonth[]> {
+  const query = reader.selectFrom('chargeMonths').selectAll().where('vaultId', '=', vaultId);
+  const rows = query.where('month', '=', month).orderBy('vmName').orderBy('vmGroup');
+  return (await rows.orderBy('itemId').execute()).map(monthOfRow);
+}
+
+function monthOfRow({
+  itemId,
+  vmGroup,
+  vmName,
+  month,
+  days,
+  points,
+}: Row<'chargeMonths'>): StoredMonth {
+  return {
+    item: { id: itemId, vmGroup, vmName },
+    month,
+    days: CHARGE_DAYS.parse(JSON.parse(days)),
+    points: CHARGE_RUNS.parse(JSON.parse(points)),
+  };
+}
+
+/** Oldest first. */
+export async function readPrices(
+  reader: CatalogueReader,
+  vaultId: string,
+): Promise<readonly PricedFrom[]> {
+  const query = reader.selectFrom('priceSheets').selectAll().where('vaultId', '=', vaultId);
+  const rows = await query.orderBy('month').execute();
+  return rows.map(({ month, sheet }) => ({ month, sheet: PRICE_SHEET.parse(JSON.parse(sheet)) }));
+}
+
+/** @param sheets oldest first. */
+export function priceIn(sheets: readonly PricedFrom[], month: string): PriceSheet | undefined {
+  return sheets.findLast((one) => one.month <= month)?.sheet;
+}
+
+export function emptyMonth(item: ChargedItem, month: string): StoredMonth {
+  return { item, month, ...EMPTY_MONTH };
+}
