@@ -7,7 +7,9 @@ export { completeInit, initRepository } from './opening/init.ts';
 export { tryLock, type OwnerLock } from './log/owner-lock.ts';
 export { giveUpReserve, keepReserve } from './opening/reserve.ts';
 export { placeInFolder, readIdentity, type OpenOptions } from './opening/open-options.ts';
-export { BackupSession, newPointId, type DiskResult } from './writing/backup-session.ts';
+export { BackupSession, type DiskResult } from './writing/backup-session.ts';
+export { cancelReady, commitTogether, type ReadyPoint } from './writing/commit-together.ts';
+export { newPointId } from './points/new-point-id.ts';
 export {
   SessionThread,
   type IndexViewData,
@@ -30,9 +32,9 @@ export { makeRecoveryKey } from './keys/recovery-key.ts';
 export { readManifest, type Manifest } from './points/manifest.ts';
 export { expirePoints, planExpiry, type ExpiryResult } from './expiry/expire.ts';
 export { pointSizes, type PointSizes } from './points/point-sizes.ts';
+export { storedByOwner, usedBytes } from './points/stored-by-owner.ts';
 export { repositoryStatistics, type RepositoryStatistics } from './points/statistics.ts';
 export { compactRepository, type CompactResult } from './compaction/compact.ts';
-export { storedByOwner, usedBytes } from './points/stored-by-owner.ts';
 export { verifyRepository, type VerifyResult } from './verifying/verify.ts';
 export { verifyMetadata } from './verifying/scratch-index.ts';
 export { differingBlocks, forEachBlock } from './map/map-walk.ts';

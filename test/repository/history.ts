@@ -10,6 +10,8 @@ import { cpSync, existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isHoldfastError } from '#base';
 import {
+  cancelReady,
+  commitTogether,
   compactRepository,
   expirePoints,
   markPacks,
@@ -17,6 +19,7 @@ import {
   reclaimMark,
   repositoryStatistics,
   verifyRepository,
+  type ReadyPoint,
   type Repository,
 } from '#repository';
 import {
@@ -52,6 +55,8 @@ export class RandomHistory {
   readonly #current = new Map<string, Disks>();
   #repository!: Repository;
   #open: Open[] = [];
+  /** Points whose fate is one, until it has been looked at. */
+  #together: string[] = [];
   /** What was done, for the message of a failure. */
   readonly done: string[] = [];
   readonly counts = new Map<string, number>();
@@ -87,6 +92,7 @@ export class RandomHistory {
     const steps: [number, string, () => Promise<void>][] = [
       [6, 'begin', () => this.#begin()],
       [7, 'commit', () => this.#commit()],
+      [3, 'commit together', () => this.#commitTogether()],
       [1, 'cancel', () => this.#cancel()],
       [4, 'expire', () => this.#expire()],
       [2, 'mark', () => this.#mark()],
@@ -162,6 +168,35 @@ export class RandomHistory {
     this.#current.set(open.item, open.disks);
   }
 
+  /** All that are open: their points come together, or none does. */
+  async #commitTogether(): Promise<void> {
+    const open = this.#open.splice(0);
+    if (open.length === 0) return;
+    const { parts } = this.#repository;
+    this.#together = open.map(({ backup }) => backup.session.point);
+    for (const { backup, disks } of open) {
+      this.#world.expected.set(backup.session.point, disks);
+    }
+    const ready: ReadyPoint[] = [];
+    for (const { backup } of open) ready.push(await backup.ready());
+    if (this.#random(4) === 0) {
+      for (const one of ready) await cancelReady(parts, one);
+    } else {
+      this.#world.clock.advance(1000);
+      await commitTogether(parts, ready);
+      for (const { item, disks } of open) this.#current.set(item, disks);
+    }
+    this.#assertTogether();
+  }
+
+  /** Of the points that were committed together last, all are there or none is. */
+  #assertTogether(): void {
+    const { points } = this.#repository.state;
+    const there = this.#together.filter((point) => points.has(point));
+    assert.ok(there.length === 0 || there.length === this.#together.length, 'half a group');
+    this.#together = [];
+  }
+
   async #cancel(): Promise<void> {
     await this.#takeOpen()?.backup.cancel();
   }
@@ -228,6 +263,7 @@ export class RandomHistory {
     const steps = [
       (): Promise<void> => this.#begin(),
       (): Promise<void> => this.#commit(),
+      (): Promise<void> => this.#commitTogether(),
       (): Promise<void> => this.#expire(),
       (): Promise<void> => this.#compact(),
       (): Promise<void> => this.#reclaim(),
@@ -241,6 +277,7 @@ export class RandomHistory {
     this.#open = [];
     this.#world.disk.reopen();
     this.#repository = await this.#world.open();
+    this.#assertTogether();
   }
 
   /** Puts back the index of some time ago: it is replayed, or seen to be unusable and rebuilt. */

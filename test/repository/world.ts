@@ -19,6 +19,7 @@ import {
   verifyMetadata,
   type DiskResult,
   type OpenOptions,
+  type ReadyPoint,
   type reclaimMark,
 } from '#repository';
 import { MemoryDisk, type ObjectStore } from '#storage';
@@ -209,6 +210,13 @@ export class InlineBackup {
     await this.#thread.close();
     await this.session.commit(this.#results, { consistency: 'CrashConsistent', seconds: 0 });
     return this.session.point;
+  }
+
+  /** Stored, and to be committed with others. */
+  async ready(): Promise<ReadyPoint> {
+    await this.session.adopt(await this.#thread.flush({ sealAll: false }));
+    await this.#thread.close();
+    return await this.session.ready(this.#results, { consistency: 'CrashConsistent', seconds: 0 });
   }
 
   async cancel(): Promise<void> {

@@ -2,8 +2,8 @@
  * The fold of the log: state + entry → state, and the effects on the index (docs/format.md §5).
  *
  * ```
- *  session-begun ──► open ──packs-sealed──► open ──point-committed | session-ended──► gone
- *  point-committed ──► visible ──point-expired──► kept (while a base or pinned) ──► gone
+ *  session-begun ──► open ──packs-sealed──► open ──point(s)-committed | session-ended──► gone
+ *  point(s)-committed ──► visible ──point-expired──► kept (while a base or pinned) ──► gone
  *  mark ──► waiting (sessions of its time) ──► ready ──doomed──► gone; pack: known ► doomed ► deleted
  * ```
  *
@@ -11,7 +11,7 @@
  * and the same effects in the same order.
  */
 import { HoldfastError } from '#base';
-import type { LogEntry } from '../log/log-entry.ts';
+import type { LogEntry, LoggedPoint } from '../log/log-entry.ts';
 import type { KnownPoint, RepositoryState } from './state.ts';
 
 /** What an entry does to the index, in order. Roots are hex; packs are pack ids. */
@@ -79,6 +79,7 @@ const APPLY: { readonly [T in LogEntry['type']]: Apply<T> } = {
   'session-begun': sessionEffects,
   'packs-sealed': sessionEffects,
   'point-committed': sessionEffects,
+  'points-committed': commitTogether,
   'session-ended': sessionEffects,
   'point-expired': expire,
   pinned: pinEffects,
@@ -146,8 +147,21 @@ function sessionEffects(
     session.nextCounter = Math.max(session.nextCounter, pack.counter + 1);
   }
   if (entry.type === 'packs-sealed') return effects;
-  if (entry.type === 'point-committed') effects.push(...addPoint(state, entry));
+  if (entry.type === 'point-committed') effects.push(...addPoint(state, entry, entry));
   endSession(state, entry.session);
+  effects.push(...releaseKept(state));
+  return effects;
+}
+
+function commitTogether(state: RepositoryState, entry: Entry<'points-committed'>): Effect[] {
+  const effects: Effect[] = [];
+  for (const logged of entry.points) {
+    if (!state.sessions.has(logged.session)) {
+      throw damaged(entry, `session ${logged.session} is not open`);
+    }
+    effects.push(...addPoint(state, entry, logged));
+    endSession(state, logged.session);
+  }
   effects.push(...releaseKept(state));
   return effects;
 }
@@ -171,26 +185,23 @@ function packIdOf(session: string, counter: number): string {
   return session + counter.toString(16).padStart(8, '0');
 }
 
-function addPoint(state: RepositoryState, entry: Entry<'point-committed'>): Effect[] {
-  if (state.points.has(entry.point)) throw damaged(entry, `point ${entry.point} is there already`);
-  state.points.set(entry.point, {
-    point: entry.point,
-    item: entry.item,
-    number: entry.number,
-    timeMs: entry.timeMs,
-    disks: entry.disks,
-    manifestHash: entry.manifestHash,
-    visible: true,
-  });
-  return entry.disks.map((disk) => {
+function addPoint(
+  state: RepositoryState,
+  entry: Entry<'point-committed' | 'points-committed'>,
+  { point, item, disks, manifestHash }: Omit<LoggedPoint, 'session'>,
+): Effect[] {
+  if (state.points.has(point)) throw damaged(entry, `point ${point} is there already`);
+  const { number, timeMs } = entry;
+  state.points.set(point, { point, item, number, timeMs, disks, manifestHash, visible: true });
+  return disks.map((disk) => {
     const chain = state.chains.get(disk.chain) ?? [];
     const previous = chain.at(-1);
-    chain.push(entry.point);
+    chain.push(point);
     state.chains.set(disk.chain, chain);
     return {
       type: 'point-added',
       chain: disk.chain,
-      point: entry.point,
+      point,
       previous: previous === undefined ? undefined : rootOf(state, previous, disk.chain),
       root: disk.root,
     };

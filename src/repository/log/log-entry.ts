@@ -28,6 +28,15 @@ export type LoggedDisk = {
   readonly root: string;
 };
 
+/** A point of several that become visible together; its session's packs are in the log before. */
+export type LoggedPoint = {
+  readonly session: string;
+  readonly point: string;
+  readonly item: string;
+  readonly disks: readonly LoggedDisk[];
+  readonly manifestHash: string;
+};
+
 export type LogEvent =
   | { readonly type: 'repository-created'; readonly repository: string; readonly blockSize: number }
   | {
@@ -58,6 +67,10 @@ export type LogEvent =
       readonly packs: readonly LoggedPack[];
       readonly disks: readonly LoggedDisk[];
       readonly manifestHash: string;
+    }
+  | {
+      readonly type: 'points-committed';
+      readonly points: readonly LoggedPoint[];
     }
   | {
       readonly type: 'session-ended';

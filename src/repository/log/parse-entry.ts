@@ -36,6 +36,8 @@ const objectOf =
 const packs = listOf(objectOf({ counter: count, kind: oneOf('data', 'page'), sizeBytes: count }));
 const disks = listOf(objectOf({ name: text, chain: text, sizeBytes: count, root: text }));
 
+const point = { session: text, point: text, item: text, disks, manifestHash: text };
+
 const HEADER: Shape = { number: count, previous: hash, timeMs: count, epoch: count, type: text };
 
 const EVENTS: Readonly<Record<LogEvent['type'], Shape>> = {
@@ -50,7 +52,8 @@ const EVENTS: Readonly<Record<LogEvent['type'], Shape>> = {
     writers: count,
   },
   'packs-sealed': { session: text, packs },
-  'point-committed': { session: text, point: text, item: text, packs, disks, manifestHash: text },
+  'point-committed': { ...point, packs },
+  'points-committed': { points: listOf(objectOf(point)) },
   'session-ended': {
     session: text,
     outcome: oneOf('cancelled', 'adopted', 'finished'),

@@ -3,6 +3,7 @@
  *
  * ```
  *   begin ──► open ──refresh──► open ──commit──► the point is visible
+ *               │                     └──ready──► commitTogether, with others (commit-together.ts)
  *               └──cancel──► ended; what was sealed is kept, for the next session to use
  * ```
  *
@@ -21,14 +22,13 @@ import type { SealedPack } from '../pack/pack-writer.ts';
 import type { KnownPoint } from '../history/state.ts';
 import { visiblePointsOf } from '../history/state.ts';
 import { type Manifest, writeManifest } from '../points/manifest.ts';
+import { newPointId } from '../points/new-point-id.ts';
 import type { RepositoryParts } from '../repository-parts.ts';
 import { BlockWriter, type WaitingFrames } from './block-writer.ts';
-import { ClaimTable } from './claims.ts';
+import { claimCapacity, ClaimTable } from './claims.ts';
+import type { ReadyPoint } from './commit-together.ts';
 import type { IndexViewData, SessionThreadData } from './session-thread.ts';
 
-/** 42 MiB of memory, for 23 GiB of new data at 16 KiB between two refreshes. */
-const CLAIMS = 1 << 21;
-const SMALLEST_CLAIMS = 1 << 14;
 const ZERO_ID = Buffer.alloc(16);
 
 export type SessionOptions = {
@@ -54,6 +54,8 @@ export type DiskResult = {
   /** Uncompressed bytes of blocks and pages that were new. */
   readonly newBytes: number;
 };
+
+export type PointFacts = Pick<Manifest, 'consistency' | 'seconds' | 'vm'>;
 
 export type CommittedPoint = { readonly manifest: Manifest; readonly storedBytes: number };
 
@@ -256,22 +258,53 @@ export class BackupSession {
   }
 
   /** Makes the point visible. All threads have flushed, and what they left has been adopted. */
-  async commit(
+  async commit(disks: readonly DiskResult[], facts: PointFacts): Promise<CommittedPoint> {
+    const { logged, manifest } = await this.#finish(disks, facts);
+    const manifestHash = await writeManifest(this.#parts, manifest);
+    const { session, item } = this.#options;
+    const packs = this.#takeUnlogged();
+    await this.#append(() => ({
+      type: 'point-committed',
+      session,
+      point: this.point,
+      item: this.#parts.keyring.itemId(item),
+      packs,
+      disks: logged,
+      manifestHash,
+    }));
+    this.#isOpen = false;
+    return { manifest, storedBytes: this.#storedBytes };
+  }
+
+  /**
+   * As `commit`, up to the entry that makes the point visible: whoever is given it commits it together with others,
+   * or cancels it.
+   */
+  async ready(disks: readonly DiskResult[], facts: PointFacts): Promise<ReadyPoint> {
+    const { logged, manifest } = await this.#finish(disks, facts);
+    const { session } = this.#options;
+    const packs = this.#takeUnlogged();
+    if (packs.length > 0) await this.#append(() => ({ type: 'packs-sealed', session, packs }));
+    this.#isOpen = false;
+    return { session, disks: logged, manifest };
+  }
+
+  /** All that the point needs is durable, but its manifest. */
+  async #finish(
     disks: readonly DiskResult[],
-    facts: Pick<Manifest, 'consistency' | 'seconds' | 'vm'>,
-  ): Promise<CommittedPoint> {
+    facts: PointFacts,
+  ): Promise<{ readonly logged: readonly LoggedDisk[]; readonly manifest: Manifest }> {
     this.#assertOpen();
     const logged: LoggedDisk[] = [];
     for (const disk of disks) logged.push(await this.#buildMap(disk));
     await this.#writer.finish({ sealAll: true });
-    const { session, item } = this.#options;
     const stored = shareOut(
       this.#storedBytes,
       disks.map((disk) => disk.newBytes),
     );
     const manifest: Manifest = {
       point: this.point,
-      item,
+      item: this.#options.item,
       timeMs: this.#parts.clock.nowMs(),
       consistency: facts.consistency,
       ...(facts.vm === undefined ? {} : { vm: facts.vm }),
@@ -285,19 +318,7 @@ export class BackupSession {
       seconds: facts.seconds,
       holdfast: this.#parts.version,
     };
-    const manifestHash = await writeManifest(this.#parts, manifest);
-    const packs = this.#takeUnlogged();
-    await this.#append(() => ({
-      type: 'point-committed',
-      session,
-      point: this.point,
-      item: this.#parts.keyring.itemId(item),
-      packs,
-      disks: logged,
-      manifestHash,
-    }));
-    this.#isOpen = false;
-    return { manifest, storedBytes: this.#storedBytes };
+    return { logged, manifest };
   }
 
   /** Ends the session without a point; what is sealed is kept for the next one. Idempotent. */
@@ -374,18 +395,4 @@ function shareOut(totalBytes: number, weights: readonly number[]): number[] {
   const shares = weights.map((weight) => (sum === 0 ? 0 : Math.floor((totalBytes * weight) / sum)));
   const rest = totalBytes - shares.reduce((total, share) => total + share, 0);
   return shares.map((share, at) => (at === 0 ? share + rest : share));
-}
-
-function claimCapacity(expectedBytes: number, blockSize: number): number {
-  const wanted = 2 ** Math.ceil(Math.log2(Math.max(1, (2 * expectedBytes) / blockSize)));
-  return Math.min(CLAIMS, Math.max(SMALLEST_CLAIMS, wanted * 2));
-}
-
-/** 17 decimal digits that no point has. */
-export function newPointId(parts: RepositoryParts): string {
-  for (;;) {
-    const digits = ((parts.random(8).readBigUInt64BE() % 9n) * 10n ** 16n + 10n ** 16n).toString();
-    const id = (BigInt(digits) + (parts.random(8).readBigUInt64BE() % 10n ** 16n)).toString();
-    if (!parts.history.state.points.has(id)) return id;
-  }
 }

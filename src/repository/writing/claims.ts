@@ -9,6 +9,9 @@
  */
 
 const WORDS = 5;
+/** 42 MiB of memory, for 23 GiB of new data at 16 KiB between two refreshes. */
+const CLAIMS = 1 << 21;
+const SMALLEST_CLAIMS = 1 << 14;
 
 export type ClaimTableData = {
   readonly words: SharedArrayBuffer;
@@ -92,4 +95,10 @@ export class ClaimTable {
       words[base + 4] === key[3]
     );
   }
+}
+
+/** For so much new data at most, between two refreshes. */
+export function claimCapacity(expectedBytes: number, blockSize: number): number {
+  const wanted = 2 ** Math.ceil(Math.log2(Math.max(1, (2 * expectedBytes) / blockSize)));
+  return Math.min(CLAIMS, Math.max(SMALLEST_CLAIMS, wanted * 2));
 }
