@@ -1,8 +1,10 @@
-/** A real guest that runs, backed up and restored by the unmodified `az backup`. */
+/** A real guest that runs, backed up and restored by the unmodified `az backup`; and a backup of it that is stopped. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { azLab, IN_VAULT } from './az-lab.ts';
 import { assertCleanFileSystem } from './records.ts';
 import { Serving } from './serving.ts';
@@ -10,6 +12,21 @@ import { startGuest } from './tiny-guest.ts';
 import { assertNothingLeft } from './vm-site.ts';
 
 const serving = new Serving();
+
+/** A pre-script of the owner's that does not end by itself. */
+const SLOW_SCRIPT = `
+mkdir -p /etc/azure
+cat >/etc/azure/pre.sh <<'EOS'
+#!/bin/sh
+echo pre-script runs >/dev/console
+sleep 1500
+EOS
+printf '#!/bin/sh\\n' >/etc/azure/post.sh
+chmod 700 /etc/azure/*.sh
+cat >/etc/azure/VMSnapshotScriptPluginConfig.json <<'EOS'
+{"pluginName":"ScriptRunner","preScriptLocation":"/etc/azure/pre.sh","postScriptLocation":"/etc/azure/post.sh","preScriptParams":[],"postScriptParams":[],"timeoutInSeconds":1800}
+EOS
+chmod 600 /etc/azure/VMSnapshotScriptPluginConfig.json`;
 
 test('az backs a running guest up, file-system-consistent, leaves nothing in it, and restores it clean', async (t) => {
   const guest = await startGuest(t);
@@ -38,4 +55,27 @@ test('az backs a running guest up, file-system-consistent, leaves nothing in it,
   const env = { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` };
   execFileSync('debugfs', ['-R', `dump /kept ${kept}`, raw], { stdio: 'pipe', env });
   assert.equal(execFileSync('sha256sum', [kept]).toString().split(' ')[0], sum);
+
+  await t.test(
+    'a backup that waits for the guest is stopped by az, and leaves nothing',
+    async () => {
+      await guest.sh(SLOW_SCRIPT);
+      const stuck = await az(`backup protection backup-now ${ofVm}`);
+      assert.equal(stuck.properties.status, 'InProgress');
+      // The agent is the service's meanwhile.
+      while (!readFileSync(guest.consoleLog, 'utf8').includes('pre-script runs')) await sleep(100);
+      const [listed] = await az(`backup job list ${IN_VAULT} --status InProgress`);
+      assert.equal(listed.name, stuck.name);
+      const stop = `backup job stop ${IN_VAULT} -n ${stuck.name}`;
+      await az(stop);
+      const { properties } = await lab.finished(stuck);
+      assert.equal(properties.status, 'Cancelled', JSON.stringify(properties));
+      await lab.refused(stop, 1, /\(UserErrorJobNotCancellable\)/);
+      assert.equal((await az(`backup recoverypoint list ${ofVm} --workload-type VM`)).length, 1);
+      await guest.sh(`rm -r /etc/azure; echo x >/data/probe && sync`);
+      await assertNothingLeft(guest, point.name);
+      const next = await lab.finished(await az(`backup protection backup-now ${ofVm}`));
+      assert.match(next.properties.status, /^Completed/, JSON.stringify(next));
+    },
+  );
 });
