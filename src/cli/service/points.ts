@@ -46,7 +46,8 @@ export async function showPoints(
         consistencyText(point.consistency),
         point.origin,
         formatBytes(point.stored),
-        point.expiryTime === undefined ? 'by policy' : shortTime(point.expiryTime),
+        expiryText(point),
+        ...(isGrouped ? [siblingsText(point)] : []),
       ]),
     );
     return `${table}\n\n${formatCount(points.length, 'point')} of ${vm} in ${fullName(item.vault)}.`;
@@ -55,6 +56,18 @@ export async function showPoints(
 
 const CONSISTENCY: Readonly<Record<string, string>> = {
   AppConsistent: 'application-consistent',
+/** `lab/db 123` */
+function siblingsText({ id, group }: PointFacts): string {
+  const others = (group?.points ?? []).filter((point) => point.id !== id);
+  return others.map(({ vm, id: point }) => `${vm} ${point}`).join(', ');
+}
+
+/** One that a change of policy, or somebody, deleted softly can be restored until it goes. */
+function expiryText({ expiryTime, isSoftDeleted }: PointFacts): string {
+  if (expiryTime === undefined) return isSoftDeleted ? 'soft-deleted' : 'never';
+  return `${isSoftDeleted ? 'soft-deleted until ' : ''}${shortTime(expiryTime)}`;
+}
+
   FileSystemConsistent: 'file-system-consistent',
   CrashConsistent: 'crash-consistent',
 };
@@ -65,7 +78,9 @@ export function consistencyText(consistency: string): string {
 
 export type PointFacts = ReturnType<typeof pointFacts>;
 
-/** Newest first. */
+const WITH_DELETED = "includeSoftDeletedRP eq 'true'";
+
+/** Newest first; soft-deleted ones too. */
 export async function listPoints(
   service: Service,
   { vault, container, item }: Pick<ServiceItem, 'vault' | 'container' | 'item'>,
@@ -73,7 +88,9 @@ export async function listPoints(
 ): Promise<readonly PointFacts[]> {
   const { recoveryPoints } = await service.backup();
   const at = [vault.name, vault.group, FABRIC, container, item] as const;
-  const options = filter === undefined ? {} : { filter };
+  const options = {
+    filter: [WITH_DELETED, ...(filter === undefined ? [] : [filter])].join(' and '),
+  };
   return (await service.all(recoveryPoints.list(...at, options))).map(pointFacts);
 }
 
