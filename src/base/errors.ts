@@ -134,7 +134,7 @@ export const ERRORS = {
   UserErrorVmNotFoundV2: { kind: 'notFound', retryable: false },
   UserErrorVmNotShutDown: { kind: 'conflict', retryable: false },
   VaultRepositoryTaken: { kind: 'conflict', retryable: false },
-  VaultUnavailable: { kind: 'unavailable', retryable: true },
+  VaultUnavailable: { kind: 'conflict', retryable: true },
   VmBusy: { kind: 'conflict', retryable: true },
   VmExists: { kind: 'conflict', retryable: false },
   VmNotFound: { kind: 'notFound', retryable: false },

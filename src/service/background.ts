@@ -8,6 +8,7 @@ import { expireVaults } from './expiring/start-expiry.ts';
 import { purgeEnded } from './items/purge.ts';
 import { forgetOldJobs } from './jobs/forget-old-jobs.ts';
 import type { ServiceParts } from './service-parts.ts';
+import { reachAgain } from './vaults/reach-again.ts';
 
 const PURGE_MS = 60_000;
 const COMPACTION_LOOK_MS = 10 * 60_000;
@@ -31,6 +32,7 @@ export async function runInBackground(parts: ServiceParts, signal: AbortSignal):
   };
   await Promise.all([
     runSchedule(parts, signal),
+    reachAgain(parts, signal),
     again(parts.settings.discoveryIntervalMs, 'listing VMs', discoverAll),
     again(PURGE_MS, 'ending soft delete', purgeEnded),
     again(parts.settings.expiryIntervalMs, 'expiring recovery points', expireVaults),

@@ -46,6 +46,7 @@ export {
   type VaultName,
 } from './vaults/vaults.ts';
 export type { VaultSettings } from './vaults/vault-settings.ts';
+export { whyOutOfReach } from './vaults/vault-reach.ts';
 export {
   deletePolicy,
   getPolicy,

@@ -8,6 +8,7 @@ import type { Underway } from './operations/begin-operation.ts';
 import type { RecordParts } from './record-parts.ts';
 import type { Repositories } from './repositories/repositories.ts';
 import type { Turns } from './turns.ts';
+import type { VaultReach } from './vaults/vault-reach.ts';
 
 export type ServiceParts = RecordParts & {
   readonly dataFolder: DataFolder;
@@ -18,8 +19,9 @@ export type ServiceParts = RecordParts & {
   readonly turns: Turns;
   /** What accepted operations are doing. */
   readonly underway: Underway;
-  /** Lends vaults' repositories. */
+  /** Lends repositories of vaults that are in reach; of others `VaultUnavailable`. */
   readonly repositories: Repositories;
+  readonly reach: VaultReach;
   /** Lends connections to hosts. */
   readonly hosts: HostConnections;
   readonly jobs: JobRunner;

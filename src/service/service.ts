@@ -27,7 +27,8 @@ import type { ServiceParts } from './service-parts.ts';
 import { DEFAULT_SETTINGS, type ServiceSettings } from './service-settings.ts';
 import { takeTurns } from './turns.ts';
 import { verifyWork } from './verifying/verify-work.ts';
-import { takeOverVaults } from './vaults/take-over-vaults.ts';
+import { takeOver } from './vaults/reach-again.ts';
+import { onlyReachable, vaultReach } from './vaults/vault-reach.ts';
 
 export type ServiceOptions = {
   readonly data: string;
@@ -62,8 +63,10 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     opened.unshift(catalogue);
     const records = { catalogue, clock, random, settings, log };
     const pool = { clock, settings, masterKey, vaults: folder.vaults, caller };
-    const repositories = openRepositories(pool);
-    opened.unshift(repositories);
+    const all = openRepositories(pool);
+    opened.unshift(all);
+    const reach = vaultReach(all);
+    const repositories = onlyReachable({ catalogue, reach });
     const jobs = openJobRunner(records);
     const parts: ServiceParts = {
       ...records,
@@ -73,10 +76,11 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       turns: takeTurns(),
       underway: watchUnderway(),
       repositories,
+      reach,
       hosts: connectHosts(records),
       jobs,
     };
-    await agree(parts);
+    await takeOver(parts);
     await inScratch(folder.scratch, async () => undefined); // Removes what killed ones left.
     await endAbandonedOperations(parts);
     await jobs.start({
@@ -105,14 +109,5 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     for (const one of opened) await one.close();
     folder.release();
     throw error;
-  }
-}
-
-/** The catalogue learns what the repositories remember and it does not. */
-async function agree(parts: ServiceParts): Promise<void> {
-  const { applied, unreachable } = await takeOverVaults(parts);
-  if (applied.length > 0) parts.log.info({ documents: applied }, 'taken over from repositories');
-  for (const [vault, reason] of unreachable) {
-    parts.log.error({ vault, reason }, 'the repository of a vault cannot be opened');
   }
 }

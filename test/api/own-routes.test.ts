@@ -4,6 +4,7 @@ import { chmodSync, globSync, readFileSync, statSync, writeFileSync } from 'node
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { HoldfastError } from '#base';
 import { addImages, GROUP, type TestService } from '../../src/service/testing/test-service.ts';
 import { backupLab, type BackupLab } from './backup-lab.ts';
 
@@ -109,4 +110,28 @@ test('a vault is verified by a job, beside a backup; damage fails it and is name
   assert.equal(failed.status, 'Failed');
   assert.equal(failed.errorDetails?.[0]?.errorTitle, 'ObjectDamaged');
   assert.match(failed.errorDetails[0].errorString!, /packs\/.*Not restorable whole: .*lab\/web/);
+});
+
+test('a vault whose repository is away is listed with its state, and its operations are refused with a code', async (t) => {
+  const lab = await backupLab(t, oneVm);
+  await lab.protect('web');
+  const own = `${lab.group}/providers/Holdfast.Backup/vaults/v1`;
+  const state = async () => {
+    const { repositoryState, failure } = (await lab.call('GET', own)).body.properties;
+    return [repositoryState, failure];
+  };
+  assert.deepEqual(await state(), ['Ready', null]);
+  const { id } = await lab.service.catalogue.read
+    .selectFrom('vaults')
+    .select('id')
+    .executeTakeFirstOrThrow();
+  lab.service.reach.lost(id, new HoldfastError('RepositoryNotFound', 'its disk is away'));
+  assert.deepEqual(await state(), ['Unreachable', 'its disk is away [RepositoryNotFound]']);
+  assert.equal((await lab.call('GET', lab.vault)).status, 200);
+  const refused = await lab.put('web', { policyId: '' });
+  assert.deepEqual([refused.status, refused.body.error.code], [409, 'VaultUnavailable']);
+  const { text } = await textOf(lab, '/metrics');
+  assert.match(text, /holdfast_vault_reachable\{group="lab",vault="v1"\} 0\n/);
+  lab.service.reach.reached(id);
+  assert.equal((await lab.put('web', { policyId: '' })).status, 202);
 });

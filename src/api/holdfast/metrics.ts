@@ -32,6 +32,11 @@ async function metricsOf(service: Service): Promise<Registry> {
     '1: nobody has fetched the recovery key of the vault; without master.key its data would be lost',
     ofVault,
   );
+  const reachable = gauge(
+    'vault_reachable',
+    '0: the repository of the vault could not be opened since the service started',
+    ofVault,
+  );
   const items = gauge('items', 'Protected items', [...ofVault, 'state']);
   const failing = gauge('items_failing', 'Items whose newest backup has failed', ofVault);
   const newest = gauge(
@@ -42,6 +47,7 @@ async function metricsOf(service: Service): Promise<Registry> {
   const jobs = gauge('jobs', 'Jobs that the catalogue holds', [...ofVault, 'operation', 'status']);
   for (const vault of await listVaults(read)) {
     const labels = { group: vault.group, vault: vault.name };
+    reachable.set(labels, service.reach.all().has(vault.id) ? 0 : 1);
     keys.set(labels, vault.hasRecoveryKey ? 0 : 1);
     failing.set(labels, 0);
     for (const { state, lastBackup, vmGroup, vmName } of await listItems(read, vault)) {

@@ -1,6 +1,6 @@
 /** Holdfast.Backup/vaults: what Azure does not know of a vault: its repository, and the key to it. */
 import { z } from 'zod';
-import { createVault, getVault, makeVaultRecoveryKey, type Vault } from '#service';
+import { createVault, getVault, makeVaultRecoveryKey, whyOutOfReach, type Vault } from '#service';
 import { GROUP, ok, route, vaultOf, type Site } from '../frame/route.ts';
 import { ANSWERED, requireLocation, TAGS } from '../frame/wire.ts';
 import { resourceId, vaultId } from '../ids.ts';
@@ -28,6 +28,11 @@ const ANSWER = z.object({
     repositoryId: z.string(),
     /** Whether somebody has fetched a recovery key. */
     hasRecoveryKey: z.boolean(),
+    /** Unreachable: it could not be opened since the service started, and is tried again. */
+    repositoryState: z.enum(['Ready', 'Unreachable']),
+    /** Why it is unreachable, and when it is tried again; else null. */
+    failure: z.string().nullable(),
+    nextTryTime: z.string().nullable(),
     vaultId: z.string(),
   }),
 });
@@ -75,11 +80,21 @@ export const vaultRepositoryRoutes = [
 
 function toWire(site: Site, vault: Vault) {
   const { group, name, location, repository, repositoryId, hasRecoveryKey } = vault;
+  const why = site.service.reach.all().get(vault.id);
+  const nextTryAt = why?.nextTryAt;
   return {
     id: resourceId(site, { group, type: TYPE, name }),
     name,
     type: TYPE,
     location,
-    properties: { repository, repositoryId, hasRecoveryKey, vaultId: vaultId(site, vault) },
+    properties: {
+      repository,
+      repositoryId,
+      hasRecoveryKey,
+      repositoryState: why === undefined ? 'Ready' : 'Unreachable',
+      failure: why === undefined ? null : whyOutOfReach(why),
+      nextTryTime: nextTryAt === undefined ? null : new Date(nextTryAt).toISOString(),
+      vaultId: vaultId(site, vault),
+    },
   };
 }

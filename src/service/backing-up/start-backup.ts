@@ -7,6 +7,7 @@ import { requireAllowed } from '../items/item-states.ts';
 import type { Accepted } from '../items/protect.ts';
 import { tasksFromJson } from '../jobs/job-records.ts';
 import type { ServiceParts } from '../service-parts.ts';
+import { requireReachable } from '../vaults/vault-reach.ts';
 import type { BackupRequest } from './backup-request.ts';
 
 const LONGEST_DAYS = 99 * 366;
@@ -17,7 +18,7 @@ const DAY_MS = 24 * 60 * 60 * 1000;
  *
  * @param expiresAt when the point shall expire; undefined: 30 days from now.
  * @throws {HoldfastError} `ResourceNotFound`, `BMSUserErrorProtectedItemNotFound`; `UserErrorProtectionStopped`,
- *   `UserErrorItemSoftDeleted`; `UserErrorInvalidRecoveryPointExpiry`; `UserErrorBackupOperationInProgress` while
+ *   `UserErrorItemSoftDeleted`; `VaultUnavailable`; `UserErrorInvalidRecoveryPointExpiry`; `UserErrorBackupOperationInProgress` while
  *   another backup of it is in its snapshot (R41; in its transfer, this one waits).
  */
 export async function backUpNow(
@@ -34,7 +35,8 @@ export async function backUpNow(
       `The recovery point's expiry must lie between now and 99 years from now; it is ${new Date(date).toISOString()}.`,
     );
   }
-  const { id } = await getItem(catalogue.read, name);
+  const { id, vaultId } = await getItem(catalogue.read, name);
+  await requireReachable(parts, vaultId);
   return await catalogue.change(async (change) => {
     const item = await itemById(change, id);
     requireAllowed('backUp', item);

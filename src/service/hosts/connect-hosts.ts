@@ -21,11 +21,7 @@ export function connectHosts({ clock, random, catalogue, settings }: RecordParts
   const list: HostConnections['list'] = async (hostKey) => {
     const { name, uri } = await getHost(catalogue.read, hostKey);
     if (hanging.has(hostKey)) throw silent(name, settings.hostTimeoutMs);
-    const listing = lend(uri, async (hypervisor) => {
-      const vms = await hypervisor.list();
-      if (hypervisor.kind === 'qemu' && vms.length === 0) throw nobodyListens(uri);
-      return vms;
-    });
+    const listing = lend(uri, async (hypervisor) => await hypervisor.list());
     const ended = listing.catch(() => undefined).finally(() => hanging.delete(hostKey)); // Told below.
     hanging.set(hostKey, ended);
     return await inTime(name, listing);
@@ -55,14 +51,7 @@ export function connectHosts({ clock, random, catalogue, settings }: RecordParts
   };
 }
 
-/** A QEMU that is there has a VM, one that Holdfast has made has it also while it is off. */
-function nobodyListens(uri: string): HoldfastError {
-  return new HoldfastError(
-    'HypervisorUnavailable',
-    `no QEMU listens at ${uri}: its VM is off, and is seen again when it is started with that socket`,
-  );
-}
-
+/** A QEMU that is there has a VM; one that Holdfast has made is listed also while it is off. */
 function refused(uri: string): HoldfastError {
   return new HoldfastError(
     'HypervisorUnavailable',

@@ -33,13 +33,14 @@ export async function discoverHost(parts: ServiceParts, host: string): Promise<v
     }
     const now = parts.clock.nowMs();
     await parts.catalogue.change(async (change) => {
-      const hosts = change.selectFrom('hosts').select('key').where('key', '=', hostKey);
-      if ((await hosts.executeTakeFirst()) === undefined) return; // Removed meanwhile.
+      const hosts = change.selectFrom('hosts').select('uri').where('key', '=', hostKey);
+      const { uri } = (await hosts.executeTakeFirst()) ?? {};
+      if (uri === undefined) return; // Removed meanwhile.
       for (const { name, facts } of found) await seen(change, { hostKey, name, facts, now });
       await markGone(change, { hostKey, there: found.map(({ name }) => nameKey(name)), now });
       await change
         .updateTable('hosts')
-        .set({ seenAt: now, failure: null })
+        .set({ seenAt: now, failure: nobodyListens(uri, found.length) })
         .where('key', '=', hostKey)
         .execute();
     });
@@ -76,6 +77,12 @@ async function markGone(
   query = query.where('goneAt', 'is', null);
   if (there.length > 0) query = query.where('key', 'not in', there);
   await query.execute();
+}
+
+/** The VM of a QEMU that has ended is gone until it is started again, or restored: nothing else tells of it. */
+function nobodyListens(uri: string, vmCount: number): string | null {
+  if (!uri.startsWith('qmp:') || vmCount > 0) return null;
+  return `no QEMU listens at ${uri}: its VM is off, and is seen again when it is started with that socket`;
 }
 
 async function noteFailure(

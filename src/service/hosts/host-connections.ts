@@ -10,7 +10,7 @@ export type HostConnections = {
   /**
    * The host's VMs; one listing a host at a time.
    *
-   * @throws {HoldfastError} as `use`; `HypervisorUnavailable` where no QEMU listens at its socket, after `settings.hostTimeoutMs`, and at once while an
+   * @throws {HoldfastError} as `use`; `HypervisorUnavailable` after `settings.hostTimeoutMs`, and at once while an
    *   earlier listing still hangs.
    */
   readonly list: (hostKey: string) => ReturnType<Hypervisor['list']>;

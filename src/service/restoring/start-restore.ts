@@ -12,6 +12,7 @@ import { disksAt } from '../points/disks-at.ts';
 import { getPoint, type Point } from '../points/points.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { getStorageAccount } from '../storage-accounts/storage-accounts.ts';
+import { requireReachable } from '../vaults/vault-reach.ts';
 import { requireRoom } from './require-room.ts';
 import type { RestoreRequest } from './restore-request.ts';
 
@@ -20,7 +21,7 @@ import type { RestoreRequest } from './restore-request.ts';
  *
  * @throws {HoldfastError} `ResourceNotFound` for vault, storage account, VM or host;
  *   `BMSUserErrorProtectedItemNotFound`, `BMSUserErrorRecoveryPointNotFound`; `UserErrorInvalidDiskSelection`;
- *   `UserErrorStorageAccountFull`, `StorageAccountUnusable` where its folder is not there;
+ *   `VaultUnavailable`; `UserErrorStorageAccountFull`, `StorageAccountUnusable` where its folder is not there;
  *   of a new VM: `InvalidResourceName`, `VmExists`; of a replacement: `UserErrorVmNotShutDown` (R68), and
  *   `UserErrorProtectionStopped`, as it takes a backup first.
  */
@@ -59,6 +60,7 @@ export async function checkRestore(
   const reader = parts.catalogue.read;
   const item = await getItem(reader, name);
   requireAllowed('restore', item);
+  await requireReachable(parts, item.vaultId);
   const point = await getPoint(reader, item.id, request.point);
   await getStorageAccount(reader, request.account);
   disksAt(point, request.luns);

@@ -25,25 +25,57 @@ import { vaultSettingsToJson } from './vault-settings.ts';
 export type TakenOver = {
   /** Documents that the catalogue did not have. */
   readonly applied: readonly string[];
-  /** Vaults that could not be looked at, with the reason. */
-  readonly unreachable: ReadonlyMap<string, string>;
+  /** Vaults that could be looked at. */
+  readonly reached: readonly string[];
+  /** Vaults that could not, with the error. */
+  readonly unreachable: ReadonlyMap<string, unknown>;
 };
 
-/** Looks at every vault that has a folder; what cannot be opened now is told, and tried at the next start. */
-export async function takeOverVaults(parts: ServiceParts): Promise<TakenOver> {
+/** @param vaultIds the vaults to look at; absent: every one that has a folder. */
+export async function takeOverVaults(
+  parts: ServiceParts,
+  vaultIds?: readonly string[],
+): Promise<TakenOver> {
   const applied: string[] = [];
-  const unreachable = new Map<string, string>();
-  for (const id of await listVaultFolders(parts.dataFolder.vaults)) {
+  const reached: string[] = [];
+  const unreachable = new Map<string, unknown>();
+  for (const id of vaultIds ?? (await listVaultFolders(parts.dataFolder.vaults))) {
     try {
       applied.push(...(await takeOverVault(parts, id)));
+      reached.push(id);
     } catch (error) {
-      unreachable.set(id, error instanceof Error ? error.message : String(error));
+      unreachable.set(id, error);
     }
   }
-  return { applied, unreachable };
+  return { applied, reached, unreachable };
 }
 
 async function takeOverVault(parts: ServiceParts, vaultId: string): Promise<readonly string[]> {
+  const { isThere, changed } = await parts.turns(
+    vaultId,
+    async () => await takeOverDocuments(parts, vaultId),
+  );
+  return isThere ? [...changed, ...(await agreed(parts, vaultId))] : changed;
+}
+
+/** Points that differ are no reason to leave a vault closed: the doctor tells of them, too. */
+async function agreed(parts: ServiceParts, vaultId: string): Promise<readonly string[]> {
+  try {
+    return await agreePoints(parts, vaultId);
+  } catch (error) {
+    const facts = { vault: vaultId, error: String(error) };
+    parts.log.error(facts, 'the points of a vault could not be compared with its repository');
+    return [];
+  }
+}
+
+type Applied = {
+  /** False: it was not finished, or deleted but for its folder. */
+  readonly isThere: boolean;
+  readonly changed: readonly string[];
+};
+
+async function takeOverDocuments(parts: ServiceParts, vaultId: string): Promise<Applied> {
   const { repositories, catalogue } = parts;
   const known = await catalogue.read
     .selectFrom('documents')
@@ -52,17 +84,17 @@ async function takeOverVault(parts: ServiceParts, vaultId: string): Promise<read
     .execute();
   const revisions = new Map(known.map(({ document, revision }) => [document, revision]));
   const found = await lookAt(repositories, vaultId, revisions);
-  if (found.kind === 'known') return await agreePoints(parts, vaultId);
+  if (found.kind === 'known') return { isThere: true, changed: [] };
   if (found.kind === 'abandoned') {
     await catalogue.change(async (change) => await deleteVaultRows(change, vaultId));
     if (!found.hasPoints) await removeFolder(parts, vaultId);
-    return [VAULT_DOCUMENT];
+    return { isThere: false, changed: [VAULT_DOCUMENT] };
   }
   await catalogue.change(async (change) => await apply(change, { vaultId, ...found }));
   const changed = found.documents
     .filter((one) => revisions.get(one.id) !== one.revision)
     .map((one) => one.id);
-  return [...changed, ...(await agreePoints(parts, vaultId))];
+  return { isThere: true, changed };
 }
 
 type Documents = Awaited<ReturnType<typeof readDocuments>>;

@@ -3,6 +3,7 @@ import { HoldfastError } from '#base';
 import { noteActivity } from '../activities/activities.ts';
 import type { Accepted } from '../items/protect.ts';
 import type { ServiceParts } from '../service-parts.ts';
+import { requireReachable } from '../vaults/vault-reach.ts';
 import { getVault, type VaultName } from '../vaults/vaults.ts';
 import type { VerifyRequest } from './verify-work.ts';
 
@@ -10,7 +11,7 @@ import type { VerifyRequest } from './verify-work.ts';
  * Verifies the repository of the vault: all metadata, and that share of the data, least recently read first.
  *
  * @param readDataPercent above 0, to 100; undefined: metadata only.
- * @throws {HoldfastError} `ResourceNotFound`; `ArgumentInvalid` for another share.
+ * @throws {HoldfastError} `ResourceNotFound`; `VaultUnavailable`; `ArgumentInvalid` for another share.
  */
 export async function startVerify(
   parts: ServiceParts,
@@ -19,6 +20,7 @@ export async function startVerify(
 ): Promise<Accepted> {
   const { catalogue, jobs } = parts;
   const vault = await getVault(catalogue.read, name);
+  await requireReachable(parts, vault.id);
   if (readDataPercent !== undefined && !(readDataPercent > 0 && readDataPercent <= 100)) {
     throw new HoldfastError('ArgumentInvalid', 'readDataPercent must be above 0 and at most 100.');
   }

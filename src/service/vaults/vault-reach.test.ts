@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FakeClock, isHoldfastError } from '#base';
+import { backUpNow } from '../backing-up/start-backup.ts';
+import { examine } from '../doctor/doctor.ts';
+import { getItem, type Item } from '../items/items.ts';
+import { protect, stopRetaining } from '../items/protect.ts';
+import { getJob } from '../jobs/jobs.ts';
+import { putStorageAccount } from '../storage-accounts/storage-accounts.ts';
+import { addImages, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
+import type { TestService } from '../testing/test-service.ts';
+import { startRestore } from '../restoring/start-restore.ts';
+import { startVerify } from '../verifying/start-verify.ts';
+import { listVaults } from './vaults.ts';
+
+const NAME = { vault: VAULT, vm: { group: GROUP, name: 'web' } };
+const ACCOUNT = { group: GROUP, name: 'store' };
+
+type Lost = {
+  readonly made: TestService;
+  readonly clock: FakeClock;
+  readonly item: Item;
+  readonly point: string;
+  /** Its disk is mounted again. */
+  readonly mount: () => void;
+};
+
+/** A service that was started while the repository of its vault was away. */
+async function started(t: TestContext): Promise<Lost> {
+  const clock = new FakeClock();
+  const made = await testService(t, { clock });
+  addImages(made, 'web', [{ name: 'a', sizeBytes: 1 << 16 }]);
+  await withVault(made);
+  const service = made.service();
+  await putStorageAccount(service, { ...ACCOUNT, path: join(made.data, '..', 'store') });
+  await protect(service, NAME, { policy: 'DefaultPolicy' });
+  const item = await getItem(service.catalogue.read, NAME);
+  const { jobId } = await backUpNow(service, NAME, undefined);
+  const job = async () => await getJob(service.catalogue.read, item.vaultId, jobId);
+  while ((await job()).endedAt === undefined) {
+    clock.advance(1000);
+    await sleep(20);
+  }
+  const point = (await job()).pointId!;
+  // The document is newer than the catalogue: killed between the two.
+  const { change } = service.catalogue;
+  const killed = async () => {
+    throw new Error('killed');
+  };
+  const failing = {
+    ...service,
+    catalogue: { ...service.catalogue, change: killed as typeof change },
+  };
+  await assert.rejects(stopRetaining(failing, NAME), /killed/);
+  await service.close();
+  const folder = join(made.data, 'vaults', item.vaultId, 'repository');
+  renameSync(folder, `${folder}.away`);
+  await made.restart();
+  const mount = (): void => renameSync(`${folder}.away`, folder);
+  return { made, clock, item, point, mount };
+}
+
+test('a vault whose repository is away at the start is listed, and closed to all with a code that is worth another try', async (t) => {
+  const { made, item, point } = await started(t);
+  const service = made.service();
+  assert.deepEqual(
+    (await listVaults(service.catalogue.read)).map(({ name }) => name),
+    ['v1'],
+  );
+  const restore = { kind: 'disks', point, account: ACCOUNT } as const;
+  for (const ask of [
+    async () => await backUpNow(service, NAME, undefined),
+    async () => await startVerify(service, VAULT, undefined),
+    async () => await startRestore(service, NAME, restore),
+    async () => await stopRetaining(service, NAME),
+    async () => await service.repositories.use(item.vaultId, async () => undefined),
+  ]) {
+    await assert.rejects(ask(), (error) => {
+      assert.ok(isHoldfastError(error, 'VaultUnavailable'), String(error));
+      assert.ok(error.retryable);
+      assert.match(error.message, /vault 'v1' cannot be opened: .*\[RepositoryNotFound\]\. Mend/);
+      assert.match(error.message, /tried again at 2026-01-01T.*Z, and at once by holdfast doctor/);
+      return true;
+    });
+  }
+  const jobs = await service.catalogue.read.selectFrom('jobs').select('operation').execute();
+  assert.deepEqual(
+    jobs.map(({ operation }) => operation),
+    ['ConfigureBackup', 'Backup'],
+  );
+});
+
+test('it is tried again by itself, after a minute and then rarer, and is taken over with what it remembers', async (t) => {
+  const { made, clock, mount } = await started(t);
+  const { catalogue, reach } = made.service();
+  const [lost] = reach.all().values();
+  assert.equal(lost!.nextTryAt, clock.nowMs() + 60_000);
+  clock.advance(60_000);
+  while ([...reach.all().values()][0]!.nextTryAt === lost!.nextTryAt) await sleep(5);
+  assert.equal([...reach.all().values()][0]!.nextTryAt, clock.nowMs() + 120_000);
+  assert.equal((await getItem(catalogue.read, NAME)).state, 'Protected');
+  mount();
+  clock.advance(120_000);
+  while (reach.all().size > 0) await sleep(5);
+  assert.equal((await getItem(catalogue.read, NAME)).state, 'ProtectionStopped');
+  assert.equal(
+    made.complaints.filter((line) => line.startsWith('the repository of a vault')).length,
+    1,
+  );
+});
+
+test('the doctor tells it, and tries at once', async (t) => {
+  const { made, mount } = await started(t);
+  const errors = async () =>
+    (await examine(made.service()))
+      .filter(({ severity }) => severity === 'error')
+      .map(({ where, what, advice }) => `${where}: ${what} -> ${advice}`);
+  const [found, ...others] = await errors();
+  assert.deepEqual(others, []);
+  assert.match(
+    found!,
+    /^vault v1: its repository cannot be opened: .*\[RepositoryNotFound\] -> mend what .*tried again at/,
+  );
+  mount();
+  assert.deepEqual(await errors(), []);
+  const { state } = await getItem(made.service().catalogue.read, NAME);
+  assert.equal(state, 'ProtectionStopped');
+});
