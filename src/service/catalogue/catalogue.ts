@@ -126,7 +126,7 @@ function migrate(database: DatabaseSync, path: string): void {
   }
   if (version > 0) requireSame(database, { path, version });
   for (let next = version; next < MIGRATIONS.length; next += 1) {
-    const noted = `insert into "facts" values ('migration ${next + 1}', '${hashOf(next)}')`;
+    const noted = `insert into "facts" values ('migration ${next + 1}', '${hashOfMigration(next)}')`;
     const statements = [...MIGRATIONS[next]!, noted, `pragma user_version = ${next + 1}`];
     database.exec(['begin immediate', ...statements, 'commit'].join(';\n'));
   }
@@ -139,7 +139,7 @@ function requireSame(
 ): void {
   const fact = database.prepare('select "value" from "facts" where "name" = ?');
   for (let step = 0; step < version; step += 1) {
-    if (fact.get(`migration ${step + 1}`)?.['value'] === hashOf(step)) continue;
+    if (fact.get(`migration ${step + 1}`)?.['value'] === hashOfMigration(step)) continue;
     throw new HoldfastError(
       'CatalogueUnusable',
       `${path} was made by a Holdfast that was never released: move catalogue.db away and start the service, which ` +
@@ -149,7 +149,7 @@ function requireSame(
   }
 }
 
-function hashOf(step: number): string {
+export function hashOfMigration(step: number): string {
   return createHash('sha256').update(MIGRATIONS[step]!.join(';')).digest('hex');
 }
 

@@ -1,6 +1,7 @@
 /**
  * Looks whether catalogue and repositories agree, and whether all is as it should be (`holdfast doctor`). Changes
- * nothing but a note of which documents disagree, for the next start to take them over; what it finds says where and what to do. What is changing meanwhile is looked at in its vault's turn.
+ * nothing but a note of which documents disagree, for the next start to take them over, and tries again what could not
+ * be opened; what it finds says where and what to do. What is changing meanwhile is looked at in its vault's turn.
  */
 import { isHoldfastError, shellQuoted } from '#base';
 import type { Row } from '../catalogue/schema.ts';
@@ -12,18 +13,23 @@ import type { OpenRepository } from '../repositories/repositories.ts';
 import { listVaultFolders } from '../repositories/vault-folder.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { vaultDocument, VAULT_DOCUMENT } from '../vaults/vault-document.ts';
+import { reachNow } from '../vaults/reach-again.ts';
+import { triedAgain, whyOutOfReach } from '../vaults/vault-reach.ts';
 import { listVaults, type Vault } from '../vaults/vaults.ts';
+import { examineCatalogue } from './examine-catalogue.ts';
+import type { Finding } from './finding.ts';
 
-export type Finding = {
-  readonly severity: 'error' | 'warning';
-  /** `vault v1`, `item web`, `job …`. */
-  readonly where: string;
-  readonly what: string;
-  readonly advice: string;
-};
-
-/** Errors first. */
+/** Errors first. What is out of reach is tried again before; rows that cannot be read hide the rest. */
 export async function examine(parts: ServiceParts): Promise<readonly Finding[]> {
+  const { findings, isReadable } = await examineCatalogue(parts);
+  if (!isReadable) return findings;
+  await reachNow(parts);
+  return [...findings, ...(await examineContent(parts))].toSorted((a, b) =>
+    a.severity.localeCompare(b.severity),
+  );
+}
+
+async function examineContent(parts: ServiceParts): Promise<readonly Finding[]> {
   const vaults = await listVaults(parts.catalogue.read);
   const found: Finding[] = [];
   for (const vault of vaults) {
@@ -32,7 +38,7 @@ export async function examine(parts: ServiceParts): Promise<readonly Finding[]> 
   found.push(...(await strangeFolders(parts, vaults)));
   found.push(...(await stuckJobs(parts)));
   found.push(...(await silentHosts(parts)));
-  return found.toSorted((a, b) => a.severity.localeCompare(b.severity));
+  return found;
 }
 
 async function examineVault(parts: ServiceParts, vault: Vault): Promise<readonly Finding[]> {
@@ -45,6 +51,12 @@ async function examineVault(parts: ServiceParts, vault: Vault): Promise<readonly
       what: 'nobody has fetched its recovery key: without master.key its data would be lost',
       advice: `run holdfast vault recovery-key ${shellQuoted(vault.name)}, and keep what it prints elsewhere`,
     });
+  }
+  const why = parts.reach.all().get(vault.id);
+  if (why !== undefined) {
+    const what = `its repository cannot be opened: ${whyOutOfReach(why)}`;
+    const advice = `mend what the message names; nothing can be done with the vault until then, and ${triedAgain(why)}`;
+    return [...found, { severity: 'error', where, what, advice }];
   }
   try {
     const differing = await parts.repositories.use(vault.id, async (repository) => [
@@ -147,17 +159,23 @@ async function differingPoints(
 }
 
 async function strangeFolders(
-  { dataFolder }: ServiceParts,
+  { dataFolder, reach }: ServiceParts,
   vaults: readonly Vault[],
 ): Promise<readonly Finding[]> {
   const known = new Set(vaults.map(({ id }) => id));
   const strangers = (await listVaultFolders(dataFolder.vaults)).filter((id) => !known.has(id));
-  return strangers.map((id) => ({
-    severity: 'error',
-    where: `${dataFolder.vaults}/${id}`,
-    what: 'a vault that the catalogue does not have',
-    advice: 'restart the service and see its log: it takes the vault over, or says why it cannot',
-  }));
+  return strangers.map((id) => {
+    const why = reach.all().get(id);
+    const what = 'a vault that the catalogue does not have';
+    const place = { severity: 'error', where: `${dataFolder.vaults}/${id}` } as const;
+    return why === undefined
+      ? { ...place, what, advice: 'restart the service: it takes the vault over, or says why not' }
+      : {
+          ...place,
+          what: `${what}, and cannot take over: ${whyOutOfReach(why)}`,
+          advice: `mend what the message names; ${triedAgain(why)}`,
+        };
+  });
 }
 
 async function stuckJobs({ catalogue, clock }: ServiceParts): Promise<readonly Finding[]> {

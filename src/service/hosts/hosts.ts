@@ -120,8 +120,13 @@ export async function removeHost(parts: ServiceParts, name: string): Promise<voi
   });
 }
 
+export function hostSettingsFromJson(json: string): Pick<Host, 'snapshotsAtOnce'> {
+  const { snapshotsAtOnce } = SETTINGS.parse(JSON.parse(json));
+  return { snapshotsAtOnce };
+}
+
 function hostOf({ name, uri, settings, seenAt, failure }: Row<'hosts'>): Host {
-  const { snapshotsAtOnce } = SETTINGS.parse(JSON.parse(settings));
+  const { snapshotsAtOnce } = hostSettingsFromJson(settings);
   return {
     name,
     uri,

@@ -30,6 +30,7 @@ export async function takeOverItem(change: CatalogueChange, of: ItemToTakeOver):
   for (const description of there) {
     const { point: id, timeMs, consistency } = description;
     const { origin, expiresAt, retention } = told.get(id) ?? UNKNOWN;
+    const facts = pointFactsToJson(pointFactsOf(description));
     const row: Row<'points'> = {
       id,
       itemId: item.id,
@@ -39,13 +40,13 @@ export async function takeOverItem(change: CatalogueChange, of: ItemToTakeOver):
       jobId: null,
       expiresAt,
       retention,
-      facts: pointFactsToJson(pointFactsOf(description)),
+      facts,
     };
     await change
       .insertInto('points')
       .values(row)
       .onConflict((known) =>
-        known.columns(['itemId', 'id']).doUpdateSet({ origin, expiresAt, retention }),
+        known.columns(['itemId', 'id']).doUpdateSet({ origin, expiresAt, retention, facts }),
       )
       .execute();
   }

@@ -102,8 +102,12 @@ export async function getOperation(
     target: row.target,
     status: row.status as OperationStatus,
     jobId: row.jobId ?? undefined,
-    failure: row.failure === null ? undefined : FAILURE.parse(JSON.parse(row.failure)),
+    failure: row.failure === null ? undefined : operationFailureFromJson(row.failure),
     createdAt: row.createdAt,
     endedAt: row.endedAt ?? undefined,
   };
+}
+
+export function operationFailureFromJson(json: string): NonNullable<Operation['failure']> {
+  return FAILURE.parse(JSON.parse(json));
 }

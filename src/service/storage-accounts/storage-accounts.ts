@@ -181,7 +181,12 @@ function accountRows(reader: CatalogueReader) {
 
 type AccountRow = Awaited<ReturnType<ReturnType<typeof accountRows>['execute']>>[number];
 
+export function accountSettingsFromJson(json: string): Pick<StorageAccount, 'restoresAtOnce'> {
+  const { restoresAtOnce } = SETTINGS.parse(JSON.parse(json));
+  return { restoresAtOnce };
+}
+
 function accountOf({ group, name, location, path, settings }: AccountRow): StorageAccount {
-  const { restoresAtOnce } = SETTINGS.parse(JSON.parse(settings));
+  const { restoresAtOnce } = accountSettingsFromJson(settings);
   return { group, name, location, path, restoresAtOnce };
 }
