@@ -135,7 +135,7 @@ function refuseRunning(
   if (state === 'off' && hasSavedMemory === true) {
     throw new HoldfastError(
       'VmNotShutDown',
-      `${name} is off with its memory saved, and would go on from it over other disks: start it and shut it down, or give the saved memory up: virsh managedsave-remove ${name}`,
+      `${name} is off with its memory saved, and would go on from it over other disks: start it and shut it down, or give the saved memory up: virsh managedsave-remove ${shellQuoted(name)}`,
       { details: { vm: name } },
     );
   }

@@ -1,7 +1,7 @@
 /** `holdfast repo serve`: shows a disk of a point over NBD until Ctrl-C, which is its normal end. */
 import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { HoldfastError } from '#base';
+import { HoldfastError, shellQuoted } from '#base';
 import { findPoint, servePoint } from '#backup';
 import { parseDiskName } from '../arguments/disk-arguments.ts';
 import { refuseInsideRepository } from '../arguments/output-paths.ts';
@@ -37,7 +37,7 @@ export async function serve(
       terminal.result({ pointId, disk, size, uri, socket: socketPath }, () => uri);
       terminal.note(
         `Serving ${disk} of ${pointId}, ${formatBytes(size)}, read-only; Ctrl-C ends it. To write over it:\n` +
-          `  qemu-img create -f qcow2 -F raw -b '${uri}' overlay.qcow2`,
+          `  qemu-img create -f qcow2 -F raw -b ${shellQuoted(uri)} overlay.qcow2`,
       );
       await untilAborted(signal);
     } finally {

@@ -1,5 +1,5 @@
 /** Defines, starts and ends VMs through libvirt, and gives them other disks: the contract of vm-creation.ts. */
-import { HoldfastError, isHoldfastError, type Clock } from '#base';
+import { HoldfastError, isHoldfastError, shellQuoted, type Clock } from '#base';
 import type { RunState, VmCreation } from '../vm-creation.ts';
 import { checkDomain, defineDomain, defineXml, undefineDomain } from './define-domain.ts';
 import { withErrorPolicies, withOtherDisks } from './definition-xml.ts';
@@ -75,7 +75,7 @@ async function refuseNotShutDown(
   if (await hasSavedMemory(virsh, uuid)) {
     throw new HoldfastError(
       'VmNotShutDown',
-      `"${name}" is off with its memory saved, and would go on from it over other disks: start it and shut it down, or give the saved memory up: virsh managedsave-remove ${name}`,
+      `"${name}" is off with its memory saved, and would go on from it over other disks: start it and shut it down, or give the saved memory up: virsh managedsave-remove ${shellQuoted(name)}`,
       { details },
     );
   }

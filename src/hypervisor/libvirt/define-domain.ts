@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { HoldfastError, isHoldfastError } from '#base';
+import { HoldfastError, isHoldfastError, shellQuoted } from '#base';
 import type { DefinitionFile } from '../vm.ts';
 import type { DefineRequest } from '../vm-creation.ts';
 import { newDomainXml } from './definition-xml.ts';
@@ -188,7 +188,9 @@ async function refuseMissingNetworks(
     for (const name of virtual) {
       if (!all.includes(name)) throw noNetwork(`libvirt has no network "${name}"`);
       if (starts && !active.includes(name)) {
-        throw noNetwork(`libvirt's network "${name}" is not active: virsh net-start ${name}`);
+        throw noNetwork(
+          `libvirt's network "${name}" is not active: virsh net-start ${shellQuoted(name)}`,
+        );
       }
     }
   }
