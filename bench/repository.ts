@@ -19,6 +19,7 @@ import { live } from './parts/live.ts';
 import { serve } from './parts/serve.ts';
 import { sparse } from './parts/sparse.ts';
 import { upkeep } from './parts/upkeep.ts';
+import { cleanUpWhenInterrupted, undoneInTheEnd } from './measuring/clean-up.ts';
 import { printNote, tell } from './measuring/tables.ts';
 import { FULL, SMALL, type Workplace } from './measuring/workplace.ts';
 
@@ -43,13 +44,15 @@ const { values } = parseArgs({
 });
 
 /** A part that fails is said, and the others run. @returns how many failed. */
-async function runParts(names: readonly string[]): Promise<number> {
+async function runParts(names: readonly string[], interrupted: AbortSignal): Promise<number> {
   const folder = mkdtempSync(join(values.work, 'bench-repository-'));
   const place = { folder, scale: values.small ? SMALL : FULL };
+  const removeFolder = undoneInTheEnd(() => rmSync(folder, { recursive: true, force: true }));
   let failed = 0;
   try {
     printNote(`${machine()}.${values.small ? ' **Small run: the figures mean nothing.**' : ''}`);
     for (const name of names) {
+      if (interrupted.aborted) break;
       try {
         await PARTS[name]!(place);
       } catch (error) {
@@ -58,7 +61,7 @@ async function runParts(names: readonly string[]): Promise<number> {
       }
     }
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    await removeFolder();
   }
   return failed;
 }
@@ -76,5 +79,5 @@ if (unknown.length > 0) {
   tell(`no part ${unknown.join(', ')}; there are ${Object.keys(PARTS).join(', ')}`);
   process.exitCode = 2;
 } else {
-  process.exitCode = (await runParts(names)) > 0 ? 1 : 0;
+  process.exitCode = (await runParts(names, cleanUpWhenInterrupted())) > 0 ? 1 : 0;
 }

@@ -13,6 +13,7 @@ import {
   virsh,
 } from '../../test/e2e/libvirt-guest.ts';
 import { tinyGuestFolder } from '../../test/e2e/tiny-guest.ts';
+import { undoneInTheEnd } from '../measuring/clean-up.ts';
 
 export type LiveGuest = {
   readonly kind: 'libvirt' | 'QMP';
@@ -37,10 +38,16 @@ export async function startUnderLibvirt(image: string): Promise<LiveGuest> {
   const folder = mkdtempSync('/tmp/holdfast-live-');
   const name = `live-${folder.slice(-6)}`;
   const disks = [{ path: image, format: 'qcow2' as const }];
-  await defineXml(folder, await domainXml(name, { folder, disks }));
-  await virsh('start', name);
+  const stop = undoneInTheEnd(async () => {
+    await removeDomain(name);
+    rmSync(folder, { recursive: true, force: true });
+  });
   const { sh } = libvirtGuest(hypervisor, { name, folder });
-  await sh('true');
+  await orUndone(stop, async () => {
+    await defineXml(folder, await domainXml(name, { folder, disks }));
+    await virsh('start', name);
+    await sh('true');
+  });
   return {
     kind: 'libvirt',
     name,
@@ -52,10 +59,7 @@ export async function startUnderLibvirt(image: string): Promise<LiveGuest> {
         await virsh('checkpoint-delete', name, checkpoint);
       }
     },
-    stop: async () => {
-      await removeDomain(name);
-      rmSync(folder, { recursive: true, force: true });
-    },
+    stop,
   };
 }
 
@@ -64,7 +68,12 @@ export async function startUnderQemu(image: string): Promise<LiveGuest> {
   const runDir = join(folder, 'guest');
   mkdirSync(runDir);
   const [qmp, agent] = [join(runDir, 'qmp.sock'), join(runDir, 'qga.sock')];
-  await runGuest('start', '-k', await tinyGuestFolder(), '-d', image, runDir);
+  const stop = undoneInTheEnd(async () => {
+    await runGuest('stop', runDir, 'quit');
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const kernel = await tinyGuestFolder();
+  await orUndone(stop, async () => await runGuest('start', '-k', kernel, '-d', image, runDir));
   const command = async (execute: string, args: Readonly<Record<string, unknown>>) =>
     JSON.parse(await runGuest('qmp', runDir, JSON.stringify({ execute, arguments: args }))) as {
       readonly return: unknown;
@@ -82,11 +91,18 @@ export async function startUnderQemu(image: string): Promise<LiveGuest> {
         await command('block-dirty-bitmap-remove', { node: 'disk0', name });
       }
     },
-    stop: async () => {
-      await runGuest('stop', runDir, 'quit');
-      rmSync(folder, { recursive: true, force: true });
-    },
+    stop,
   };
+}
+
+/** A guest that does not start is not left half there. */
+async function orUndone(undo: () => Promise<void>, start: () => Promise<unknown>): Promise<void> {
+  try {
+    await start();
+  } catch (error) {
+    await undo();
+    throw error;
+  }
 }
 
 async function runGuest(...args: readonly string[]): Promise<string> {

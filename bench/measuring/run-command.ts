@@ -4,6 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { undoneInTheEnd } from './clean-up.ts';
 
 export type Command = {
   readonly args: readonly string[];
@@ -71,7 +72,11 @@ export function startCommand({ args, variables = {}, cwd }: Command): {
   const timer = setInterval(() => {
     peakBytes = Math.max(peakBytes, privateBytes(child.pid));
   }, SAMPLE_MS);
-  child.once('exit', () => clearInterval(timer));
+  const end = undoneInTheEnd(() => void child.kill());
+  child.once('exit', () => {
+    clearInterval(timer);
+    void end();
+  });
   child.once('error', () => clearInterval(timer));
   return { child, peak: () => peakBytes };
 }
