@@ -26,8 +26,14 @@ export class RestoredGuest {
 
   /** In a folder of its own below `parent`; whatever QEMU is left in it ends with the test. */
   static async in(t: TestContext, parent: string, name: string): Promise<RestoredGuest> {
-    const guest = new RestoredGuest(join(parent, name));
-    await mkdir(guest.directory);
+    const directory = join(parent, name);
+    await mkdir(directory);
+    return RestoredGuest.at(t, directory);
+  }
+
+  /** With its sockets in a folder that is there. */
+  static at(t: TestContext, directory: string): RestoredGuest {
+    const guest = new RestoredGuest(directory);
     t.after(async () => await guest.kill());
     return guest;
   }

@@ -28,7 +28,10 @@ export async function showJobs(
 ): Promise<void> {
   const { last = DEFAULT_LAST } = options;
   const all = await listJobs(service, options);
-  const jobs = all.slice(0, last);
+  const vaults = await vaultsOf(service, options);
+  const jobs = await Promise.all(
+    all.slice(0, last).map(async (job) => await toldWhole(service, vaults, job)),
+  );
   terminal.result({ jobs }, () => {
     if (jobs.length === 0) return 'There are no such jobs.';
     const table = formatTable(
@@ -45,7 +48,7 @@ export async function showJobs(
         job.id,
         job.operation,
         job.vm,
-        job.status,
+        statusText(job),
         shortTime(job.startTime),
         job.durationSeconds === undefined ? '' : formatDuration(job.durationSeconds),
         job.vault,
@@ -56,6 +59,30 @@ export async function showJobs(
       ? `${table}\n\n${formatCount(more, 'older job')}: --last ${all.length} shows all.`
       : table;
   });
+}
+
+/** A list does not tell how far those are that live as long as what they serve is wanted. */
+async function toldWhole(
+  service: Service,
+  vaults: readonly Named[],
+  job: JobFacts,
+): Promise<JobFacts> {
+  const isLong = job.operation === 'InstantBoot' || job.operation === 'ExportDisks';
+  return isLong && !hasEnded(job) ? await getJob(service, nameIn(vaults, job)) : job;
+}
+
+function statusText({ status, operation, properties = {} }: JobFacts): string {
+  if (status !== 'InProgress') return status;
+  const { State: state, Expires: expires } = properties;
+  if (operation === 'ExportDisks' && expires !== undefined) {
+    return `${status}: until ${shortTime(expires)}`;
+  }
+  return state === undefined ? status : `${status}: ${state}`;
+}
+
+/** Whether only somebody, or its time limit of hours, ends it. */
+function isEndless({ operation, properties }: JobFacts): boolean {
+  return operation === 'ExportDisks' || properties?.['Job Type'] === 'Instant boot on trial';
 }
 
 export async function showJob(
@@ -80,11 +107,13 @@ export async function waitForJobs(
   return exitCodeOf(job);
 }
 
-/** One after the other, the oldest first: all go on meanwhile. */
+/** One after the other, the oldest first: all go on meanwhile. Exports and trials go on until they are ended. */
 async function waitForAll(context: ServiceContext, options: OfVault): Promise<number> {
   const { service, terminal } = context;
   const vaults = await vaultsOf(service, options);
-  const running = (await listJobs(service, options)).filter((job) => !hasEnded(job)).toReversed();
+  const open = (await listJobs(service, options)).filter((job) => !hasEnded(job)).toReversed();
+  const whole = open.map(async (job) => await toldWhole(service, vaults, job));
+  const running = (await Promise.all(whole)).filter((job) => !isEndless(job));
   const ended: JobFacts[] = [];
   for (const job of running) ended.push(await followJob(context, nameIn(vaults, job)));
   terminal.result({ jobs: ended }, () =>

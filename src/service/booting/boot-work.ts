@@ -256,6 +256,12 @@ async function endRemains(boot: Boot, { code }: JobFailure): Promise<void> {
   if (!isUnwanted || !boot.hasRun || (await imagesIn(directory)).length > 0) return;
   run.property(STATE, 'Discarded, with what the guest wrote');
   run.property('Target Folder', '');
+  // A host that shows one VM only, and has none now, would not say that it is gone.
+  const gone = { goneAt: parts.clock.nowMs() };
+  await parts.catalogue.change(async (change) => {
+    const ofHost = change.updateTable('vms').set(gone).where('hostKey', '=', hostKey);
+    await ofHost.where('key', '=', nameKey(vmName)).where('goneAt', 'is', null).execute();
+  });
   await discoverHost(parts, hostKey);
 }
 
