@@ -5,6 +5,7 @@ import type { Row } from '../catalogue/schema.ts';
 import type { VaultDocument } from '../repositories/change-vault.ts';
 import { CHARGE_DAYS, CHARGE_RUNS, EMPTY_MONTH, type ChargeMonth } from './charge-month.ts';
 import { PRICE_SHEET, type PriceSheet } from './price-sheet.ts';
+import { firstDayOf, nextMonth } from './utc-days.ts';
 
 /** Whose month it is; the item may be gone. */
 export type ChargedItem = {
@@ -40,16 +41,49 @@ const PRICES_DOCUMENT = z.strictObject({
 const MONTH_PREFIX = 'charges-';
 const PRICES = 'prices';
 
+/**
+ * Items without days are left out; without any item the document is gone.
+ *
+ * @param of.day the last one that was read, in whichever month.
+ */
 export function monthDocument(
   month: string,
-  of: { readonly through: number; readonly months: readonly StoredMonth[] },
+  of: { readonly day: number; readonly months: Iterable<StoredMonth> },
 ): VaultDocument {
-  const items = of.months.map(({ item, days, points }) => ({ ...item, days, points }));
-  return { id: MONTH_PREFIX + month, value: { version: 1, through: of.through, items } };
+  const items = [...of.months]
+    .filter(({ days }) => days.length > 0)
+    .map(({ item: { id, vmGroup, vmName }, days, points }) => ({
+      id,
+      vmGroup,
+      vmName,
+      days,
+      points,
+    }))
+    .toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  const id = MONTH_PREFIX + month;
+  if (items.length === 0) return { id, value: undefined };
+  const through = Math.min(of.day, firstDayOf(nextMonth(month)) - 1);
+  return { id, value: { version: 1, through, items } };
 }
 
 export function pricesDocument(sheets: readonly PricedFrom[]): VaultDocument {
-  return { id: PRICES, value: { version: 1, sheets } };
+  return { id: PRICES, value: sheets.length === 0 ? undefined : { version: 1, sheets } };
+}
+
+/** As the catalogue has them. */
+export async function chargeDocuments(
+  reader: CatalogueReader,
+  vaultId: string,
+): Promise<readonly VaultDocument[]> {
+  const rows = reader.selectFrom('chargeMonths').selectAll().where('vaultId', '=', vaultId);
+  const months = Map.groupBy((await rows.execute()).map(monthOfRow), ({ month }) => month);
+  const query = reader.selectFrom('chargeReadings').select('day').where('vaultId', '=', vaultId);
+  const day = (await query.executeTakeFirst())?.day ?? 0;
+  const sheets = await readPrices(reader, vaultId);
+  return [
+    ...Array.from(months, ([month, items]) => monthDocument(month, { day, months: items })),
+    ...(sheets.length === 0 ? [] : [pricesDocument(sheets)]),
+  ];
 }
 
 /** What a vault that is deleted leaves behind no more. */

@@ -4,6 +4,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { repositoryStatistics } from '#backup';
+import { examine } from '../doctor/doctor.ts';
 import { deleteData, stopRetaining } from '../items/protect.ts';
 import { deletePoint, undeletePoint } from '../points/hold-point.ts';
 import { policyOf, weeklyOn } from '../retention/test-policies.ts';
@@ -23,6 +24,7 @@ const SHEET = {
 };
 /** Points come on Wednesdays by themselves; the clock starts on a Thursday. */
 const QUIET = policyOf(weeklyOn('wednesday'), { weeks: 4 });
+const DAY_MS = 86_400_000;
 const JANUARY = '2026-01';
 
 async function quietVm(t: TestContext, blockCount = 8): Promise<AgedVm> {
@@ -103,6 +105,7 @@ test('M27 sums over owners are what the repository stores, whatever is backed up
       costs!.storage,
     );
   }
+  await assertAgreed(vm);
 });
 
 /** The newest one, and one that is deleted already, are not deleted. */
@@ -167,7 +170,22 @@ test('a lost catalogue loses no month and no price, and the next reading goes on
   const after = await chargesIn(vm, '2026-02');
   assert.equal(after.items[0]!.chargedDays, 3);
   assert.equal(after.newest!.ownedBytes, after.newest!.sizes!.liveBytes);
+  await assertAgreed(vm);
+  // The clock is set back over the beginning of the month, whose document goes.
+  vm.clock.jump(-5 * DAY_MS);
+  await readCharges(vm.service);
+  assert.deepEqual((await chargesIn(vm, '2026-02')).items, []);
+  await assertAgreed(vm);
 });
+
+/** Catalogue and documents. */
+async function assertAgreed(vm: AgedVm): Promise<void> {
+  const findings = await examine(vm.service);
+  assert.deepEqual(
+    findings.filter(({ severity }) => severity === 'error'),
+    [],
+  );
+}
 
 test('M33 with its vault the charges go, from the catalogue and from the repository', async (t) => {
   const vm = await quietVm(t);

@@ -13,7 +13,7 @@ import type { Row } from '../catalogue/schema.ts';
 import { itemOf } from '../items/items.ts';
 import { policyOfItem } from '../points/planned-points.ts';
 import { retainedOf } from '../points/points.ts';
-import { changeVault, type VaultChange } from '../repositories/change-vault.ts';
+import { changeVault, type VaultChange, type VaultDocument } from '../repositories/change-vault.ts';
 import { planRetention, type RetainedItem, type RetainedPoint } from '../retention/plan.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { listVaults, type Vault } from '../vaults/vaults.ts';
@@ -28,7 +28,7 @@ import {
 } from './charge-rows.ts';
 import { isCharged, isInFreeDays } from './is-charged.ts';
 import { measureVault, type ItemToMeasure, type Measurement } from './measure-vault.ts';
-import { dateOf, dayOf, endOfDay, firstDayOf, monthOf, nextMonth } from './utc-days.ts';
+import { dateOf, dayOf, endOfDay, monthOf } from './utc-days.ts';
 
 /** Reads what is due of every vault; one that cannot be read is told, and read at the next look. */
 export async function readCharges(parts: ServiceParts): Promise<void> {
@@ -236,14 +236,9 @@ function freePoints({ retainedItem, retained }: ItemToRead, atMs: number): Reado
   return new Set(deleted.map(({ id }) => id));
 }
 
-function documentsOf(months: Months, through: number) {
+function documentsOf(months: Months, day: number): readonly VaultDocument[] {
   const filled = [...months].filter(([, items]) => items.size > 0);
-  return filled.map(([month, items]) =>
-    monthDocument(month, {
-      months: [...items.values()],
-      through: Math.min(through, firstDayOf(nextMonth(month)) - 1),
-    }),
-  );
+  return filled.map(([month, items]) => monthDocument(month, { day, months: items.values() }));
 }
 
 async function putMonths(change: CatalogueChange, vaultId: string, months: Months): Promise<void> {

@@ -5,6 +5,7 @@
  */
 import { isHoldfastError, shellQuoted } from '#base';
 import type { Row } from '../catalogue/schema.ts';
+import { chargeDocuments } from '../charges/charge-rows.ts';
 import { comparePoints } from '../items/agree-points.ts';
 import { itemDocument } from '../items/item-documents.ts';
 import { policyDocument } from '../policies/policy-records.ts';
@@ -124,6 +125,8 @@ async function expectedDocuments({ catalogue }: ServiceParts, vault: Vault): Pro
     const ordered = points.where('itemId', '=', item.id).orderBy('takenAt').orderBy('id');
     add(`item ${item.vmName}`, itemDocument(item, await ordered.execute()));
   }
+  for (const document of await chargeDocuments(read, vault.id))
+    add(`vault ${vault.name}`, document);
   return expected;
 }
 
