@@ -47,7 +47,6 @@ export async function showPoints(
         point.origin,
         formatBytes(point.stored),
         expiryText(point),
-        ...(isGrouped ? [siblingsText(point)] : []),
       ]),
     );
     return `${table}\n\n${formatCount(points.length, 'point')} of ${vm} in ${fullName(item.vault)}.`;
@@ -56,21 +55,15 @@ export async function showPoints(
 
 const CONSISTENCY: Readonly<Record<string, string>> = {
   AppConsistent: 'application-consistent',
-/** `lab/db 123` */
-function siblingsText({ id, group }: PointFacts): string {
-  const others = (group?.points ?? []).filter((point) => point.id !== id);
-  return others.map(({ vm, id: point }) => `${vm} ${point}`).join(', ');
-}
+  FileSystemConsistent: 'file-system-consistent',
+  CrashConsistent: 'crash-consistent',
+};
 
 /** One that a change of policy, or somebody, deleted softly can be restored until it goes. */
 function expiryText({ expiryTime, isSoftDeleted }: PointFacts): string {
   if (expiryTime === undefined) return isSoftDeleted ? 'soft-deleted' : 'never';
   return `${isSoftDeleted ? 'soft-deleted until ' : ''}${shortTime(expiryTime)}`;
 }
-
-  FileSystemConsistent: 'file-system-consistent',
-  CrashConsistent: 'crash-consistent',
-};
 
 export function consistencyText(consistency: string): string {
   return CONSISTENCY[consistency] ?? consistency;
