@@ -56,6 +56,13 @@ for (const [args, says] of MISTAKES) {
   test(`holdfast ${args.join(' ')}: one line, exit 2`, () => fail(args, { code: 2, says }));
 }
 
+test('a path in a command that is advised is quoted for the shell', async () => {
+  const path = join(folder, "it's not there");
+  const advised = `holdfast repo init '${path.replace("'", String.raw`'\''`)}'`;
+  const { stderr } = await run(['repo', 'points', path]);
+  assert.ok(stderr.includes(advised), stderr);
+});
+
 test('with --json a failure is a document too', async () => {
   const told = async (args: string[]): Promise<unknown> => {
     const { stdout, stderr } = await run([...args, '--json']);

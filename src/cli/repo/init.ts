@@ -45,7 +45,7 @@ function requireParent(folder: string): void {
   if (existsSync(parent)) return;
   throw new HoldfastError(
     'ArgumentInvalid',
-    `there is no folder "${parent}": is its disk mounted? Else make it first (mkdir -p ${parent})`,
+    `there is no folder "${parent}": is its disk mounted? Else make it first (mkdir -p ${shellQuoted(parent)})`,
     { details: { folder: parent } },
   );
 }
