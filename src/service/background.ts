@@ -3,6 +3,7 @@ import { pause } from '#base';
 import { runSchedule } from './backing-up/scheduler.ts';
 import { readCharges } from './charges/read-charges.ts';
 import { compactVaults } from './compaction/compact-vaults.ts';
+import { watchExpiry } from './expiring/watch-expiry.ts';
 import { discoverAll } from './hosts/discovery.ts';
 import { expireVaults } from './expiring/start-expiry.ts';
 import { purgeEnded } from './items/purge.ts';
@@ -34,8 +35,7 @@ export async function runInBackground(parts: ServiceParts, signal: AbortSignal):
     runSchedule(parts, signal),
     reachAgain(parts, signal),
     again(parts.settings.discoveryIntervalMs, 'listing VMs', discoverAll),
-    again(PURGE_MS, 'ending soft delete', purgeEnded),
-    again(parts.settings.expiryIntervalMs, 'expiring recovery points', expireVaults),
+    again(parts.settings.expiryIntervalMs, 'expiring recovery points', watchExpiry(parts)),
     again(parts.settings.chargeLookMs, 'reading charges', readCharges),
     again(FORGET_MS, 'forgetting old jobs', forgetOldJobs),
     again(COMPACTION_LOOK_MS, 'compaction', compactVaults),

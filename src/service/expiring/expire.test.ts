@@ -193,3 +193,22 @@ test('M31 what was noted and not done before a kill is decided anew: a point tha
   const told = await listActivities(vm.service.catalogue.read);
   assert.ok(told.some(({ action, target }) => action === 'Expire' && target === 'web'));
 });
+
+test('R31 after a leap of the clock nothing expires for a day; put right meanwhile, nothing is lost', async (t) => {
+  const YEAR_MS = 365 * 86_400_000;
+  const vm = await agedVm(t, { policy: QUIET });
+  await v1(vm, [20, 20, 20]);
+  await stopByPolicy(vm.service, WEB);
+  vm.clock.jump(YEAR_MS);
+  await vm.pass(0.5);
+  await vm.pass(0.3);
+  assert.equal((await vm.pointIds()).length, 3);
+  assert.match(vm.made.complaints.join(), /the clock leapt ahead: no recovery point expires/);
+  vm.clock.jump(-YEAR_MS);
+  await vm.pass(5);
+  assert.equal((await vm.pointIds()).length, 3);
+  // It is a year later indeed.
+  vm.clock.jump(YEAR_MS);
+  for (let half = 0; half < 3; half += 1) await vm.pass(0.5);
+  assert.equal((await vm.pointIds()).length, 1);
+});
