@@ -5,7 +5,6 @@ import { readCharges } from './charges/read-charges.ts';
 import { compactVaults } from './compaction/compact-vaults.ts';
 import { watchExpiry } from './expiring/watch-expiry.ts';
 import { discoverAll } from './hosts/discovery.ts';
-import { expireVaults } from './expiring/start-expiry.ts';
 import { purgeEnded } from './items/purge.ts';
 import { forgetOldJobs } from './jobs/forget-old-jobs.ts';
 import type { ServiceParts } from './service-parts.ts';
@@ -37,6 +36,7 @@ export async function runInBackground(parts: ServiceParts, signal: AbortSignal):
     again(parts.settings.discoveryIntervalMs, 'listing VMs', discoverAll),
     again(parts.settings.expiryIntervalMs, 'expiring recovery points', watchExpiry(parts)),
     again(parts.settings.chargeLookMs, 'reading charges', readCharges),
+    again(PURGE_MS, 'ending soft delete', purgeEnded),
     again(FORGET_MS, 'forgetting old jobs', forgetOldJobs),
     again(COMPACTION_LOOK_MS, 'compaction', compactVaults),
   ]);
