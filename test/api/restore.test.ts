@@ -1,7 +1,16 @@
 /** Restores through Azure's own API over https, the restored bytes compared. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import type { AzureIaaSVMJob } from '@azure/arm-recoveryservicesbackup';
@@ -116,6 +125,28 @@ test('AlternateLocation makes a VM of another name, which is found at once', asy
   const vms = await lab.call('GET', `${lab.group}/providers/Microsoft.Compute/virtualMachines`);
   const names = vms.body.value.map(({ name }: { readonly name: string }) => name);
   assert.deepEqual(names, ['web', 'web2']);
+});
+
+test('a VM that is gone has no disks to replace, and comes back under its name', async (t) => {
+  const lab = await backupLab(t, threeDisks);
+  const point = await backedUp(lab);
+  const original = join(lab.accountFolder, 'a.original');
+  copyFileSync(join(images(lab), 'a.raw'), original);
+  rmSync(images(lab), { recursive: true });
+  const inPlace = await lab.restore('web', point, { recoveryType: 'OriginalLocation' });
+  assert.deepEqual([inPlace.status, inPlace.body.error.code], [404, 'UserErrorVmNotFoundV2']);
+  const asked = {
+    recoveryType: 'AlternateLocation',
+    targetVirtualMachineId: lab.vmId('web'),
+  } as const;
+  const job = await lab.ended(await lab.jobOf(await lab.restore('web', point, asked)));
+  same(original, filesOf(job)[0]!);
+  const backup = await lab.ended(await lab.startBackup('web'));
+  // Its images are others now, which is told.
+  assert.match(backup.status!, /^Completed/, JSON.stringify(backup));
+  assert.equal((await lab.points('web')).length, 2);
+  const again = await lab.restore('web', point, asked);
+  assert.deepEqual([again.status, again.body.error.code], [409, 'VmExists']);
 });
 
 test('M22 restores to one account wait for each other, those to another go beside them', async (t) => {

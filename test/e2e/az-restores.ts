@@ -92,6 +92,7 @@ export async function restoresGuest(
   await t.test('under its own name, when it is gone, as the VM that it was', async () => {
     const uuid = await platform.uuidOf(vm);
     await platform.lose();
+    await refused(inPlace, 1, /\(UserErrorVmNotFoundV2\)/);
     const job = await finished(await az(`${asNew} ${vm}`));
     folder = bagOf(job)['Target Folder']!;
     restored = platform.reach(vm, job);

@@ -1,9 +1,9 @@
 /** How Restore jobs come to be. What can be known now is refused now (decision 0008, invariant 5). */
-import { HoldfastError } from '#base';
+import { HoldfastError, isHoldfastError } from '#base';
 import { noteActivity } from '../activities/activities.ts';
 import { discoverHost } from '../hosts/discovery.ts';
 import { getHost } from '../hosts/hosts.ts';
-import { getVm, listVms } from '../hosts/vms.ts';
+import { findVm, listVms } from '../hosts/vms.ts';
 import { requireAllowed } from '../items/item-states.ts';
 import { getItem, type Item, type ItemName } from '../items/items.ts';
 import type { Accepted } from '../items/protect.ts';
@@ -22,8 +22,8 @@ import type { RestoreRequest } from './restore-request.ts';
  * @throws {HoldfastError} `ResourceNotFound` for vault, storage account, VM or host;
  *   `BMSUserErrorProtectedItemNotFound`, `BMSUserErrorRecoveryPointNotFound`; `UserErrorInvalidDiskSelection`;
  *   `VaultUnavailable`; `UserErrorStorageAccountFull`, `StorageAccountUnusable` where its folder is not there;
- *   of a new VM: `InvalidResourceName`, `VmExists`; of a replacement: `UserErrorVmNotShutDown` (R68), and
- *   `UserErrorProtectionStopped`, as it takes a backup first.
+ *   of a new VM: `InvalidResourceName`, `VmExists`; of a replacement: `UserErrorVmNotShutDown` (R68),
+ *   `UserErrorVmNotFoundV2`, and `UserErrorProtectionStopped`, as it takes a backup first.
  */
 export async function startRestore(
   parts: ServiceParts,
@@ -105,13 +105,37 @@ export async function requireFree(
 }
 
 /** R68. */
-async function requireOff({ catalogue, hosts }: ServiceParts, item: Item): Promise<void> {
+async function requireOff(parts: ServiceParts, item: Item): Promise<void> {
   requireAllowed('backUp', item);
-  const vm = await getVm(catalogue.read, { group: item.vmGroup, name: item.vmName });
-  const { state } = await hosts.use(vm.hostKey, async (hypervisor) => hypervisor.find(vm.name));
+  const { name, state } = await thereNow(parts, item);
   if (state === 'off') return;
   throw new HoldfastError(
     'UserErrorVmNotShutDown',
-    `VM needs to be in deallocated state for performing replace disks operation: '${vm.name}' is ${state}. Shut it down, and retry.`,
+    `VM needs to be in deallocated state for performing replace disks operation: '${name}' is ${state}. Shut it down, and retry.`,
+  );
+}
+
+/** The item's VM, as its host tells now. */
+async function thereNow(parts: ServiceParts, { vmGroup: group, vmName: name }: Item) {
+  const { catalogue, hosts } = parts;
+  const known = await findVm(catalogue.read, { group, name });
+  if (known === undefined) throw vmGone(name);
+  try {
+    return await hosts.use(known.hostKey, async (hypervisor) => hypervisor.find(known.name));
+  } catch (error) {
+    // The socket of a VM that was started by hand goes with it.
+    const mayBeGone = ['VmNotFound', 'HypervisorUnavailable'] as const;
+    if (!mayBeGone.some((code) => isHoldfastError(error, code))) throw error;
+    await discoverHost(parts, known.hostKey);
+    const isThere = (await findVm(catalogue.read, { group, name })) !== undefined;
+    throw isThere ? error : vmGone(name, error);
+  }
+}
+
+function vmGone(name: string, cause?: unknown): HoldfastError {
+  return new HoldfastError(
+    'UserErrorVmNotFoundV2',
+    `The virtual machine '${name}' doesn't exist (VMNotFoundV2), so that it has no disks to replace: restore it as a new VM of that name.`,
+    { cause },
   );
 }
