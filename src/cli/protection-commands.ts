@@ -86,10 +86,7 @@ function addEnds(program: Command, running: Running): void {
   )
     .argument('<vm>', VM)
     .option('--vault <vault>', ITS_VAULT)
-    .option(
-      '--policy <policy>',
-      'the policy (default: that of suspended backups, else "DefaultPolicy")',
-    )
+    .option('--policy <policy>', 'the policy (default: the one that it had)')
     .action(
       serviceAction<OfVault & { readonly policy?: string }>(
         running,

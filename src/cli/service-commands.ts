@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { month, wholeNumber } from './arguments/values.ts';
 import type { Running } from './run-command.ts';
 import type { ChargesOptions } from './service/charges.ts';
+import type { NewHost } from './service/hosts.ts';
 import { ofService, serviceAction } from './service/run-service-command.ts';
 
 const HOST = 'the host; "host list" shows them';
@@ -29,6 +30,13 @@ export function addServiceCommands(program: Command, running: Running): void {
     running,
   );
   addCharges(program, running);
+  ofService(program.command('activities').description('list who did what, newest first'))
+    .option('--last <count>', 'at most so many (default: "50")', wholeNumber)
+    .action(
+      serviceAction<{ readonly last?: number }>(running, async ({ context, options }) => {
+        await (await import('./service/activities.ts')).showActivities(context, options);
+      }),
+    );
   ofService(
     program.command('doctor').description('look whether all is well with the service'),
   ).action(
@@ -62,14 +70,12 @@ function addHostCommands(host: Command, running: Running): void {
     .argument('<name>', 'its name, also that of the resource group of its VMs')
     .requiredOption('--connect <uri>', 'where its VMs are (needed)')
     .option('--snapshots-at-once <count>', 'how many VMs are snapshotted at once', wholeNumber)
+    .option('--allow-absent', 'with qmp: also where no QEMU listens yet')
     .addHelpText('after', CONNECT_HELP)
     .action(
-      serviceAction<{ readonly connect: string; readonly snapshotsAtOnce?: number }>(
-        running,
-        async ({ context, args, options }) => {
-          await (await import('./service/hosts.ts')).addHost(context, args[0]!, options);
-        },
-      ),
+      serviceAction<NewHost>(running, async ({ context, args, options }) => {
+        await (await import('./service/hosts.ts')).addHost(context, args[0]!, options);
+      }),
     );
   ofService(host.command('list').description('list the hosts')).action(
     serviceAction(running, async ({ context }) => {

@@ -213,10 +213,13 @@ test('protection is stopped, resumed, deleted and undeleted', async () => {
     await text('resume', 'web'),
     /lab\/web is backed up again by the policy DefaultPolicy/,
   );
+  await text('policy', 'create', 'nightly', '--daily', '02:00', '--keep-daily', '9');
+  await text('protect', 'web', '--policy', 'nightly');
   assert.match(
     await text('unprotect', 'lab/web', '--retain'),
     /its points are kept until they are deleted/,
   );
+  assert.match(await text('points', 'web'), /^\d+ .* never$/m);
   await fails(['unprotect', 'web', '--delete-data'], 2, /give --yes to stop the protection/);
   const question = new TerminalSession([
     'unprotect',
@@ -233,9 +236,30 @@ test('protection is stopped, resumed, deleted and undeleted', async () => {
     /are soft-deleted until \d{4}-.*; holdfast undelete/,
   );
   await fails(['resume', 'web'], 1, /\[UserErrorItemSoftDeleted\]/);
+  assert.match(await text('points', 'web'), /^\d+ .* soft-deleted/m);
   await fails(['vault', 'delete', 'v1', '--yes'], 1, /existing resources within the vault/);
   assert.match(await text('undelete', 'web'), /are back, its protection is stopped/);
-  assert.match(await text('resume', 'web'), /is backed up again/);
+  assert.match(await text('resume', 'web'), /is backed up again by the policy nightly\.$/m);
+});
+
+test('who did what is listed, newest first', async () => {
+  const shown = await text('activities', '--last', '3');
+  assert.match(
+    shown,
+    /^TIME +WHO +DID +WITH +DETAILS\n.* admin +ConfigureBackup +web.*\n.* admin +Undelete +web.*\n.* admin +DeleteBackupData +web.*\n$/,
+  );
+  const { activities } = await json<{ activities: { action: string }[] }>('activities');
+  assert.ok(activities.some(({ action }) => action === 'put host'));
+});
+
+test('a QMP socket where nobody listens is refused as a host, or added where its VM will come', async () => {
+  const uri = `qmp:${join(folder, 'nowhere.sock')}`;
+  await fails(['host', 'add', 'vm1', '--connect', uri], 1, /a VM that is off .*--allow-absent/);
+  assert.match(
+    await text('host', 'add', 'vm1', '--connect', uri, '--allow-absent'),
+    /0 VMs found .*\nIts VMs cannot be listed: no QEMU listens/,
+  );
+  await text('host', 'remove', 'vm1');
 });
 
 test('a job that fails says why, with its code', async () => {

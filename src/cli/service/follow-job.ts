@@ -9,10 +9,14 @@ import type { Named } from './names.ts';
 import { ServiceRefusal } from './refusal.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import type { Service } from './service.ts';
+import { shortTime } from './time.ts';
 
 /** After a connection that ended before the job. */
 const AGAIN_MS = 1_000;
 const CANCEL_POLL_MS = 300;
+
+/** A property of jobs that wait for it. */
+const NEXT_TRY = 'Next try';
 
 export type JobName = { readonly vault: Named; readonly id: string };
 
@@ -99,7 +103,7 @@ function report({ terminal }: ServiceContext, job: JobFacts): void {
   const task = tasks.find((one) => one.status === 'InProgress')?.name;
   const doneBytes = bytesOf(properties['Bytes done']);
   if (status === 'Cancelling') return terminal.announce(`${operation} of ${vm}: cancelling`);
-  if (doneBytes === undefined) {
+  if (doneBytes === undefined || properties[NEXT_TRY] !== undefined) {
     return terminal.announce(`${operation} of ${vm}: ${task ?? waitOf(properties)}`);
   }
   const totalBytes = bytesOf(properties['Bytes in all']);
@@ -107,8 +111,12 @@ function report({ terminal }: ServiceContext, job: JobFacts): void {
   terminal.onProgress?.({ phase, doneBytes, ...(totalBytes === undefined ? {} : { totalBytes }) });
 }
 
-function waitOf({ 'Last error': last }: NonNullable<JobFacts['properties']>): string {
-  return last === undefined ? 'waiting for its turn' : `tried again soon, after: ${last}`;
+function waitOf({
+  [NEXT_TRY]: next,
+  'Last error': last,
+}: NonNullable<JobFacts['properties']>): string {
+  if (next === undefined) return 'waiting for its turn';
+  return `tried again at ${shortTime(next)}, after: ${last ?? 'a failure'}`;
 }
 
 function bytesOf(text: string | undefined): number | undefined {

@@ -20,15 +20,22 @@ type WireHost = {
 
 type HostFacts = { readonly name: string } & WireHost['properties'];
 
+export type NewHost = {
+  readonly connect: string;
+  readonly snapshotsAtOnce?: number;
+  /** Also a socket at which no QEMU listens yet. */
+  readonly allowAbsent?: boolean;
+};
+
 export async function addHost(
   { service, terminal }: ServiceContext,
   name: string,
-  options: { readonly connect: string; readonly snapshotsAtOnce?: number },
+  { connect, snapshotsAtOnce, allowAbsent }: NewHost,
 ): Promise<void> {
-  const { connect, snapshotsAtOnce } = options;
   terminal.announce(`connecting to ${connect}`);
   const limit = snapshotsAtOnce === undefined ? {} : { snapshotsAtOnce };
-  const body = { properties: { connect, ...limit } };
+  const absent = allowAbsent === true ? { allowAbsent } : {};
+  const body = { properties: { connect, ...limit, ...absent } };
   const host = factsOf(await service.http.json('PUT', pathOf(service, name), { body }));
   terminal.result(host, () => {
     const found = `${formatCount(host.vmCount, 'VM')} found`;

@@ -186,12 +186,15 @@ export async function resumeVm(
 ): Promise<void> {
   const { service } = context;
   const item = await findItem(service, name, of);
-  const policyName = wanted ?? policyOf(item) ?? DEFAULT_POLICY;
-  const { policy } = await findPolicy(service, policyName, fullName(item.vault));
+  const policy =
+    wanted === undefined
+      ? undefined
+      : (await findPolicy(service, wanted, fullName(item.vault))).policy;
   await change(service, item, {
     protectedItemType: VM_KIND,
     sourceResourceId: item.vmId,
-    policyId: policy.id,
+    // Without one, Holdfast goes on by the policy that the VM had.
+    ...(policy === undefined ? { protectionState: 'Protected' } : { policyId: policy.id }),
   });
   await tell(
     context,

@@ -15,6 +15,9 @@ import { refusalOf, ServiceRefusal } from './refusal.ts';
 /** Those of a service on this machine answer at once or not at all. */
 const RETRIES = { maxRetries: 1, retryDelayInMs: 100 };
 
+/** Of Holdfast's own lists. */
+const MOST_PER_PAGE = 1000;
+
 export class Service {
   readonly http: ServiceHttp;
   readonly clock: Clock;
@@ -91,15 +94,33 @@ export class Service {
     path: string,
     asked: Readonly<Record<string, string>> = {},
   ): Promise<readonly Entry[]> {
+    return await Array.fromAsync(this.#entriesOf<Entry>(path, asked));
+  }
+
+  /** At most `count` of them, the first ones. */
+  async firstOf<Entry>(path: string, count: number): Promise<readonly Entry[]> {
     const entries: Entry[] = [];
+    if (count === 0) return entries;
+    const $top = String(Math.min(count, MOST_PER_PAGE));
+    for await (const entry of this.#entriesOf<Entry>(path, { $top })) {
+      entries.push(entry);
+      if (entries.length === count) break;
+    }
+    return entries;
+  }
+
+  async *#entriesOf<Entry>(
+    path: string,
+    asked: Readonly<Record<string, string>>,
+  ): AsyncGenerator<Entry> {
     let query = asked;
     for (;;) {
       const page = (await this.http.json('GET', path, { query })) as {
         readonly value: readonly Entry[];
         readonly nextLink?: string;
       };
-      entries.push(...page.value);
-      if (page.nextLink === undefined) return entries;
+      yield* page.value;
+      if (page.nextLink === undefined) return;
       query = Object.fromEntries(new URL(page.nextLink).searchParams);
     }
   }

@@ -15,6 +15,7 @@ import {
 } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import type { Service } from './service.ts';
+import { shortTime } from './time.ts';
 
 export type VaultChange = {
   readonly softDelete?: SoftDelete;
@@ -79,7 +80,7 @@ export async function showVaults({ service, terminal }: ServiceContext): Promise
   }));
   terminal.result({ vaults: shown }, () => {
     if (shown.length === 0) return 'There are no vaults: holdfast vault create NAME';
-    return formatTable(
+    const table = formatTable(
       [left('VAULT'), left('GROUP'), right('VMS'), left('SOFT DELETE'), left('REPOSITORY')],
       shown.map((vault) => [
         vault.name,
@@ -89,6 +90,8 @@ export async function showVaults({ service, terminal }: ServiceContext): Promise
         vault.repository,
       ]),
     );
+    const away = shown.flatMap(unreachableText);
+    return [table, ...away].join('\n\n');
   });
 }
 
@@ -173,6 +176,10 @@ type Own = {
     readonly repository: string;
     readonly repositoryId: string;
     readonly hasRecoveryKey: boolean;
+    readonly repositoryState: 'Ready' | 'Unreachable';
+    /** Why it is unreachable. */
+    readonly failure: string | null;
+    readonly nextTryTime: string | null;
   };
 };
 
@@ -211,7 +218,18 @@ function describe(vault: VaultFacts): string {
     ],
     ['Id', id],
   ]);
-  return hasRecoveryKey ? facts : `${facts}\n\n${KEY_HINT(name)}`;
+  const hint = hasRecoveryKey ? [] : [KEY_HINT(name)];
+  return [facts, ...unreachableText(vault), ...hint].join('\n\n');
+}
+
+/** Empty where it can be opened. */
+function unreachableText(vault: VaultFacts): readonly string[] {
+  const { name, repositoryState, failure, nextTryTime } = vault;
+  if (repositoryState === 'Ready') return [];
+  return [
+    `The repository of ${name} cannot be opened, and nothing can be done with it: ${failure ?? ''}\n` +
+      `It is tried again at ${shortTime(nextTryTime)}; holdfast doctor tries at once.`,
+  ];
 }
 
 function softDeleteText({ softDelete, softDeleteDays }: VaultFacts): string {
