@@ -1,10 +1,15 @@
 /** Retention through the API, on a clock that the test moves: what a policy edit, a switch, an expiry and a deletion do. */
 import assert from 'node:assert/strict';
+import { renameSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { policyToWire } from '../../src/api/policies/policy-to-wire.ts';
 import { listActivities } from '../../src/service/activities/activities.ts';
 import type { BackupPolicy } from '../../src/service/policy/backup-policy.ts';
-import { DAILY, policyOf, weeklyOn } from '../../src/service/retention/test-policies.ts';
+import { stopByPolicy } from '../../src/service/items/protect.ts';
+import { discoverHost } from '#service';
+import { WEB } from '../../src/service/testing/aged-vm.ts';
+import { DAILY, HOURLY, policyOf, weeklyOn } from '../../src/service/retention/test-policies.ts';
 import { agedApi, type AgedApi } from './aged-api.ts';
 
 const MONTH = policyOf(DAILY, { days: 30, weeks: 12 });
@@ -72,7 +77,7 @@ async function softDelete(api: AgedApi, state: 'Enabled' | 'Disabled'): Promise<
   assert.equal(status, 200, JSON.stringify(body));
 }
 
-test('R22 R24 M32 a policy edit does to each point what its preview said; raised again, all are back', async (t) => {
+test('M32 R22 R24 a policy edit does to each point what its preview said; raised again, all are back', async (t) => {
   const api = await agedApi(t, { policy: MONTH });
   await days(api, 12);
   const before = await listed(api);
@@ -190,6 +195,56 @@ test('M33 R58 the preview of stop with delete names every point and all that is 
   assert.deepEqual([hard.freedBytes, hard.softDeletedBytes], [liveBytes, 0]);
   assert.equal((await api.call('DELETE', api.item)).status, 202);
   await api.vm.settled();
+});
+
+test('R10 R19 of an hourly schedule only the last point of a day is tagged; the others go after the instant-restore days', async (t) => {
+  const api = await agedApi(t, { policy: policyOf(HOURLY, { days: 30 }) });
+  // What is left of a window that began yesterday, 4 8 12, then 16 20 | 0 4 8 12.
+  await days(api, 9);
+  const rules = async (): Promise<readonly string[]> => {
+    const { value } = (await api.call('GET', `${api.item}/recoveryPoints`)).body;
+    const told = value.map(
+      ({ properties }: { properties: { recoveryPointProperties: { ruleName: string } } }) =>
+        properties.recoveryPointProperties.ruleName,
+    );
+    return told.toReversed();
+  };
+  const instant = (count: number): readonly string[] =>
+    Array.from({ length: count }, () => 'Instant');
+  assert.deepEqual(await rules(), [...instant(2), 'Daily', ...instant(5), 'Daily']);
+  await stopByPolicy(api.vm.service, WEB);
+  await api.vm.pass(2.5);
+  assert.deepEqual(await rules(), ['Daily', 'Daily']);
+});
+
+test('R18 R55 a VM that is gone on the tagged day: the next backup that succeeds is the weekly one; its points age, the last stays', async (t) => {
+  const api = await agedApi(t, { policy: MONTH });
+  await days(api, 2);
+  const folder = join(api.vm.made.images, 'web');
+  renameSync(folder, `${folder}-away`);
+  // The 4th of January 2026 is a Sunday.
+  while (new Date(api.vm.clock.nowMs()).getUTCDate() < 4) {
+    const job = await api.vm.nextScheduled();
+    assert.equal(job.failure?.code, 'UserErrorVmNotFoundV2');
+  }
+  renameSync(`${folder}-away`, folder);
+  await discoverHost(api.vm.service, 'lab');
+  await days(api, 1);
+  const shown = await api.vm.points();
+  const seen = shown.map(({ point, plan }) => [
+    new Date(point.takenAt).getUTCDate(),
+    plan.tags.map((tag) => tag.class).join(),
+  ]);
+  assert.deepEqual(seen, [
+    [1, 'daily'],
+    [2, 'daily'],
+    [5, 'daily,weekly'],
+  ]);
+  renameSync(folder, `${folder}-away`);
+  await api.vm.pass(31.5);
+  assert.deepEqual(await api.vm.pointIds(), [shown[2]!.point.id]);
+  await api.vm.pass(400);
+  assert.deepEqual(await api.vm.pointIds(), [shown[2]!.point.id]);
 });
 
 test('a preview of what cannot be is refused as the change itself', async (t) => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { expirePoints, planExpiry } from '#backup';
 import { listActivities } from '../activities/activities.ts';
-import { protect, stopByPolicy, stopRetaining } from '../items/protect.ts';
+import { deleteData, protect, stopByPolicy, stopRetaining, undelete } from '../items/protect.ts';
 import type { Job } from '../jobs/jobs.ts';
 import { DAILY, policyOf, weeklyOn } from '../retention/test-policies.ts';
 import { agedVm, WEB, type AgedVm } from '../testing/aged-vm.ts';
@@ -141,6 +141,20 @@ test('R31 R54 while protection is stopped for ever nothing expires; what has exp
   await protect(vm.service, WEB, { policy: 'P' });
   await vm.pass(0.3);
   assert.deepEqual(await vm.pointIds(), kept.slice(-1));
+});
+
+test('R59 R31 points that expire while soft-deleted stay, until the VM is undeleted and resumed', async (t) => {
+  const vm = await agedVm(t, { policy: QUIET });
+  const points = await v1(vm, [2, 2, 20]);
+  await deleteData(vm.service, WEB);
+  await vm.pass(13);
+  assert.deepEqual(await vm.pointIds(), points);
+  await undelete(vm.service, WEB);
+  await vm.pass(100);
+  assert.deepEqual(await vm.pointIds(), points);
+  await protect(vm.service, WEB, { policy: 'P' });
+  await vm.pass(0.3);
+  assert.deepEqual(await vm.pointIds(), points.slice(-1));
 });
 
 test('M31 expiry that was killed between the repository and the records is taken up, and tells what the whole did', async (t) => {
