@@ -1,7 +1,7 @@
 /** Recovery points as people name them, and what there is to know of one. */
 import { HoldfastError } from '#base';
 import { checkItem, itemsThere } from './points/item-names.ts';
-import { safetyBeforeOf } from './vms/vm-note.ts';
+import { groupOf, safetyBeforeOf, type PointGroup } from './vms/vm-note.ts';
 import { keepPlan, type KeepPlan, type KeepRules } from './points/keep-plan.ts';
 import {
   pointSizes,
@@ -17,9 +17,13 @@ export type PointDetails = {
   readonly sizes: PointSizes;
   /** Of a safety point: the point that the VM was then put back to. */
   readonly safetyBefore?: string;
+  /** The points that were taken at the same instant, itself included; absent: it was taken alone. */
+  readonly group?: PointGroup;
 };
 
-export type ListedPoint = PointSizes & Pick<PointDetails, 'safetyBefore'>;
+export type ListedPoint = PointSizes & NotedOfVm;
+
+type NotedOfVm = Pick<PointDetails, 'safetyBefore' | 'group'>;
 
 const LATEST = 'latest';
 const SHOWN_MATCHES = 3;
@@ -120,18 +124,21 @@ export async function listPoints(
   const { state, parts } = repository;
   const isEmpty = ![...state.points.values()].some((point) => point.visible);
   if (item !== undefined && !isEmpty) await checkItem(repository, item);
-  const before = new Map<string, string>();
+  const noted = new Map<string, NotedOfVm>();
   const sizes = await pointSizes(parts, {
     ...(item === undefined || isEmpty ? {} : { item }),
-    onManifest: ({ point, vm }) => {
-      const safetyBefore = safetyBeforeOf(vm);
-      if (safetyBefore !== undefined) before.set(point, safetyBefore);
-    },
+    onManifest: ({ point, vm }) => void noted.set(point, notedOfVm(vm)),
   });
-  return sizes.map((point) => {
-    const safetyBefore = before.get(point.id);
-    return safetyBefore === undefined ? point : { ...point, safetyBefore };
-  });
+  return sizes.map((point) => ({ ...point, ...noted.get(point.id) }));
+}
+
+function notedOfVm(vm: unknown): NotedOfVm {
+  const safetyBefore = safetyBeforeOf(vm);
+  const group = groupOf(vm);
+  return {
+    ...(safetyBefore === undefined ? {} : { safetyBefore }),
+    ...(group === undefined ? {} : { group }),
+  };
 }
 
 /** @throws {HoldfastError} `PointNotFound`; `ObjectDamaged` if its manifest cannot be read. */
@@ -146,6 +153,5 @@ export async function pointDetails(repository: Repository, id: string): Promise<
   if (sizes === undefined) {
     throw new HoldfastError('PointNotFound', `the recovery point ${id} has expired`);
   }
-  const safetyBefore = safetyBeforeOf(manifest.vm);
-  return { manifest, sizes, ...(safetyBefore === undefined ? {} : { safetyBefore }) };
+  return { manifest, sizes, ...notedOfVm(manifest.vm) };
 }

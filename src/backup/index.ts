@@ -44,6 +44,8 @@ export {
 export { connectHypervisor, type Hypervisor, type TrackingMark } from '#hypervisor';
 export { describeVmPoint, type VmPointDescription } from './vms/describe-vm-point.ts';
 export { backUpVm, type VmBackupResult } from './vms/back-up-vm.ts';
+export { backUpVms, type GroupBackupResult, type GroupMember } from './vms/back-up-vms.ts';
+export type { PointGroup } from './vms/vm-note.ts';
 export { contactVm, type VmContact } from './vms/vm-contact.ts';
 export { writeDefinition } from './vms/write-definition.ts';
 export { restoreVm, type VmRestoreResult } from './vms/restore-vm.ts';
@@ -68,8 +70,8 @@ export {
   type RestoreRequest,
   type RestoreResult,
 } from './restoring/restore-disks.ts';
-export { bytesToRestore } from './restoring/allocated-bytes.ts';
 export { servePoint, type PointServer } from './serving/serve-point.ts';
 export { requireSocketPath } from '#disk';
+export { bytesToRestore } from './restoring/allocated-bytes.ts';
 export { diffPoints, type DiskDifference } from './points/diff-points.ts';
 export type { KeepPlan, KeepRules } from './points/keep-plan.ts';

@@ -8,6 +8,7 @@ import type { ExtensionOptions } from './vm/extension.ts';
 import type { VmBootOptions } from './vm/boot.ts';
 import type { UntrackOptions } from './vm/untrack.ts';
 import type { VmRestoreOptions } from './vm/restore.ts';
+import { UsageError } from './usage-error.ts';
 import { collect, commandAction, POINT, withCommonOptions, type Running } from './run-command.ts';
 
 const SYSTEM = 'qemu:///system';
@@ -125,21 +126,45 @@ VM, running or off. What other products made stays, and so does the guest's exte
 extension NAME --uninstall"). A later backup into the repository compares whole disks once.
 Bitmaps in backing images stay, since other images may be based on them: it says how they go.`;
 
+type VmBackupArguments = Omit<VmBackupOptions, 'connect'> & {
+  readonly connect?: readonly string[];
+  readonly group?: boolean;
+};
+
 function addBackupCommand(vm: Command, running: Running): void {
-  onVms(vm.command('backup').description('take a recovery point of a VM, running or not'))
-    .argument('<name>', VM)
+  withCommonOptions(vm.command('backup'))
+    .description('take a recovery point of a VM, running or not')
+    .argument('<name...>', `${VM}; several with --group`)
+    .option(
+      '--connect <uri>',
+      `where the VMs are (default: "${SYSTEM}"); with --group repeatable`,
+      collect,
+    )
+    .option('--group', 'several VMs at one instant: all of their points or none')
     .requiredOption('--repo <repo>', 'the folder of the repository (needed)')
     .option('--item <name>', 'its name in the repository, if not that of the VM')
     .option('--disk <disk>', 'only this disk; repeatable', collect)
     .option('--exclude-disk <disk>', 'all disks but this; repeatable', collect)
     .option('--no-quiesce', 'do not ask the guest: the point is crash-consistent')
     .option('--scratch <dir>', 'for what the guest overwrites while it is read', folder, '/var/tmp')
+    .addHelpText('after', CONNECT_HELP)
     .addHelpText('after', SCRATCH_HELP)
     .action(
-      commandAction<VmBackupOptions>(
+      commandAction<VmBackupArguments>(
         running,
-        async ({ context, location: name, options }) => {
-          await (await import('./vm/backup.ts')).backup(context, name, options);
+        async ({ context, location: name, rest, options }) => {
+          const connect = options.connect ?? [SYSTEM];
+          if (options.group === true) {
+            const { backUpGroup } = await import('./vm/back-up-group.ts');
+            return await backUpGroup(context, [name, ...rest], { ...options, connect });
+          }
+          if (rest.length > 0 || connect.length > 1) {
+            throw new UsageError(
+              'one VM, and one --connect, at a time: --group backs several up at one instant',
+            );
+          }
+          const { backup } = await import('./vm/backup.ts');
+          await backup(context, name, { ...options, connect: connect[0]! });
         },
         { whenCancelled: 'the VM runs on, and what was stored is used by the next backup' },
       ),

@@ -63,6 +63,12 @@ export type PrepareRequest = {
   /** A folder for scratch images and sockets; what is made there is removed by `release` or `close`. */
   readonly scratchDir: string;
   readonly signal?: AbortSignal;
+  /**
+   * Waited for when the snapshot is there: until it has ended the VM stands still, from before its instant. For an
+   * instant that several VMs share. Where it fails, or the VM ran meanwhile, the snapshot does too. Of a VM that
+   * runs it takes some seconds at most.
+   */
+  readonly atRest?: () => Promise<void>;
   /** Told in one line of what was repaired and of what is odd. */
   readonly warn: (message: string) => void;
 };

@@ -11,7 +11,7 @@
  */
 import { HoldfastError, throwIfCancelled } from '#base';
 import { totalBytes } from '#disk';
-import { BackupSession } from '#repository';
+import { BackupSession, type ReadyPoint } from '#repository';
 import { newDoneCount, withProgress } from '../progress-meter.ts';
 import { defaultThreads } from '../threads/worker-thread.ts';
 import { HintAudits } from './audit-hints.ts';
@@ -110,7 +110,8 @@ async function takePoint(run: BackupRun, startedMs: number): Promise<BackupResul
   const consistency = request.consistency ?? 'CrashConsistent';
   const { hintFailures } = run;
   const vm = request.vm?.(hintFailures);
-  const { manifest } = await session.commit(results.results(), { consistency, seconds, vm });
+  const facts = { consistency, seconds, vm };
+  const { manifest } = await committed(run, facts);
   return {
     pointId: manifest.point,
     disks: manifest.disks.map((disk) => ({
@@ -123,6 +124,17 @@ async function takePoint(run: BackupRun, startedMs: number): Promise<BackupResul
     })),
     seconds: (request.clock.monotonicMs() - startedMs) / 1000,
   };
+}
+
+/** Or ready to be, where somebody else commits it. */
+async function committed(
+  { request: { onReady }, session, results }: BackupRun,
+  facts: Parameters<BackupSession['commit']>[1],
+): Promise<Pick<ReadyPoint, 'manifest'>> {
+  if (onReady === undefined) return await session.commit(results.results(), facts);
+  const ready = await session.ready(results.results(), facts);
+  onReady(ready);
+  return ready;
 }
 
 function failureOf(failures: HintFailures, name: string): { readonly hintFailure?: HintFailure } {

@@ -1,6 +1,6 @@
 /** What a backup is asked for, what it gives, and what its parts share while it runs. */
 import type { Clock, ProgressListener } from '#base';
-import type { BackupSession, Repository } from '#repository';
+import type { BackupSession, ReadyPoint, Repository } from '#repository';
 import type { DamagedPlace } from './backup-calls.ts';
 import type { BackupCrew } from './backup-crew.ts';
 import type { BackupSource, DiskToBackUp } from './backup-source.ts';
@@ -25,6 +25,11 @@ export type BackupRequest = {
   /** Told in one line of what went wrong and did not stop the backup. */
   readonly warn?: (message: string) => void;
   readonly threads?: number;
+  /**
+   * Given the point when all of it is stored, instead of its commit: it is not visible, and whoever is given it
+   * commits it with others (`commitTogether`) or cancels it (`cancelReady`).
+   */
+  readonly onReady?: (point: ReadyPoint) => void;
   /** How much new data to expect, for the size of tables; default: all that is allocated. */
   readonly expectedBytes?: number;
 };

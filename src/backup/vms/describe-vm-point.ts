@@ -1,6 +1,7 @@
 /** What a recovery point of a VM says of itself. */
 import { bootSecurity, type BootSecurity } from '#hypervisor';
 import { readManifest, type Repository } from '#repository';
+import type { PointGroup } from './vm-note.ts';
 import { vmPoint } from './vm-point.ts';
 
 export type VmPointDescription = {
@@ -30,6 +31,8 @@ export type VmPointDescription = {
     readonly sizeBytes: number;
     readonly refusal?: string | undefined;
   }[];
+  /** Absent: it was taken alone. */
+  readonly group?: PointGroup;
 };
 
 /** @throws {HoldfastError} `PointNotFound`; `DefinitionUnsupported` if it holds disks without a VM. */
@@ -67,5 +70,6 @@ export async function describeVmPoint(
       const { name, sizeBytes, refusal } = vm.disks.find((disk) => disk.name === lacked)!;
       return placed({ name, sizeBytes, refusal });
     }),
+    ...(note.group === undefined ? {} : { group: note.group }),
   };
 }

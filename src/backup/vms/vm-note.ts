@@ -33,6 +33,16 @@ export type VmNote = {
   readonly safetyBefore?: string;
   /** What its agent said that the guest is; absent: nobody knows. */
   readonly guestOs?: GuestOs;
+  /** Absent: the point was taken alone. */
+  readonly group?: PointGroup;
+};
+
+/** Points that were taken at one instant, each of one item. */
+export type PointGroup = {
+  /** Of the consistency group, or of this set where it has none. */
+  readonly id: string;
+  /** All of them, in the order in which they were asked for. */
+  readonly points: readonly { readonly item: string; readonly point: string }[];
 };
 
 const VERSION = 1;
@@ -43,7 +53,7 @@ type JsonFile = { readonly role: string; readonly path: string; readonly content
 
 /** @throws {HoldfastError} `ArgumentInvalid` if a file of the definition is above 64 MiB. */
 export function vmNoteToJson(note: VmNote): unknown {
-  const { definition, disks, excluded, safetyBefore, guestOs } = note;
+  const { definition, disks, excluded, safetyBefore, guestOs, group } = note;
   const files = definition.files.map(({ role, path, content }): JsonFile => {
     if (content.length > MOST_FILE_BYTES) {
       throw new HoldfastError('ArgumentInvalid', `${path} is too large to be kept with the point`, {
@@ -59,12 +69,18 @@ export function vmNoteToJson(note: VmNote): unknown {
     excluded,
     ...(safetyBefore === undefined ? {} : { safetyBefore }),
     ...(guestOs === undefined ? {} : { guestOs }),
+    ...(group === undefined ? {} : { group }),
   };
 }
 
 /** `VmNote.safetyBefore` of a point, whichever version wrote it. */
 export function safetyBeforeOf(value: unknown): string | undefined {
   return (value as { readonly safetyBefore?: string } | undefined)?.safetyBefore;
+}
+
+/** `VmNote.group` of a point, whichever version wrote it. */
+export function groupOf(value: unknown): PointGroup | undefined {
+  return (value as { readonly group?: PointGroup } | undefined)?.group;
 }
 
 /**
@@ -74,13 +90,14 @@ export function safetyBeforeOf(value: unknown): string | undefined {
  */
 export function vmNoteFromJson(value: unknown): VmNote | undefined {
   if (value === undefined) return undefined;
-  const { version, definition, disks, excluded, safetyBefore, guestOs } = value as {
+  const { version, definition, disks, excluded, safetyBefore, guestOs, group } = value as {
     readonly version: number;
     readonly definition: Omit<VmDefinition, 'files'> & { readonly files: readonly JsonFile[] };
     readonly disks: readonly NotedDisk[];
     readonly excluded: readonly string[];
     readonly safetyBefore?: string;
     readonly guestOs?: GuestOs;
+    readonly group?: PointGroup;
   };
   if (version !== VERSION) {
     throw new HoldfastError(
@@ -99,6 +116,7 @@ export function vmNoteFromJson(value: unknown): VmNote | undefined {
     excluded,
     ...(safetyBefore === undefined ? {} : { safetyBefore }),
     ...(guestOs === undefined ? {} : { guestOs }),
+    ...(group === undefined ? {} : { group }),
   };
 }
 

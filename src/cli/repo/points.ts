@@ -16,12 +16,17 @@ export async function points(
 }
 
 function toJson(point: ListedPoint): unknown {
-  const { id, item, timeMs, consistency, disks, freedIfExpired, safetyBefore } = point;
-  const safety = safetyBefore === undefined ? {} : { safetyBefore };
-  return { id, item, time: timeMs / 1000, consistency, disks, freedIfExpired, ...safety };
+  const { timeMs, ...rest } = point;
+  const { id, item, consistency, disks, freedIfExpired, safetyBefore, group } = rest;
+  const facts = { id, item, time: timeMs / 1000, consistency, disks, freedIfExpired };
+  return {
+    ...facts,
+    ...(safetyBefore === undefined ? {} : { safetyBefore }),
+    ...(group === undefined ? {} : { group }),
+  };
 }
 
-/** Safety points have a column of their own where there are any. */
+/** What is seldom has a column where there is any. */
 function describe(listed: readonly ListedPoint[]): string {
   if (listed.length === 0) return 'No recovery points yet.';
   const columns = [
@@ -31,15 +36,30 @@ function describe(listed: readonly ListedPoint[]): string {
     left('DISKS'),
     ...['SIZE', 'OWNED', 'STORED', 'FREED IF EXPIRED'].map(right),
   ];
-  if (listed.every(({ safetyBefore }) => safetyBefore === undefined)) {
-    return formatTable(columns, listed.map(rowOf));
-  }
-  const rows = listed.map((point) => [
-    ...rowOf(point),
-    point.safetyBefore === undefined ? '' : `before it was put back to ${point.safetyBefore}`,
-  ]);
-  return formatTable([...columns, left('SAFETY')], rows);
+  const seldom = SELDOM.filter(({ of }) => listed.some((point) => of(point) !== undefined));
+  return formatTable(
+    [...columns, ...seldom.map(({ name }) => left(name))],
+    listed.map((point) => [...rowOf(point), ...seldom.map(({ of }) => of(point) ?? '')]),
+  );
 }
+
+const SELDOM: readonly {
+  readonly name: string;
+  readonly of: (point: ListedPoint) => string | undefined;
+}[] = [
+  {
+    name: 'SAFETY',
+    of: ({ safetyBefore }) =>
+      safetyBefore === undefined ? undefined : `before it was put back to ${safetyBefore}`,
+  },
+  {
+    name: 'SAME INSTANT',
+    of: ({ id, group }) =>
+      group?.points
+        .flatMap(({ item, point }) => (point === id ? [] : [`${item} ${point}`]))
+        .join(', '),
+  },
+];
 
 function rowOf({ id, item, timeMs, disks, freedIfExpired }: ListedPoint): string[] {
   const sum = (of: 'size' | 'owned' | 'ownedStored'): string =>

@@ -55,11 +55,12 @@ function toJson(details: PointDetails): unknown {
     disks: disksOf(details),
     freedIfExpired: sizes.freedIfExpired,
     ...(details.safetyBefore === undefined ? {} : { safetyBefore: details.safetyBefore }),
+    ...(details.group === undefined ? {} : { group: details.group }),
   };
 }
 
 function describe(details: PointDetails): string {
-  const { manifest, sizes, safetyBefore } = details;
+  const { manifest, sizes, safetyBefore, group } = details;
   const facts = [
     `Point        ${manifest.point}`,
     `Item         ${oneLine(manifest.item)}`,
@@ -70,6 +71,9 @@ function describe(details: PointDetails): string {
     ...(safetyBefore === undefined
       ? []
       : [`Safety       what was there before it was put back to ${safetyBefore}`]),
+    ...(group?.points ?? []).flatMap(({ item, point }) =>
+      point === manifest.point ? [] : [`Same instant ${point} of ${oneLine(item)}`],
+    ),
   ];
   const columns = [
     left('DISK'),

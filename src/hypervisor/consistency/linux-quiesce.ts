@@ -225,6 +225,7 @@ async function startWatchdog<R>(
   const { log, watchdogMs } = run;
   const begunMs = log.begin();
   if (!(await inExtension(run, extension, ['prepare']))) return undefined;
+  await run.options.beforeFreeze?.();
   throwIfCancelled(run.options.signal);
   const countsFromMs = log.begin();
   if (!(await inExtension(run, extension, ['watch', String(watchdogMs / 1000)]))) return undefined;

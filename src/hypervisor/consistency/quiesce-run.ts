@@ -20,6 +20,8 @@ export type QuiesceOptions<R> = {
   readonly signal?: AbortSignal | undefined;
   /** Told of every failed step. */
   readonly warn: (message: string) => void;
+  /** Waited for before the guest's watchdog starts and it is frozen; not where it will not be frozen. */
+  readonly beforeFreeze?: () => Promise<void>;
   /** Told of each step as it ends, also where the whole then fails. */
   readonly onStep?: (step: QuiesceStep) => void;
   /** Undoes what `atInstant` made, where the job must fail after it (a post-script, with no leave to go on). */

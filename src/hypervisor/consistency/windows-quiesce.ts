@@ -42,6 +42,7 @@ export async function quiesceWindows<R>(run: QuiesceRun<R>): Promise<Outcome<R>>
   const { log, options, watchdogMs } = run;
   // Without the extension VSS still works: in full mode, with its writers unseen.
   const extension = await installExtension(run);
+  await options.beforeFreeze?.();
   const isCopy = extension !== undefined && (await chooseCopy(run, extension));
   throwIfCancelled(options.signal);
   const begunMs = log.begin();

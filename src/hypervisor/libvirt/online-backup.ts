@@ -179,12 +179,14 @@ async function beginJob(backup: Backup): Promise<void> {
   );
   const { uuid, vm, facts } = domain;
   const isThreaded = facts.disks.some(({ name, hasThread }) => hasThread && counted.includes(name));
-  const mustStandStill = pushes ? counted.length > 0 : isThreaded;
+  const { atRest } = backup.request;
+  const mustStandStill = atRest !== undefined || (pushes ? counted.length > 0 : isThreaded);
   const begin = async (): Promise<void> => void (await scope.virsh.run(beginning));
   if (!mustStandStill) return await begin();
   await whileStandingStill({ virsh: scope.virsh, uuid, vmName: vm.name }, async () => {
     await begin();
-    if (pushes) await untilPushBegins(parts, { uuid, disks: counted });
+    if (pushes && counted.length > 0) await untilPushBegins(parts, { uuid, disks: counted });
+    await atRest?.();
   });
 }
 

@@ -44,7 +44,13 @@ export async function prepareOffline(
     })),
     snapshot: async () => {
       taken = await takeOfflineSnapshot(disks, { request, clock: options.clock });
-      return taken;
+      try {
+        await request.atRest?.(); // Its images are locked meanwhile.
+        return taken;
+      } catch (error) {
+        await taken.release('failed');
+        throw error;
+      }
     },
     // After `release` this does nothing.
     close: async () => await taken?.release('failed'),

@@ -2,6 +2,7 @@
 import { HoldfastError, isHoldfastError, throwIfCancelled } from '#base';
 import { formatNbdUri, type NbdClient } from '#disk';
 import type { Snapshot, SnapshotDisk } from '../hypervisor.ts';
+import { whileAtRest } from './at-rest.ts';
 import type { Backup, Mechanism } from './backup.ts';
 import { keepNewBitmaps, restoreOldBitmaps } from './bitmaps.ts';
 import { changedExtents, connectExport } from './changes.ts';
@@ -46,9 +47,17 @@ export async function takeSnapshot(backup: Backup, mechanism: Mechanism): Promis
 }
 
 async function attempt(backup: Backup, mechanism: Mechanism): Promise<Snapshot> {
-  if (mechanism === 'push') return await push(backup);
-  throwIfCancelled(backup.request.signal);
-  await takeInstant(backup, mechanism);
+  const { signal, atRest } = backup.request;
+  throwIfCancelled(signal);
+  if (atRest === undefined) {
+    await takeInstant(backup, mechanism);
+  } else {
+    await whileAtRest(backup, async () => {
+      await takeInstant(backup, mechanism);
+      await atRest();
+    });
+  }
+  if (mechanism === 'push') return snapshotOf(backup, followPush(backup));
   return snapshotOf(backup, heldForReading(backup, mechanism));
 }
 
@@ -86,12 +95,6 @@ function heldForReading(backup: Backup, mechanism: 'filter' | 'job'): Held {
 
 function locationOf({ folder }: Backup, exportName: string): string {
   return formatNbdUri({ endpoint: { path: folder.socketPath }, exportName });
-}
-
-async function push(backup: Backup): Promise<Snapshot> {
-  throwIfCancelled(backup.request.signal);
-  await takeInstant(backup, 'push');
-  return snapshotOf(backup, followPush(backup));
 }
 
 type Held = Pick<Snapshot, 'disks' | 'lost'> & {
