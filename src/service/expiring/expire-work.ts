@@ -5,10 +5,11 @@
  * ```
  *   turn of the vault ─► plan ─► figures noted in the job's row ─► one log entry ─► documents ─► catalogue
  * ```
- * Nothing that a user does to a policy, an item or a point comes between. Run again after a kill: points that are noted and gone were
- * removed by that try, whose figures count; what is still there is planned anew.
+ * Nothing that a user does to a policy, an item or a point comes between. Run again after a kill: points that are
+ * noted and gone were removed by that try, whose figures count; what is still there is planned anew.
  */
 import { z } from 'zod';
+import { throwIfCancelled } from '#base';
 import { expirePoints, planExpiry } from '#backup';
 import { forgettingPoints } from '../items/forget-points.ts';
 import type { JobRun, JobWork } from '../jobs/job-runner.ts';
@@ -52,7 +53,7 @@ export function expireWork(parts: ServiceParts): JobWork {
       let request: ExpireRequest = REQUEST.parse(JSON.parse(run.job.request));
       request = await takeUp({ parts, run }, request);
       for (;;) {
-        run.signal.throwIfAborted();
+        throwIfCancelled(run.signal);
         const next = await expireSome({ parts, run }, request);
         if (next === undefined) break;
         request = next;

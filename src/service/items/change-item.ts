@@ -86,7 +86,7 @@ export async function removeItem(
 }
 
 /** Points as they are remembered with what `retention` says; undefined: as they were. */
-export function remembering(point: KnownPoint, retention: PointRetention | undefined): KnownPoint {
+function remembering(point: KnownPoint, retention: PointRetention | undefined): KnownPoint {
   if (retention === undefined) return point;
   return { ...point, retention: retentionToJson(retention) };
 }

@@ -28,13 +28,6 @@ export async function getPolicy(reader: CatalogueReader, name: PolicyName): Prom
   return await policyIn(reader, await getVault(reader, name.vault), name.name);
 }
 
-/** The policy of this id. @throws if there is none: an item's cannot be deleted. */
-export async function policyById(reader: CatalogueReader, id: string): Promise<VaultPolicy> {
-  const { vaultId } = await rowOf(reader, id);
-  const query = policyRows(reader, vaultId).where('policies.id', '=', id);
-  return policyOf(await query.executeTakeFirstOrThrow());
-}
-
 /** By name. */
 export async function listPolicies(
   reader: CatalogueReader,

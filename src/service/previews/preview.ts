@@ -15,12 +15,12 @@ import { planRetention, type PlannedPoint, type RetainedPoint } from '../retenti
 import type { ServiceParts } from '../service-parts.ts';
 import { getVault, type VaultName } from '../vaults/vaults.ts';
 
-export type PreviewedPoint = PlannedPoint & {
+type PreviewedPoint = PlannedPoint & {
   /** What becomes of it as things are. */
   readonly before: Pick<PlannedPoint, 'fate' | 'keptBy' | 'expiresAt'>;
 };
 
-export type PreviewedItem = {
+type PreviewedItem = {
   readonly item: Pick<Item, 'id' | 'vmGroup' | 'vmName'>;
   /** Oldest first. */
   readonly points: readonly PreviewedPoint[];
