@@ -5,16 +5,17 @@ import type { Route } from './frame/route.ts';
 import { activityRoutes } from './holdfast/activities.ts';
 import { bootRoutes } from './holdfast/boots.ts';
 import { chargeRoutes } from './holdfast/charges.ts';
+import { consistencyGroupRoutes } from './holdfast/consistency-groups.ts';
 import { doctorRoutes } from './holdfast/doctor.ts';
 import { exportRoutes } from './holdfast/exports.ts';
 import { hostRoutes } from './holdfast/hosts.ts';
 import { jobEventRoutes } from './holdfast/job-events.ts';
 import { metricsRoutes } from './holdfast/metrics.ts';
-import { previewRoutes } from './holdfast/preview-runs.ts';
-import { servicePrincipalRoutes } from './holdfast/service-principals.ts';
 import { heldPointRoutes } from './holdfast/held-points.ts';
-import { storageAccountRegistrationRoutes } from './holdfast/storage-accounts.ts';
+import { previewRoutes } from './holdfast/preview-runs.ts';
 import { pointPreviewRoutes } from './holdfast/previews.ts';
+import { servicePrincipalRoutes } from './holdfast/service-principals.ts';
+import { storageAccountRegistrationRoutes } from './holdfast/storage-accounts.ts';
 import { vaultRepositoryRoutes } from './holdfast/vaults.ts';
 import { verifyRoutes } from './holdfast/verify.ts';
 import { versionRoutes } from './holdfast/version.ts';
@@ -50,14 +51,15 @@ const RESOURCES: readonly Route[] = [
   ...vmFactRoutes,
   ...storageAccountRegistrationRoutes,
   ...vaultRepositoryRoutes,
+  ...pointPreviewRoutes,
+  ...heldPointRoutes,
   ...previewRoutes,
   ...chargeRoutes,
   ...servicePrincipalRoutes,
-  ...pointPreviewRoutes,
-  ...heldPointRoutes,
   ...jobEventRoutes,
   ...metricsRoutes,
   ...verifyRoutes,
+  ...consistencyGroupRoutes,
   ...bootRoutes,
   ...exportRoutes,
   ...versionRoutes,

@@ -3,6 +3,7 @@
  * is loaded only when it runs, so that `holdfast --version` loads none of the rooms below.
  */
 import { Command, CommanderError } from 'commander';
+import { addGroupCommands } from './group-commands.ts';
 import { addKeyCommands } from './key-commands.ts';
 import { addProtectionCommands } from './protection-commands.ts';
 import { addRepoCommands } from './repo-commands.ts';
@@ -70,6 +71,7 @@ function makeProgram(surroundings: Surroundings, exitWith: (code: number) => voi
   addServiceCommands(program, access);
   addVaultCommands(program, access);
   addProtectionCommands(program, access);
+  addGroupCommands(program, access);
   addCompletionCommands(program, access);
   program
     .command('start')

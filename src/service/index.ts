@@ -76,6 +76,14 @@ export {
 } from './items/protect.ts';
 export { getItem, listItemsOfVm, type Item, type ItemName } from './items/items.ts';
 export { backUpNow } from './backing-up/start-backup.ts';
+export {
+  deleteGroup,
+  getGroup,
+  listGroups,
+  putGroup,
+  type ConsistencyGroup,
+} from './consistency-groups/consistency-groups.ts';
+export { backUpGroupNow } from './consistency-groups/start-group-backup.ts';
 export { getPoint, listPoints, type Point } from './points/points.ts';
 export { getShownPoint, shownPoints, type ShownPoint } from './points/planned-points.ts';
 export {
@@ -87,6 +95,13 @@ export {
   type PointName,
 } from './points/hold-point.ts';
 export { startExpiry } from './expiring/start-expiry.ts';
+export {
+  previewDeletion,
+  previewExpiry,
+  previewPolicyEdit,
+  previewPolicySwitch,
+  type Preview,
+} from './previews/preview.ts';
 export { checkRestore, startRestore } from './restoring/start-restore.ts';
 export type { RestoreRequest } from './restoring/restore-request.ts';
 export { startBoot, type WantedBoot } from './booting/start-boot.ts';
@@ -95,18 +110,8 @@ export { startVerify } from './verifying/start-verify.ts';
 export { countJobs, getJob, JOB_STATUSES, listJobs, type Job } from './jobs/jobs.ts';
 export type { JobTask } from './jobs/job-records.ts';
 export type { JobOperation } from './jobs/job-runner.ts';
-export {
-  previewDeletion,
-  previewExpiry,
-  previewPolicyEdit,
-  previewPolicySwitch,
-  type Preview,
-} from './previews/preview.ts';
 export { examine } from './doctor/doctor.ts';
 export { listActivities, type Activity } from './activities/activities.ts';
-// Operations
-export { beginOperation } from './operations/begin-operation.ts';
-export { addOperation, getOperation, type Operation } from './operations/operations.ts';
 // Charges
 export { itemCharges, vaultCharges, type Costs, type ItemCharges } from './charges/charges.ts';
 export { forecastItem } from './charges/item-forecast.ts';
@@ -114,3 +119,6 @@ export { freedByPoints } from './charges/freed-by-points.ts';
 export { PRICE_SHEET } from './charges/price-sheet.ts';
 export { listPrices, putPriceSheet } from './charges/prices.ts';
 export { readCharges } from './charges/read-charges.ts';
+// Operations
+export { beginOperation } from './operations/begin-operation.ts';
+export { addOperation, getOperation, type Operation } from './operations/operations.ts';

@@ -14,6 +14,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { verify } from '#backup';
+import { putGroup } from './consistency-groups/consistency-groups.ts';
 import { examine } from './doctor/doctor.ts';
 import { discoverHost } from './hosts/discovery.ts';
 import { putHost } from './hosts/hosts.ts';
@@ -30,6 +31,8 @@ import { putStorageAccount } from './storage-accounts/storage-accounts.ts';
 import { fastClock, restingClock } from './testing/fast-clock.ts';
 import {
   ACCOUNT,
+  CONSISTENT,
+  CONSISTENT_COUNT,
   KILL_SETTINGS,
   KillWorld,
   POLICY,
@@ -55,6 +58,7 @@ const SPEED = 2400;
 /** So long without any job's end, with jobs that are open: much more than one takes on a busy machine. */
 const HANG_MS = 60_000;
 const RESTORES_A_LOOK = 4;
+const DAY_MS = 24 * 60 * 60 * 1000;
 const CHILD = fileURLToPath(new URL('testing/kill-child.ts', import.meta.url));
 
 class Killed {
@@ -105,6 +109,11 @@ class Killed {
       const vm = { group: GROUP, name: vmName(number) };
       await protect(service, { vault: VAULT, vm }, { policy: POLICY });
     }
+    const members = Array.from({ length: CONSISTENT_COUNT }, (_, number) => ({
+      group: GROUP,
+      name: vmName(number),
+    }));
+    await putGroup(service, { vault: VAULT, name: CONSISTENT }, { members, policy: POLICY });
     await service.close();
   }
 
@@ -174,6 +183,7 @@ class Killed {
       [],
       'points are lost',
     );
+    assertWholeGroups(points, service.clock.nowMs());
     await this.#checkPoints(service, vaultId, points);
     // Those of the last kill may be in use a moment longer, by tools about to end; older ones have gone.
     const scratch = readdirSync(join(this.#data, 'scratch'));
@@ -219,6 +229,19 @@ class Killed {
 
   remove(): void {
     rmSync(this.#root, { recursive: true, force: true });
+  }
+}
+
+/** Points that are old enough to expire may go one by one. */
+function assertWholeGroups(
+  points: readonly { readonly vm: string; readonly point: Point }[],
+  nowMs: number,
+): void {
+  const there = new Set(points.map(({ point }) => point.id));
+  const young = points.filter(({ point }) => point.takenAt > nowMs - 6 * DAY_MS);
+  for (const { vm, point } of young) {
+    const lacking = point.facts.group?.points.filter((one) => !there.has(one.point)) ?? [];
+    assert.deepEqual(lacking, [], `half a group, of which ${vm} has ${point.id}`);
   }
 }
 

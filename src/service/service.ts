@@ -13,11 +13,13 @@ import { backupWork } from './backing-up/backup-work.ts';
 import { bootWork } from './booting/boot-work.ts';
 import { runInBackground } from './background.ts';
 import { openCatalogue } from './catalogue/catalogue.ts';
+import { groupBackupWork } from './consistency-groups/group-backup-work.ts';
 import { lockDataFolder } from './data-folder/data-folder.ts';
-import { connectHosts } from './hosts/connect-hosts.ts';
 import { exportWork } from './exporting/export-work.ts';
 import { expireWork } from './expiring/expire-work.ts';
+import { connectHosts } from './hosts/connect-hosts.ts';
 import { deleteDataWork } from './items/delete-data-work.ts';
+import type { JobWorks } from './jobs/job-runner.ts';
 import { openJobRunner } from './jobs/open-job-runner.ts';
 import { endAbandonedOperations, watchUnderway } from './operations/begin-operation.ts';
 import type { ServiceLog } from './record-parts.ts';
@@ -83,15 +85,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     await takeOver(parts);
     await inScratch(folder.scratch, async () => undefined); // Removes what killed ones left.
     await endAbandonedOperations(parts);
-    await jobs.start({
-      Backup: backupWork(parts),
-      DeleteBackupData: deleteDataWork(parts),
-      Restore: restoreWork(parts),
-      ExportDisks: exportWork(parts),
-      InstantBoot: bootWork(parts),
-      Expire: expireWork(parts),
-      Verify: verifyWork(parts),
-    });
+    await jobs.start(worksOf(parts));
     const closing = new AbortController();
     const background = runInBackground(parts, closing.signal);
     let closed: Promise<void> | undefined;
@@ -110,4 +104,17 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     folder.release();
     throw error;
   }
+}
+
+function worksOf(parts: ServiceParts): JobWorks {
+  return {
+    Backup: backupWork(parts),
+    GroupBackup: groupBackupWork(parts),
+    DeleteBackupData: deleteDataWork(parts),
+    ExportDisks: exportWork(parts),
+    InstantBoot: bootWork(parts),
+    Expire: expireWork(parts),
+    Restore: restoreWork(parts),
+    Verify: verifyWork(parts),
+  };
 }

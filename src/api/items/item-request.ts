@@ -137,7 +137,8 @@ function refuseMissing(properties: Properties): void {
   refuseUnsupported(isOdd, `Setting protectionState to ${protectionState} is`);
 }
 
-function policyNameOf(site: Site, vault: VaultName, id: string): string {
+/** @throws {Refusal} `InvalidRequestContent` where it is no policy of that vault. */
+export function policyNameOf(site: Site, vault: VaultName, id: string): string {
   const [, ofVault = '', policy = ''] = /^(.*)\/backupPolicies\/([^/]+)\/?$/i.exec(id) ?? [];
   const found = parseResourceId(site, { id: ofVault || id, type: VAULT_TYPE, field: 'policyId' });
   const same = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase();

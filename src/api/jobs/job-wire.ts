@@ -10,6 +10,7 @@ const CANCELLABLE: ReadonlySet<string> = new Set([
   'Backup',
   'Expire',
   'ExportDisks',
+  'GroupBackup',
   'InstantBoot',
   'Restore',
   'Verify',
@@ -92,7 +93,8 @@ function extendedInfo(job: Job, now: number) {
 }
 
 /** Most jobs are of a VM. */
-function named({ itemId, entity }: Job): Readonly<Record<string, string>> {
+function named({ itemId, entity, operation }: Job): Readonly<Record<string, string>> {
+  if (operation === 'GroupBackup') return { 'Consistency Group': entity };
   return itemId === undefined ? { 'Vault Name': entity } : { 'VM Name': entity };
 }
 

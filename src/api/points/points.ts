@@ -139,7 +139,7 @@ type PointToShow = { readonly vault: VaultName; readonly item: Item; readonly sh
 function pointToWire(site: Site, { vault, item, shown }: PointToShow) {
   const { point, plan } = shown;
   const vm = { group: item.vmGroup, name: item.vmName };
-  const { disks, excluded, osFamily, isTrustedLaunch } = point.facts;
+  const { disks, excluded, osFamily, isTrustedLaunch, group } = point.facts;
   return {
     id: `${itemId(site, vault, vm)}/recoveryPoints/${point.id}`,
     name: point.id,
@@ -171,6 +171,7 @@ function pointToWire(site: Site, { vault, item, shown }: PointToShow) {
         ...(plan.expiresAt === undefined
           ? {}
           : { expiryTime: new Date(plan.expiresAt).toISOString() }),
+        ...(group === undefined ? {} : { consistencyGroup: group }),
         ...(tagsText(plan) === '' ? {} : { ruleName: tagsText(plan) }),
         isSoftDeleted: item.state === 'SoftDeleted' || plan.fate === 'softDeleted',
       },
@@ -196,5 +197,8 @@ function additionalInfo({ point: { origin, facts }, plan }: ShownPoint): string 
     ({ name, sizeBytes, changedBytes, storedBytes }) =>
       `${name}: size ${sizeBytes}, changed ${changedBytes}, stored ${storedBytes}`,
   );
-  return [`origin ${origin}`, ...disks, `kept by ${plan.keptBy}`].join('; ');
+  const { id: group, points = [] } = facts.group ?? {};
+  const together = points.map(({ item, point: of }) => `${item} ${of}`).join(', ');
+  const instant = group === undefined ? [] : [`group ${group} at one instant: ${together}`];
+  return [`origin ${origin}`, ...disks, ...instant, `kept by ${plan.keptBy}`].join('; ');
 }

@@ -54,7 +54,8 @@ export async function backUpVm(
   terminal.result({ ...job, point }, () => describe(fullName(target.vm), job, point));
 }
 
-function expiryOf({ surroundings }: ServiceContext, text: string): string {
+/** @param text a date, or a number of days: `30d`. @returns as ISO 8601. */
+export function expiryOf({ surroundings }: ServiceContext, text: string): string {
   const [, days] = /^(\d{1,6})d(?:ays)?$/i.exec(text) ?? [];
   if (days === undefined) return instant('--expires', text);
   const expiry = new Date(surroundings.clock.nowMs() + Number(days) * DAY_MS);

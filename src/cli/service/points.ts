@@ -31,6 +31,7 @@ export async function showPoints(
   terminal.result({ vm, vault: fullName(item.vault), points }, () => {
     if (points.length === 0)
       return `${vm} has no recovery points: holdfast backup ${shellQuoted(vm)}`;
+    const isGrouped = points.some(({ group }) => group !== undefined);
     const table = formatTable(
       [
         left('POINT'),
@@ -39,6 +40,7 @@ export async function showPoints(
         left('ORIGIN'),
         right('ADDED TO REPOSITORY'),
         left('EXPIRES'),
+        ...(isGrouped ? [left('SAME INSTANT')] : []),
       ],
       points.map((point) => [
         point.id,
@@ -47,6 +49,7 @@ export async function showPoints(
         point.origin,
         formatBytes(point.stored),
         expiryText(point),
+        ...(isGrouped ? [siblingsText(point)] : []),
       ]),
     );
     return `${table}\n\n${formatCount(points.length, 'point')} of ${vm} in ${fullName(item.vault)}.`;
@@ -58,6 +61,12 @@ const CONSISTENCY: Readonly<Record<string, string>> = {
   FileSystemConsistent: 'file-system-consistent',
   CrashConsistent: 'crash-consistent',
 };
+
+/** `lab/db 123` */
+function siblingsText({ id, group }: PointFacts): string {
+  const others = (group?.points ?? []).filter((point) => point.id !== id);
+  return others.map(({ vm, id: point }) => `${vm} ${point}`).join(', ');
+}
 
 /** One that a change of policy, or somebody, deleted softly can be restored until it goes. */
 function expiryText({ expiryTime, isSoftDeleted }: PointFacts): string {
@@ -119,6 +128,7 @@ function pointFacts({ id, name = '', properties }: RecoveryPointResource) {
     takenTime: isoTime(point.recoveryPointTime),
     consistency,
     origin: /^origin ([\w-]+)/.exec(about)?.[1] ?? '',
+    group: groupIn(about),
     /** What the point added to the repository, in bytes. */
     stored: storedBytes(about),
     expiryTime: isoTime(expiryTime),
@@ -126,6 +136,17 @@ function pointFacts({ id, name = '', properties }: RecoveryPointResource) {
     disks: disksOf(includedDiskList),
     excludedDisks: disksOf(excludedDiskList),
   };
+}
+
+/** The points that were taken at the same instant; undefined: it was taken alone. */
+function groupIn(about: string) {
+  const [, id, together = ''] = /\bgroup (\S+) at one instant: ([^;]+)/.exec(about) ?? [];
+  if (id === undefined) return undefined;
+  const points = together.split(', ').map((text) => {
+    const at = text.lastIndexOf(' ');
+    return { vm: text.slice(0, at), id: text.slice(at + 1) };
+  });
+  return { id, points };
 }
 
 function storedBytes(about: string): number {

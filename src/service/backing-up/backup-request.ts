@@ -14,6 +14,21 @@ const REQUEST = z.strictObject({
 
 export type BackupRequest = Readonly<z.infer<typeof REQUEST>>;
 
+/** Of a GroupBackup job. */
+const GROUP_REQUEST = z.strictObject({
+  backup: REQUEST,
+  /** The id of the consistency group, which may be gone. */
+  group: z.string(),
+  /** Ids of its items when the job was added. */
+  members: z.array(z.string()),
+});
+
+export function groupBackupOf({
+  request,
+}: Pick<Row<'jobs'>, 'request'>): Readonly<z.infer<typeof GROUP_REQUEST>> {
+  return GROUP_REQUEST.parse(JSON.parse(request));
+}
+
 export function backupRequestOf({ request }: Pick<Row<'jobs'>, 'request'>): BackupRequest {
   return REQUEST.parse(JSON.parse(request));
 }

@@ -13,12 +13,10 @@
  */
 import { HoldfastError, isHoldfastError } from '#base';
 import { backUpVm, inScratch, newPointId, type VmBackupResult } from '#backup';
-import type { Row } from '../catalogue/schema.ts';
 import { discoverHost } from '../hosts/discovery.ts';
 import { getHost } from '../hosts/hosts.ts';
 import { getVm, type HostVm } from '../hosts/vms.ts';
 import { changeItem } from '../items/change-item.ts';
-import { isSelected } from '../items/disk-selection.ts';
 import { requireAllowed } from '../items/item-states.ts';
 import { itemById, type Item } from '../items/items.ts';
 import type { LastBackup } from '../items/last-backup.ts';
@@ -28,11 +26,12 @@ import { recordPoint } from '../points/record-point.ts';
 import type { OpenRepository } from '../repositories/repositories.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { backupRequestOf } from './backup-request.ts';
+import { selectedDisks } from './selected-disks.ts';
 
 const SNAPSHOT = 'Take Snapshot';
 const TRANSFER = 'Transfer data to vault';
 /** Of one vault, beside those in transfer. */
-const SNAPSHOTS_AHEAD = 1;
+export const SNAPSHOTS_AHEAD = 1;
 
 type Run = {
   readonly parts: ServiceParts;
@@ -53,7 +52,9 @@ export function backupWork(parts: ServiceParts): JobWork {
       await record(parts, run);
       return true;
     },
-    failed: async (job, failure) => await noteFailure(parts, job, failure),
+    failed: async ({ itemId, isUserTriggered }, failure) => {
+      await noteBackupFailure(parts, { itemId, isOnDemand: isUserTriggered === 1, failure });
+    },
   };
 }
 
@@ -160,8 +161,8 @@ async function backUpIn(
   );
 }
 
-/** R55: a VM that is not there any more. */
-async function vmOf({ catalogue }: ServiceParts, item: Item): Promise<HostVm> {
+/** @throws {HoldfastError} `UserErrorVmNotFoundV2` (R55) for one that is not there any more. */
+export async function vmOf({ catalogue }: ServiceParts, item: Item): Promise<HostVm> {
   try {
     return await getVm(catalogue.read, { group: item.vmGroup, name: item.vmName });
   } catch (error) {
@@ -177,12 +178,6 @@ function vmGone(item: Item, cause: unknown): HoldfastError {
       'name, or stop its protection.',
     { cause },
   );
-}
-
-function selectedDisks(vm: HostVm, item: Item): readonly string[] {
-  return vm.facts.disks
-    .filter(({ lun }) => isSelected(item.diskSelection, lun))
-    .map(({ name }) => name);
 }
 
 async function told(run: JobRun, result: VmBackupResult): Promise<void> {
@@ -211,20 +206,25 @@ async function record(parts: ServiceParts, run: JobRun): Promise<void> {
   for (const name of [SNAPSHOT, TRANSFER]) await run.task({ name, status: 'Completed', endedAt });
 }
 
-async function noteFailure(
+/** With the item. */
+export async function noteBackupFailure(
   parts: ServiceParts,
-  job: Row<'jobs'>,
-  failure: JobFailure,
+  of: {
+    readonly itemId: string | null;
+    readonly isOnDemand: boolean;
+    readonly failure: JobFailure;
+  },
 ): Promise<void> {
+  const { itemId, isOnDemand, failure } = of;
   const query = parts.catalogue.read.selectFrom('items').select(['id', 'vaultId']);
-  const known = await query.where('id', '=', job.itemId).executeTakeFirst();
+  const known = await query.where('id', '=', itemId).executeTakeFirst();
   if (known === undefined) return; // Deleted meanwhile.
   await changeItem(parts, known, async ({ lastBackup }) => {
     const { pointAt, sizeBytes } = lastBackup ?? {};
     const last: LastBackup = {
       status: 'Failed',
       endedAt: parts.clock.nowMs(),
-      isOnDemand: job.isUserTriggered === 1,
+      isOnDemand,
       failure,
       ...(pointAt === undefined ? {} : { pointAt }),
       ...(sizeBytes === undefined ? {} : { sizeBytes }),

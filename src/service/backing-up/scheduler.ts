@@ -6,6 +6,8 @@
  */
 import { pause } from '#base';
 import type { Row } from '../catalogue/schema.ts';
+import { itemsInScheduledGroups } from '../consistency-groups/group-rows.ts';
+import { startDueGroups } from '../consistency-groups/start-group-backup.ts';
 import { itemOf, type Item } from '../items/items.ts';
 import type { BackupPolicy } from '../policy/backup-policy.ts';
 import { policyFromJson } from '../policy/policy-json.ts';
@@ -33,8 +35,10 @@ export async function runSchedule(parts: ServiceParts, signal: AbortSignal): Pro
 /** @returns how long until the next item may be due, in ms. */
 export async function startDueBackups(parts: ServiceParts): Promise<number> {
   const now = parts.clock.nowMs();
-  let next = now + LOOK_MS;
+  let next = Math.min(now + LOOK_MS, await startDueGroups(parts));
+  const resting = await itemsInScheduledGroups(parts.catalogue.read);
   for (const { item, policy, changedAt } of await scheduledItems(parts)) {
+    if (resting.has(item.id)) continue; // Its group is scheduled in its place.
     const options = { dstFollowsAzure: parts.settings.dstFollowsAzure };
     const offsetMs = startOffsetMs(item.id, policy, parts.settings.spreadMs);
     const question = {

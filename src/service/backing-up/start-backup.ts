@@ -1,5 +1,5 @@
 /** How Backup jobs come to be: by hand, or by the schedule. */
-import { HoldfastError } from '#base';
+import { HoldfastError, type Clock } from '#base';
 import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import { itemById, getItem, type Item, type ItemName } from '../items/items.ts';
@@ -27,14 +27,7 @@ export async function backUpNow(
   expiresAt: number | undefined,
 ): Promise<Accepted> {
   const { catalogue, clock } = parts;
-  const now = clock.nowMs();
-  const date = expiresAt ?? now + 30 * DAY_MS;
-  if (!(date > now && date <= now + LONGEST_DAYS * DAY_MS)) {
-    throw new HoldfastError(
-      'UserErrorInvalidRecoveryPointExpiry',
-      `The recovery point's expiry must lie between now and 99 years from now; it is ${new Date(date).toISOString()}.`,
-    );
-  }
+  const date = onDemandExpiry(clock, expiresAt);
   const { id, vaultId } = await getItem(catalogue.read, name);
   await requireReachable(parts, vaultId);
   return await catalogue.change(async (change) => {
@@ -46,6 +39,17 @@ export async function backUpNow(
       jobId: await addBackup(parts, change, { item, origin: 'on-demand', expiresAt: date }),
     };
   });
+}
+
+/** @throws {HoldfastError} `UserErrorInvalidRecoveryPointExpiry`. */
+export function onDemandExpiry(clock: Clock, expiresAt: number | undefined): number {
+  const now = clock.nowMs();
+  const date = expiresAt ?? now + 30 * DAY_MS;
+  if (date > now && date <= now + LONGEST_DAYS * DAY_MS) return date;
+  throw new HoldfastError(
+    'UserErrorInvalidRecoveryPointExpiry',
+    `The recovery point's expiry must lie between now and 99 years from now; it is ${new Date(date).toISOString()}.`,
+  );
 }
 
 export async function addBackup(
@@ -68,8 +72,8 @@ export async function addBackup(
   });
 }
 
-/** R41. */
-async function requireNoSnapshot(change: CatalogueChange, item: Item): Promise<void> {
+/** @throws {HoldfastError} `UserErrorBackupOperationInProgress` (R41). */
+export async function requireNoSnapshot(change: CatalogueChange, item: Item): Promise<void> {
   const running = await change
     .selectFrom('jobs')
     .select('tasks')

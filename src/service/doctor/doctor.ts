@@ -6,6 +6,8 @@
 import { isHoldfastError, shellQuoted } from '#base';
 import type { Row } from '../catalogue/schema.ts';
 import { chargeDocuments } from '../charges/charge-rows.ts';
+import { groupDocument } from '../consistency-groups/group-records.ts';
+import { groupRows } from '../consistency-groups/group-rows.ts';
 import { comparePoints } from '../items/agree-points.ts';
 import { itemDocument } from '../items/item-documents.ts';
 import { policyDocument } from '../policies/policy-records.ts';
@@ -119,6 +121,8 @@ async function expectedDocuments({ catalogue }: ServiceParts, vault: Vault): Pro
   const policies = read.selectFrom('policies').selectAll().where('vaultId', '=', vault.id);
   for (const policy of await policies.execute())
     add(`policy ${policy.name}`, policyDocument(policy));
+  for (const group of await groupRows(read, vault.id))
+    add(`consistency group ${group.name}`, groupDocument(group));
   const items = read.selectFrom('items').selectAll().where('vaultId', '=', vault.id);
   for (const item of await items.execute()) {
     const points = read.selectFrom('points').select(['id', 'origin', 'expiresAt', 'retention']);

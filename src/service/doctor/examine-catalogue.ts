@@ -2,6 +2,7 @@
 import { shellQuoted } from '#base';
 import type { Catalogue } from '../catalogue/schema.ts';
 import { integrityFaults, schemaFaults } from '../catalogue/schema-check.ts';
+import { groupGone } from '../consistency-groups/group-records.ts';
 import { itemGone } from '../items/item-documents.ts';
 import { policyGone } from '../policies/policy-records.ts';
 import type { ServiceParts } from '../service-parts.ts';
@@ -79,6 +80,7 @@ async function documentOf(
   if (table === 'vaults') return { vaultId: id!, document: VAULT_DOCUMENT };
   if (table === 'policies') return { vaultId: vaultId!, document: policyGone(id!).id };
   if (table === 'items') return { vaultId: vaultId!, document: itemGone(id!).id };
+  if (table === 'consistencyGroups') return { vaultId: vaultId!, document: groupGone(id!).id };
   if (table !== 'points') return undefined;
   const items = catalogue.read.selectFrom('items').select('vaultId').where('id', '=', itemId!);
   const item = await items.executeTakeFirst();

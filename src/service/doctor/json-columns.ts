@@ -3,7 +3,7 @@ import { sql } from 'kysely';
 import { z } from 'zod';
 import type { Catalogue } from '../catalogue/schema.ts';
 import type { CatalogueReader } from '../catalogue/catalogue.ts';
-import { backupRequestOf } from '../backing-up/backup-request.ts';
+import { backupRequestOf, groupBackupOf } from '../backing-up/backup-request.ts';
 import { CHARGE_DAYS, CHARGE_RUNS } from '../charges/charge-month.ts';
 import { PRICE_SHEET } from '../charges/price-sheet.ts';
 import { hostSettingsFromJson } from '../hosts/hosts.ts';
@@ -36,6 +36,7 @@ const plain: Codec = (json) => JSON.parse(json);
 /** Those of jobs that are run again after a restart; the rest is history. */
 const requestOfJob: Codec = (request, { operation }) => {
   if (operation === 'Backup') return backupRequestOf({ request });
+  if (operation === 'GroupBackup') return groupBackupOf({ request });
   if (operation === 'Restore') return restoreRequestFromJson(request);
   return JSON.parse(request);
 };

@@ -4,7 +4,11 @@
  */
 import { isHoldfastError } from '#base';
 import { describeVmPoint, type VmPointDescription } from '#backup';
-import { backupRequestOf } from '../backing-up/backup-request.ts';
+import {
+  backupRequestOf,
+  groupBackupOf,
+  type BackupRequest,
+} from '../backing-up/backup-request.ts';
 import type { CatalogueReader } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
 import { newPointRow } from '../points/record-point.ts';
@@ -59,12 +63,20 @@ export async function comparePoints(
     ).map(({ id }) => id);
     const unknown = there.filter((id) => !known.includes(id) && !open.points.has(id));
     const described = await Promise.all(unknown.map(async (id) => await describe(repository, id)));
-    const come = described.filter((point) => point !== undefined);
+    const come = described.filter(
+      (point) => point !== undefined && !pointsTogether(point).some((id) => open.points.has(id)),
+    ) as VmPointDescription[];
     const strangers = unknown.filter((_, at) => described[at] === undefined);
     const gone = known.filter((id) => !there.includes(id));
-    if (unknown.length + gone.length > 0) differing.push({ item, come, gone, strangers });
+    if (come.length + strangers.length + gone.length > 0)
+      differing.push({ item, come, gone, strangers });
   }
   return differing;
+}
+
+/** It and those of the same instant: the row of their job names one of them. */
+function pointsTogether({ point, group }: VmPointDescription): readonly string[] {
+  return group?.points.map((one) => one.point) ?? [point];
 }
 
 async function openJobs(
@@ -106,9 +118,13 @@ async function rowOf(
   item: Item,
   description: VmPointDescription,
 ): Promise<Row<'points'>> {
-  const jobs = parts.catalogue.read.selectFrom('jobs').selectAll().where('itemId', '=', item.id);
-  const job = await jobs.where('pointId', '=', description.point).executeTakeFirst();
-  const asked = job?.operation === 'Backup' ? backupRequestOf(job) : undefined;
+  const job = await parts.catalogue.read
+    .selectFrom('jobs')
+    .selectAll()
+    .where('vaultId', '=', item.vaultId)
+    .where('pointId', 'in', pointsTogether(description))
+    .executeTakeFirst();
+  const asked = job === undefined ? undefined : askedOf(job);
   const { run, expiresAt } = asked ?? {};
   const origin = job?.operation === 'Restore' ? 'safety' : (asked?.origin ?? 'scheduled');
   return await newPointRow(parts, item, {
@@ -118,4 +134,9 @@ async function rowOf(
     description,
     jobId: job?.id ?? null,
   });
+}
+
+function askedOf(job: Row<'jobs'>): BackupRequest | undefined {
+  if (job.operation === 'GroupBackup') return groupBackupOf(job).backup;
+  return job.operation === 'Backup' ? backupRequestOf(job) : undefined;
 }

@@ -3,6 +3,7 @@ import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
 import { compactSoon } from '../compaction/compact-vaults.ts';
+import { withoutItem } from '../consistency-groups/group-rows.ts';
 import { policyOfItem, softDeleteDays } from '../points/planned-points.ts';
 import { retainedOf } from '../points/points.ts';
 import { changeVault } from '../repositories/change-vault.ts';
@@ -74,15 +75,19 @@ export async function removeItem(
   parts: ServiceParts,
   { id, vaultId, vmName }: Pick<Item, 'id' | 'vaultId' | 'vmName'>,
 ): Promise<void> {
-  await changeVault(parts, vaultId, async () => ({
-    documents: [itemGone(id)],
-    apply: async (change) => {
-      await change.deleteFrom('points').where('itemId', '=', id).execute();
-      await change.deleteFrom('items').where('id', '=', id).execute();
-      await compactSoon(change, vaultId);
-      await noteActivity(parts, change, { action: 'remove item', target: vmName });
-    },
-  }));
+  await changeVault(parts, vaultId, async () => {
+    const group = await withoutItem(parts.catalogue.read, { id, vaultId });
+    return {
+      documents: [...group.documents, itemGone(id)],
+      apply: async (change) => {
+        await group.apply(change);
+        await change.deleteFrom('points').where('itemId', '=', id).execute();
+        await change.deleteFrom('items').where('id', '=', id).execute();
+        await compactSoon(change, vaultId);
+        await noteActivity(parts, change, { action: 'remove item', target: vmName });
+      },
+    };
+  });
 }
 
 /** Points as they are remembered with what `retention` says; undefined: as they were. */

@@ -18,11 +18,12 @@ export type JobOperation =
   /** Holdfast's own. */
   | 'Expire'
   | 'ExportDisks'
+  | 'GroupBackup'
   | 'InstantBoot'
   | 'Verify';
 
-/** A place in a queue: at most `limit` jobs hold `name` at once. */
-export type JobSlot = { readonly name: string; readonly limit: number };
+/** Places in a queue: at most `limit` of `name` are held at once. `places` are taken together; absent: one. */
+export type JobSlot = { readonly name: string; readonly limit: number; readonly places?: number };
 
 /** What the work of one job sees. */
 export type JobRun = {

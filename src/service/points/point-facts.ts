@@ -20,6 +20,15 @@ const FACTS = z.strictObject({
       storedBytes: z.number(),
     }),
   ),
+  /** The points that were taken at the same instant, this one with them; absent: it was taken alone. */
+  group: z
+    .strictObject({
+      /** Of the consistency group, or of this set where there was none. */
+      id: z.string(),
+      /** Items as the repository names them. */
+      points: z.array(z.strictObject({ item: z.string(), point: z.string() })),
+    })
+    .optional(),
   /** Disks that the VM had and that were not backed up. */
   excluded: z.array(z.strictObject(PLACED)),
 });
@@ -30,8 +39,9 @@ export type PointFacts = Readonly<Omit<z.infer<typeof FACTS>, 'version'>>;
 export const POINT_ORIGINS = ['scheduled', 'on-demand', 'safety'] as const;
 export type PointOrigin = (typeof POINT_ORIGINS)[number];
 
-export function pointFactsOf({ vm, disks, lacking }: VmPointDescription): PointFacts {
+export function pointFactsOf({ vm, disks, lacking, group }: VmPointDescription): PointFacts {
   return {
+    ...(group === undefined ? {} : { group: { id: group.id, points: [...group.points] } }),
     vmState: vm.state,
     ...(vm.osFamily === undefined ? {} : { osFamily: vm.osFamily }),
     ...(vm.bootSecurity.hasSecureBoot && vm.bootSecurity.hasTpm

@@ -3,6 +3,7 @@ import { HoldfastError } from '#base';
 import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueReader } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
+import { groupRows } from '../consistency-groups/group-rows.ts';
 import { nameKey, parseName } from '../names.ts';
 import type { BackupPolicy } from '../policy/backup-policy.ts';
 import { policyFromJson, policyToJson } from '../policy/policy-json.ts';
@@ -115,6 +116,14 @@ export async function deletePolicy(parts: ServiceParts, at: PolicyName): Promise
         `The policy '${policy.name}' protects ${policy.itemCount} items: give them another one first.`,
       );
     }
+    const groups = await groupRows(parts.catalogue.read, vault.id);
+    const group = groups.find(({ policyId }) => policyId === policy.id);
+    if (group !== undefined) {
+      throw new HoldfastError(
+        'BMSUserErrorPolicyInUse',
+        `The policy '${policy.name}' schedules the consistency group '${group.name}': give it another one first.`,
+      );
+    }
     return {
       documents: [policyGone(policy.id)],
       apply: async (change) => {
@@ -154,11 +163,13 @@ async function rowOf(reader: CatalogueReader, id: string): Promise<Row<'policies
 
 /** Its items' next runs are found anew by the scheduler. */
 async function rescheduled(change: CatalogueReader, policyId: string): Promise<void> {
-  await change
-    .updateTable('items')
-    .set({ nextRunAt: null })
-    .where('policyId', '=', policyId)
-    .execute();
+  for (const table of ['items', 'consistencyGroups'] as const) {
+    await change
+      .updateTable(table)
+      .set({ nextRunAt: null })
+      .where('policyId', '=', policyId)
+      .execute();
+  }
 }
 
 function policyRows(reader: CatalogueReader, vaultId: string) {

@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isHoldfastError } from '#base';
 import { backUpNow } from '../backing-up/start-backup.ts';
 import { startDueBackups } from '../backing-up/scheduler.ts';
+import { backUpGroupNow } from '../consistency-groups/start-group-backup.ts';
 import { examine } from '../doctor/doctor.ts';
 import { listItems, type Item, type ItemName } from '../items/items.ts';
 import { deleteData, protect, stopRetaining, undelete } from '../items/protect.ts';
@@ -18,7 +19,7 @@ import { listPoints } from '../points/points.ts';
 import { startRestore } from '../restoring/start-restore.ts';
 import { openService, type Service } from '../service.ts';
 import { fastClock } from './fast-clock.ts';
-import { ACCOUNT, KILL_SETTINGS, POLICY } from './kill-world.ts';
+import { ACCOUNT, CONSISTENT, KILL_SETTINGS, POLICY } from './kill-world.ts';
 import { seeded } from './seeded.ts';
 import { VAULT } from './test-service.ts';
 
@@ -93,7 +94,8 @@ async function oneAction(parts: Service, item: Item): Promise<void> {
   else if (choice < 5) await stopRetaining(parts, name);
   else if (choice < 6) await deleteData(parts, name);
   else if (choice < 7) await protect(parts, name, { policy: POLICY });
-  else if (choice < 8) {
+  else if (choice < 8) await backUpGroupNow(parts, { vault: VAULT, name: CONSISTENT }, undefined);
+  else if (choice < 9) {
     const [point] = await listPoints(parts.catalogue.read, item.id);
     if (point === undefined) return;
     await startRestore(parts, name, { kind: 'disks', point: point.id, account: ACCOUNT });

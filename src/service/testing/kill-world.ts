@@ -12,6 +12,9 @@ import { GROUP } from './test-service.ts';
 
 export const VM_COUNT = 20;
 export const POLICY = 'often';
+/** A consistency group of the first VMs. */
+export const CONSISTENT = 'consistent';
+export const CONSISTENT_COUNT = 3;
 export const ACCOUNT = { group: GROUP, name: 'restored' };
 const DISK_BYTES = 2 << 20;
 const CHANGE_BYTES = 64 << 10;

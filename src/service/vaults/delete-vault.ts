@@ -6,6 +6,7 @@ import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
 import { chargeDocumentsGone, deleteChargeRows } from '../charges/charge-rows.ts';
+import { deleteGroupRows, groupDocumentsGone } from '../consistency-groups/group-rows.ts';
 import { policyGone } from '../policies/policy-records.ts';
 import { changeVault } from '../repositories/change-vault.ts';
 import type { ServiceParts } from '../service-parts.ts';
@@ -36,6 +37,7 @@ export async function deleteVault(parts: ServiceParts, name: VaultName): Promise
         gone,
         ...policies.map(({ id }) => policyGone(id)),
         ...(await chargeDocumentsGone(catalogue.read, vault.id)),
+        ...(await groupDocumentsGone(catalogue.read, vault.id)),
       ],
       apply: async (change) => {
         await deleteVaultRows(change, vault.id);
@@ -57,6 +59,7 @@ export async function deleteVaultRows(change: CatalogueChange, vaultId: string):
   const items = change.selectFrom('items').select('id').where('vaultId', '=', vaultId);
   await change.deleteFrom('points').where('itemId', 'in', items).execute();
   await deleteChargeRows(change, vaultId);
+  await deleteGroupRows(change, vaultId);
   for (const table of ['items', 'policies', 'documents'] as const) {
     await change.deleteFrom(table).where('vaultId', '=', vaultId).execute();
   }

@@ -8,6 +8,7 @@ import { isHoldfastError } from '#base';
 import { describeVmPoint, type VmPointDescription } from '#backup';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import { takeOverCharges } from '../charges/charge-rows.ts';
+import { takeOverGroups } from '../consistency-groups/group-rows.ts';
 import { agreePoints } from '../items/agree-points.ts';
 import { takeOverItem } from '../items/take-over-item.ts';
 import { itemIdOf } from '../items/item-documents.ts';
@@ -188,6 +189,7 @@ async function apply(change: CatalogueChange, remembered: Remembered): Promise<v
   for (const item of items)
     await takeOverItem(change, { vaultId, ...item, points: remembered.points });
   await takeOverCharges(change, vaultId, documents);
+  await takeOverGroups(change, vaultId, documents);
   await change.deleteFrom('documents').where('vaultId', '=', vaultId).execute();
   for (const { id: document, revision } of documents) {
     await change.insertInto('documents').values({ vaultId, document, revision }).execute();

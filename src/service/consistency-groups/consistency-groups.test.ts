@@ -1,0 +1,245 @@
+import assert from 'node:assert/strict';
+import { renameSync } from 'node:fs';
+import { test, type TestContext } from 'node:test';
+import { FakeClock, isHoldfastError, type ErrorCode } from '#base';
+import { startDueBackups } from '../backing-up/scheduler.ts';
+import { backUpNow } from '../backing-up/start-backup.ts';
+import { examine } from '../doctor/doctor.ts';
+import { deletePolicy, putPolicy } from '../policies/policies.ts';
+import { defaultPolicy } from '../policy/default-policy.ts';
+import { getItem } from '../items/items.ts';
+import { deleteData, protect, stopRetaining } from '../items/protect.ts';
+import { listJobs, type Job } from '../jobs/jobs.ts';
+import { listPoints, type Point } from '../points/points.ts';
+import { addImages, endOf, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
+import type { TestService } from '../testing/test-service.ts';
+import { getVault, updateVault } from '../vaults/vaults.ts';
+import { deleteGroup, getGroup, listGroups, putGroup } from './consistency-groups.ts';
+import { backUpGroupNow } from './start-group-backup.ts';
+
+const HOUR_MS = 60 * 60 * 1000;
+const SHOP = { vault: VAULT, name: 'shop' };
+const vm = (name: string) => ({ group: GROUP, name });
+const itemName = (name: string) => ({ vault: VAULT, vm: vm(name) });
+
+/** VMs `web`, `db`, `mail`, protected by a policy of 02:00 UTC. */
+async function shop(t: TestContext, clock?: FakeClock): Promise<TestService> {
+  const settings = { spreadMs: 0 };
+  const made = await testService(t, clock === undefined ? { settings } : { clock, settings });
+  for (const name of ['web', 'db', 'mail']) {
+    addImages(made, name, [{ name: 'a', sizeBytes: 65_536 }]);
+  }
+  await withVault(made);
+  const draft = { ...defaultPolicy('02:00'), timeZone: 'UTC' };
+  await putPolicy(made.service(), { vault: VAULT, name: 'p' }, { draft });
+  for (const name of ['web', 'db', 'mail']) {
+    await protect(made.service(), itemName(name), { policy: 'p' });
+  }
+  return made;
+}
+
+async function pointsOf(made: TestService, name: string): Promise<readonly Point[]> {
+  const { read } = made.service().catalogue;
+  return await listPoints(read, (await getItem(read, itemName(name))).id);
+}
+
+async function jobs(made: TestService): Promise<readonly Job[]> {
+  const { read } = made.service().catalogue;
+  const { id } = await getVault(read, VAULT);
+  return await listJobs(read, id, { operations: ['Backup', 'GroupBackup'] });
+}
+
+async function backUp(made: TestService): Promise<Job> {
+  const service = made.service();
+  const { id } = await getVault(service.catalogue.read, VAULT);
+  const { jobId } = await backUpGroupNow(service, SHOP, undefined);
+  return await endOf(service, id, jobId);
+}
+
+async function refused(work: Promise<unknown>, code: ErrorCode, says: RegExp): Promise<void> {
+  await assert.rejects(work, (error) => isHoldfastError(error, code) && says.test(error.message));
+}
+
+test('a group is backed up by one job, and each of its points names the others', async (t) => {
+  const made = await shop(t);
+  await putGroup(made.service(), SHOP, { members: [vm('web'), vm('db')] });
+  const job = await backUp(made);
+  assert.equal(job.status, 'Completed', JSON.stringify(job));
+  assert.deepEqual(
+    job.tasks.map(({ name, status }) => [name, status]),
+    [
+      ['Take Snapshot', 'Completed'],
+      ['Transfer data to vault: web', 'Completed'],
+      ['Transfer data to vault: db', 'Completed'],
+    ],
+  );
+  const [web, db] = [await pointsOf(made, 'web'), await pointsOf(made, 'db')];
+  const { id } = await getGroup(made.service().catalogue.read, SHOP);
+  const group = {
+    id,
+    points: [
+      { item: `${GROUP}/web`, point: web[0]!.id },
+      { item: `${GROUP}/db`, point: db[0]!.id },
+    ],
+  };
+  assert.deepEqual([web.length, db.length], [1, 1]);
+  assert.deepEqual([web[0]!.facts.group, db[0]!.facts.group], [group, group]);
+  assert.equal(web[0]!.origin, 'on-demand');
+  assert.deepEqual(await pointsOf(made, 'mail'), []);
+  // A point that is taken alone has no group.
+  const { catalogue } = made.service();
+  const { jobId } = await backUpNow(made.service(), itemName('web'), undefined);
+  await endOf(made.service(), (await getVault(catalogue.read, VAULT)).id, jobId);
+  assert.equal((await pointsOf(made, 'web'))[0]!.facts.group, undefined);
+  assert.deepEqual(made.complaints, []);
+  const findings = await examine(made.service());
+  assert.deepEqual(
+    findings.filter(({ severity }) => severity === 'error'),
+    [],
+  );
+});
+
+test('one VM that cannot be backed up fails the job of all, which names it', async (t) => {
+  const made = await shop(t);
+  await putGroup(made.service(), SHOP, { members: [vm('web'), vm('db')] });
+  renameSync(`${made.images}/db/a.raw`, `${made.images}/a.raw`);
+  const job = await backUp(made);
+  assert.equal(job.status, 'Failed');
+  assert.match(job.failure!.message, /db/);
+  assert.deepEqual([await pointsOf(made, 'web'), await pointsOf(made, 'db')], [[], []]);
+  for (const name of ['web', 'db']) {
+    const { lastBackup } = await getItem(made.service().catalogue.read, itemName(name));
+    assert.equal(lastBackup?.status, 'Failed');
+  }
+  renameSync(`${made.images}/a.raw`, `${made.images}/db/a.raw`);
+  assert.equal((await backUp(made)).status, 'Completed');
+});
+
+test('the schedule of the group takes the place of its members’ own', async (t) => {
+  const clock = new FakeClock(Date.UTC(2026, 2, 1));
+  const made = await shop(t, clock);
+  const settled = async (): Promise<readonly Job[]> => {
+    for (;;) {
+      const all = await jobs(made);
+      if (all.every(({ endedAt }) => endedAt !== undefined)) return all;
+      clock.advance(1000);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  };
+  const draft = { ...defaultPolicy('05:00'), timeZone: 'UTC' };
+  await putPolicy(made.service(), { vault: VAULT, name: 'late' }, { draft });
+  await putGroup(made.service(), SHOP, { members: [vm('web'), vm('db')], policy: 'late' });
+  await startDueBackups(made.service());
+  const { read } = made.service().catalogue;
+  assert.equal((await getGroup(read, SHOP)).nextRunAt, Date.UTC(2026, 2, 1, 5));
+  assert.equal((await getItem(read, itemName('web'))).nextRunAt, Date.UTC(2026, 2, 1, 5));
+  clock.advance(2 * HOUR_MS);
+  await startDueBackups(made.service());
+  assert.deepEqual(
+    (await settled()).map(({ entity }) => entity),
+    ['mail'],
+  );
+  clock.advance(Date.UTC(2026, 2, 1, 5) - clock.nowMs());
+  await startDueBackups(made.service());
+  const [run] = await settled();
+  assert.deepEqual(
+    [run!.entity, run!.operation, run!.status, run!.isUserTriggered],
+    ['shop', 'GroupBackup', 'Completed', false],
+  );
+  await startDueBackups(made.service());
+  assert.equal((await jobs(made)).length, 2, 'once');
+  for (const name of ['web', 'db']) {
+    const [point] = await pointsOf(made, name);
+    assert.equal(point!.origin, 'scheduled');
+    // Retention is each item's own: that of its policy, of the run of the group.
+    assert.deepEqual(
+      [point!.retention.runAt, point!.retention.tags.map((tag) => tag.class)],
+      [Date.UTC(2026, 2, 1, 5), ['daily']],
+    );
+  }
+  await deleteGroup(made.service(), SHOP);
+  clock.advance(Date.UTC(2026, 2, 2, 2) - clock.nowMs());
+  await startDueBackups(made.service());
+  assert.deepEqual(
+    (await settled())
+      .slice(0, 3)
+      .map(({ entity }) => entity)
+      .toSorted(),
+    ['db', 'mail', 'web'],
+  );
+});
+
+test('what is no group is refused, and says why', async (t) => {
+  const made = await shop(t);
+  const service = made.service();
+  const put = async (...names: readonly string[]) =>
+    await putGroup(service, SHOP, { members: names.map(vm) });
+  await refused(put('web'), 'ConsistencyGroupInvalid', /two VMs or more/);
+  await refused(put('web', 'WEB'), 'ConsistencyGroupInvalid', /'web' is in it twice/);
+  await refused(put('web', 'gone'), 'BMSUserErrorProtectedItemNotFound', /gone/);
+  await refused(getGroup(service.catalogue.read, SHOP), 'ResourceNotFound', /shop/);
+  await refused(backUpGroupNow(service, SHOP, undefined), 'ResourceNotFound', /shop/);
+  await put('web', 'db');
+  const other = { vault: VAULT, name: 'other' };
+  const members = [vm('mail'), vm('db')];
+  await refused(putGroup(service, other, { members }), 'ConsistencyGroupInvalid', /'shop'/);
+  await refused(
+    putGroup(service, SHOP, { members: [vm('web'), vm('db')], policy: 'none' }),
+    'BMSUserErrorPolicyNotFound',
+    /none/,
+  );
+  await putPolicy(service, { vault: VAULT, name: 'q' }, { draft: defaultPolicy('03:00') });
+  await putGroup(service, SHOP, { members: [vm('web'), vm('db')], policy: 'q' });
+  await refused(
+    deletePolicy(service, { vault: VAULT, name: 'q' }),
+    'BMSUserErrorPolicyInUse',
+    /'shop'/,
+  );
+  await stopRetaining(service, itemName('db'));
+  await refused(backUpGroupNow(service, SHOP, undefined), 'UserErrorProtectionStopped', /'db'/);
+  assert.equal(await deleteGroup(service, SHOP), true);
+  assert.equal(await deleteGroup(service, SHOP), false);
+});
+
+test('a host whose limit is smaller than the group refuses it', async (t) => {
+  const made = await testService(t, { settings: { snapshotsPerHost: 2 } });
+  for (const name of ['a', 'b', 'c']) addImages(made, name, [{ name: 'a', sizeBytes: 4096 }]);
+  await withVault(made);
+  for (const name of ['a', 'b', 'c'])
+    await protect(made.service(), itemName(name), { policy: 'DefaultPolicy' });
+  const put = async (...names: readonly string[]) =>
+    await putGroup(made.service(), SHOP, { members: names.map(vm) });
+  await refused(put('a', 'b', 'c'), 'ConsistencyGroupInvalid', /'lab' takes 2 snapshots at once/);
+  assert.equal((await put('a', 'b')).members.length, 2);
+  assert.equal((await backUp(made)).status, 'Completed');
+});
+
+test('a group survives a lost catalogue, and loses an item that is removed', async (t) => {
+  const made = await shop(t);
+  await putGroup(made.service(), SHOP, { members: [vm('web'), vm('db')], policy: 'p' });
+  await backUp(made);
+  const before = await getGroup(made.service().catalogue.read, SHOP);
+  // The revision that the catalogue applied is forgotten: the next start reads the documents again.
+  await made.service().catalogue.change(async (change) => {
+    await change.deleteFrom('documents').execute();
+    await change.deleteFrom('consistencyGroups').execute();
+  });
+  await made.restart();
+  const after = await getGroup(made.service().catalogue.read, SHOP);
+  assert.deepEqual(
+    [after.id, after.policy, after.members.map(({ vmName }) => vmName)],
+    [before.id, before.policy, ['web', 'db']],
+  );
+  assert.equal((await pointsOf(made, 'web'))[0]!.facts.group!.id, before.id);
+  const service = made.service();
+  await updateVault(service, VAULT, { settings: { softDelete: 'Disabled' } });
+  const { id } = await getVault(service.catalogue.read, VAULT);
+  const { jobId } = await deleteData(service, itemName('db'));
+  await endOf(service, id, jobId);
+  const [left] = await listGroups(service.catalogue.read, VAULT);
+  assert.deepEqual(
+    left!.members.map(({ vmName }) => vmName),
+    ['web'],
+  );
+  await refused(backUpGroupNow(service, SHOP, undefined), 'ConsistencyGroupInvalid', /two VMs/);
+});
