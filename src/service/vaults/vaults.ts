@@ -92,10 +92,7 @@ export async function updateVault(
  *
  * @returns the key, which is kept nowhere: a `--password-file` of `holdfast repo`.
  */
-export async function makeVaultRecoveryKey(
-  parts: ServiceParts,
-  name: VaultName,
-): Promise<string> {
+export async function makeVaultRecoveryKey(parts: ServiceParts, name: VaultName): Promise<string> {
   const { catalogue, repositories, clock } = parts;
   const { id, name: target } = await getVault(catalogue.read, name);
   const { recoveryKey } = await repositories.use(
