@@ -2,6 +2,7 @@
 import { Option, type Command } from 'commander';
 import { lunList, wholeNumber } from './arguments/values.ts';
 import { addBootCommands } from './boot-commands.ts';
+import { addPointCommands } from './point-commands.ts';
 import type { Running } from './run-command.ts';
 import type { BackupOptions } from './service/backup.ts';
 import type { JobsOptions } from './service/jobs.ts';
@@ -21,6 +22,7 @@ export function addProtectionCommands(program: Command, running: Running): void 
   addProtection(program, running);
   addEnds(program, running);
   addPoints(program, running);
+  addPointCommands(program, running);
   addRestore(program, running);
   addBootCommands(program, running);
   addJobs(

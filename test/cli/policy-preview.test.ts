@@ -77,3 +77,24 @@ test('what another policy would do to the points of a VM is shown', async () => 
   const alone = await json<Preview>('policy', 'preview', 'long');
   assert.deepEqual([alone.runs!.length, alone.points], [10, undefined]);
 });
+
+test('a point is pinned, extended, deleted and brought back', async () => {
+  const [newest, older] = await shown();
+  assert.match(await text('point', 'pin', 'web', older!.id), /is pinned: it stays until it is unp/);
+  assert.equal((await shown())[1]!.expiryTime, undefined);
+  const act = ['--yes', '--vault', 'v1'];
+  await fails(['point', 'delete', 'web', older!.id, ...act], 1, /\[UserErrorRecoveryPointPinned\]/);
+  await fails(['point', 'delete', 'web', 'latest', ...act], 1, /\[UserErrorLastRecoveryPoint\]/);
+  assert.match(await text('point', 'unpin', 'web', older!.id), /is kept until \d{4}-/);
+  await text('point', 'extend', 'web', newest!.id, '--until', '2099-12-31');
+  assert.match((await shown())[0]!.expiryTime, /^2099-12-31/);
+  await fails(['point', 'extend', 'web', 'latest', '--until', 'soon'], 2, /is no date such as/);
+  const deleted = await text('point', 'delete', 'web', older!.id, ...act);
+  assert.match(deleted, /is soft-deleted until \d{4}-.*; "holdfast point undelete" brings it back/);
+  assert.match(
+    await text('points', 'web'),
+    new RegExp(`^${older!.id} .* soft-deleted until \\d`, 'm'),
+  );
+  const back = await json<{ fate: string }>('point', 'undelete', 'web', older!.id);
+  assert.equal(back.fate, 'kept');
+});

@@ -1,0 +1,54 @@
+/** `holdfast point …`: one recovery point is pinned, kept longer, deleted, brought back. */
+import { fullName } from './names.ts';
+import { confirm } from './confirm.ts';
+import { findPoint } from './points.ts';
+import { instant } from './policies.ts';
+import { findItem } from './resources.ts';
+import type { ServiceContext } from './run-service-command.ts';
+import { shortTime } from './time.ts';
+
+export type HoldOptions = { readonly vault?: string };
+export type Hold = 'pin' | 'unpin' | 'extend' | 'delete' | 'undelete';
+
+type HeldPoint = {
+  readonly name: string;
+  readonly isPinned: boolean;
+  readonly fate: 'kept' | 'softDeleted' | 'removed';
+  readonly keptBy: string;
+  readonly expiryTime?: string;
+  readonly softDeletedUntil?: string;
+  readonly jobId?: string;
+};
+
+/** @param of `vm`: its name; `point`: its id, how the id begins, or `latest`. */
+export async function holdPoint(
+  context: ServiceContext,
+  hold: Hold,
+  of: HoldOptions & {
+    readonly vm: string;
+    readonly point: string;
+    readonly until?: string;
+    readonly yes?: boolean;
+  },
+): Promise<void> {
+  const { service, terminal } = context;
+  const item = await findItem(service, of.vm, of.vault);
+  const { id, resourceId } = await findPoint(service, item, of.point);
+  const vm = fullName(item.vm);
+  const expiryTime = of.until === undefined ? undefined : instant('--until', of.until);
+  if (hold === 'delete') await confirm(context, `delete the recovery point ${id} of ${vm}`, of.yes);
+  const own = resourceId!.replace('Microsoft.RecoveryServices', 'Holdfast.Backup');
+  const body = expiryTime === undefined ? {} : { expiryTime };
+  const held = (await service.http.json('POST', `${own}/${hold}`, { body })) as HeldPoint;
+  terminal.result({ ...held, vm }, () => `Recovery point ${id} of ${vm} ${words(held)}.`);
+}
+
+function words({ fate, isPinned, keptBy, expiryTime, softDeletedUntil }: HeldPoint): string {
+  if (fate === 'softDeleted') {
+    return `is soft-deleted until ${shortTime(softDeletedUntil)}; "holdfast point undelete" brings it back`;
+  }
+  if (fate === 'removed') return 'goes with the next clean-up';
+  if (isPinned) return 'is pinned: it stays until it is unpinned';
+  if (keptBy === 'latest') return 'is kept as the newest';
+  return expiryTime === undefined ? 'is kept' : `is kept until ${shortTime(expiryTime)}`;
+}
