@@ -79,6 +79,14 @@ const PROMISES: Readonly<Record<string, readonly RegExp[]>> = {
   M21: [/the starts of 100 VMs at 02:00 are spread/, /start spread over the two hours/],
   M22: [/restores to one account wait for each other/],
   M24: [/disks are restored to a storage account/],
+  M25: [/charges begin with the first successful backup/],
+  M26: [/the size of an instance is the data on its disks: 17 \+ 30 \+ 0 = 47/],
+  M27: [
+    /each point is charged for the blocks it brought/,
+    /what an expired point hands on is charged to its heir/,
+    /sums over owners are what the repository stores/,
+    /points add up to their item, in bytes and in money/,
+  ],
   M28: [
     /four 16 KiB blocks, three steps/,
     /a change of 1 KB stores/,
@@ -108,6 +116,7 @@ const PROMISES: Readonly<Record<string, readonly RegExp[]>> = {
   M33: [/deleting the data of a VM keeps it restorable/, /preview of stop with delete/],
   M34: [/stopping with data retained ends backups/],
   M35: [/backups of a VM that is gone fail/],
+  M36: [/points whose time is over stay while their item is soft-deleted, free of charge/],
   M37: [/8 TiB disk with 5 % churn/, /work of an increment with a hint follows the churn/],
 };
 

@@ -113,7 +113,13 @@ export type { JobOperation } from './jobs/job-runner.ts';
 export { examine } from './doctor/doctor.ts';
 export { listActivities, type Activity } from './activities/activities.ts';
 // Charges
-export { itemCharges, vaultCharges, type Costs, type ItemCharges } from './charges/charges.ts';
+export {
+  itemCharges,
+  vaultCharges,
+  type Costs,
+  type ItemCharges,
+  type ItemChargesByPoint,
+} from './charges/charges.ts';
 export { forecastItem } from './charges/item-forecast.ts';
 export { freedByPoints } from './charges/freed-by-points.ts';
 export { PRICE_SHEET } from './charges/price-sheet.ts';

@@ -1,6 +1,12 @@
 /** What is charged for, as JSON: amounts in the currency, storage in GB-months of 2^30 bytes. */
 import { z } from 'zod';
-import { listItems, type Costs, type ItemCharges, type VaultName } from '#service';
+import {
+  listItems,
+  type Costs,
+  type ItemCharges,
+  type ItemChargesByPoint,
+  type VaultName,
+} from '#service';
 import { parseFilter } from '../frame/filter.ts';
 import type { ApiRequest, Site } from '../frame/route.ts';
 import { itemName } from '../items/item-names.ts';
@@ -82,12 +88,11 @@ export function chargesToWire(
   site: Site,
   of: {
     readonly vault: VaultName;
-    readonly charges: ItemCharges;
+    readonly charges: ItemCharges & Partial<Pick<ItemChargesByPoint, 'points'>>;
     readonly nameOf: ChargeNames;
-    readonly withPoints?: boolean;
   },
 ): z.infer<typeof ITEM_CHARGES> {
-  const { vault, charges, nameOf, withPoints } = of;
+  const { vault, charges, nameOf } = of;
   const { item, month, daysInMonth, chargedDays, freeDays, estimatedDays, last, costs } = charges;
   const name = nameOf(charges);
   const at = resourceId(site, { ...vault, type: 'Holdfast.Backup/vaults' });
@@ -117,15 +122,15 @@ export function chargesToWire(
         ...amount(costs?.storage),
       },
       ...costsToWire(costs),
-      ...(withPoints === true
-        ? {
+      ...(charges.points === undefined
+        ? {}
+        : {
             points: charges.points.map(({ id, byteDays, cost }) => ({
               name: id,
               gbMonths: gbMonths(byteDays),
               ...amount(cost),
             })),
-          }
-        : {}),
+          }),
     },
   };
 }

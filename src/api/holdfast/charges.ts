@@ -123,7 +123,7 @@ export const chargeRoutes = [
       const of = { vault, itemId };
       const charges = await itemCharges(service.catalogue.read, of, wantedMonth(request));
       const nameOf = await chargeNames(request, vault);
-      return ok(chargesToWire(request, { vault, charges, nameOf, withPoints: true }));
+      return ok(chargesToWire(request, { vault, charges, nameOf }));
     },
   }),
   route({

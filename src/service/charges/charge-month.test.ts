@@ -9,7 +9,7 @@ import {
   withDay,
   type ChargeMonth,
 } from './charge-month.ts';
-import { chargesOf } from './charges.ts';
+import { chargesByPoint } from './charges.ts';
 import { GB } from './instance-size.ts';
 import { isCharged } from './is-charged.ts';
 import { instanceCost, parsePriceSheet, splitCost, type PriceSheet } from './price-sheet.ts';
@@ -62,7 +62,7 @@ test('M27 points add up to their item, in bytes and in money, whatever they own 
         [...numbers].reduce((all, one) => all + one, 0);
       assert.equal(sum(pointByteDays(month).values()), byteDays);
       const item = { id: 'i', vmGroup: 'g', vmName: 'v' };
-      const { costs, points } = chargesOf({ item, month: '2026-11', ...month }, SHEET);
+      const { costs, points } = chargesByPoint({ item, month: '2026-11', ...month }, SHEET);
       assert.equal(sum(points.map(({ cost }) => cost!)), points.length === 0 ? 0 : costs!.storage);
       const own = given[1]
         .filter((one) => one.isCharged)

@@ -25,7 +25,7 @@ const RUN = z.tuple([z.int(), z.int(), z.int().min(0)]);
 export const CHARGE_DAYS = z.array(DAY);
 export const CHARGE_RUNS = z.record(z.string(), z.array(RUN));
 
-export type ChargeDay = Readonly<z.infer<typeof DAY>>;
+type ChargeDay = Readonly<z.infer<typeof DAY>>;
 type Runs = Readonly<Record<string, readonly Readonly<z.infer<typeof RUN>>[]>>;
 
 export type ChargeMonth = {

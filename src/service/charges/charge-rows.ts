@@ -156,31 +156,45 @@ export async function putPrices(
   }
 }
 
-/** By VM, of all items that had data in it. */
+/** By VM, of all items that had data in it. @param itemId only that one. */
 export async function readMonth(
   reader: CatalogueReader,
-  vaultId: string,
-  month: string,
+  of: { readonly vaultId: string; readonly month: string; readonly itemId?: string },
 ): Promise<readonly StoredMonth[]> {
-  const query = reader.selectFrom('chargeMonths').selectAll().where('vaultId', '=', vaultId);
-  const rows = query.where('month', '=', month).orderBy('vmName').orderBy('vmGroup');
-  return (await rows.orderBy('itemId').execute()).map(monthOfRow);
+  return (await monthRows(reader, of).selectAll().execute()).map(monthOfRow);
 }
 
-function monthOfRow({
+/** As `readMonth`, without the points. */
+export async function readMonthDays(
+  reader: CatalogueReader,
+  of: Parameters<typeof readMonth>[1],
+): Promise<readonly Omit<StoredMonth, 'points'>[]> {
+  const rows = monthRows(reader, of).select(['itemId', 'vmGroup', 'vmName', 'month', 'days']);
+  return (await rows.execute()).map(daysOfRow);
+}
+
+function monthRows(
+  reader: CatalogueReader,
+  { vaultId, month, itemId }: Parameters<typeof readMonth>[1],
+) {
+  const query = reader.selectFrom('chargeMonths').where('vaultId', '=', vaultId);
+  const rows = query.where('month', '=', month).orderBy('vmName').orderBy('vmGroup');
+  return (itemId === undefined ? rows : rows.where('itemId', '=', itemId)).orderBy('itemId');
+}
+
+function monthOfRow(row: Row<'chargeMonths'>): StoredMonth {
+  return { ...daysOfRow(row), points: CHARGE_RUNS.parse(JSON.parse(row.points)) };
+}
+
+function daysOfRow({
   itemId,
   vmGroup,
   vmName,
   month,
   days,
-  points,
-}: Row<'chargeMonths'>): StoredMonth {
-  return {
-    item: { id: itemId, vmGroup, vmName },
-    month,
-    days: CHARGE_DAYS.parse(JSON.parse(days)),
-    points: CHARGE_RUNS.parse(JSON.parse(points)),
-  };
+}: Omit<Row<'chargeMonths'>, 'vaultId' | 'points'>): Omit<StoredMonth, 'points'> {
+  const item = { id: itemId, vmGroup, vmName };
+  return { item, month, days: CHARGE_DAYS.parse(JSON.parse(days)) };
 }
 
 /** Oldest first. */

@@ -6,6 +6,7 @@ import { pointByteDays, sumOf, type MonthSum } from './charge-month.ts';
 import {
   priceIn,
   readMonth,
+  readMonthDays,
   readPrices,
   type ChargedItem,
   type StoredMonth,
@@ -21,7 +22,7 @@ export type Costs = {
   readonly storage: number;
 };
 
-export type PointCharges = {
+type PointCharges = {
   readonly id: string;
   readonly byteDays: number;
   /** Its part of the item's storage; undefined without prices. */
@@ -34,6 +35,9 @@ export type ItemCharges = MonthSum & {
   readonly daysInMonth: number;
   /** Undefined: the month has no prices. */
   readonly costs: Costs | undefined;
+};
+
+export type ItemChargesByPoint = ItemCharges & {
   /** In the order of their ids; their parts add up. */
   readonly points: readonly PointCharges[];
 };
@@ -70,7 +74,8 @@ export async function vaultCharges(
   parseMonth(month);
   const { id } = await getVault(reader, name);
   const sheet = priceIn(await readPrices(reader, id), month);
-  const items = (await readMonth(reader, id, month)).map((stored) => chargesOf(stored, sheet));
+  const months = await readMonthDays(reader, { vaultId: id, month });
+  const items = months.map((stored) => chargesOf(stored, sheet));
   return {
     month,
     daysInMonth: daysIn(month),
@@ -82,7 +87,7 @@ export async function vaultCharges(
 }
 
 /**
- * Of the item that protects the VM, or of the last one that did.
+ * Of an item, which may be gone.
  *
  * @throws {HoldfastError} as `vaultCharges`; `ChargesNotFound`.
  */
@@ -90,37 +95,44 @@ export async function itemCharges(
   reader: CatalogueReader,
   of: { readonly vault: VaultName; readonly itemId: string },
   month: string,
-): Promise<ItemCharges> {
-  const { items } = await vaultCharges(reader, of.vault, month);
-  const found = items.find(({ item }) => item.id === of.itemId);
-  if (found !== undefined) return found;
+): Promise<ItemChargesByPoint> {
+  parseMonth(month);
+  const { id: vaultId } = await getVault(reader, of.vault);
+  const [stored] = await readMonth(reader, { vaultId, month, itemId: of.itemId });
+  if (stored !== undefined) {
+    return chargesByPoint(stored, priceIn(await readPrices(reader, vaultId), month));
+  }
   throw new HoldfastError(
     'ChargesNotFound',
     `Nothing is charged in ${month}: no day has been read at whose end the VM had recovery points.`,
   );
 }
 
-export function chargesOf(stored: StoredMonth, sheet: PriceSheet | undefined): ItemCharges {
+export function chargesByPoint(
+  stored: StoredMonth,
+  sheet: PriceSheet | undefined,
+): ItemChargesByPoint {
+  const charges = chargesOf(stored, sheet);
+  const byPoint = [...pointByteDays(stored)];
+  const weights = byPoint.map(([, byteDays]) => byteDays);
+  const parts = charges.costs && splitCost(charges.costs.storage, weights);
+  const points = byPoint.map(([id, byteDays], at) => ({ id, byteDays, cost: parts?.[at] }));
+  return { ...charges, points };
+}
+
+function chargesOf(
+  stored: Omit<StoredMonth, 'points'>,
+  sheet: PriceSheet | undefined,
+): ItemCharges {
   const { item, month } = stored;
   const daysInMonth = daysIn(month);
   const sum = sumOf(stored);
-  const costs =
-    sheet === undefined
-      ? undefined
-      : {
-          currency: sheet.currency,
-          instance: instanceCost(sheet, sum.unitDays, daysInMonth),
-          storage: storageCost(sheet, sum.byteDays, daysInMonth),
-        };
-  const byPoint = [...pointByteDays(stored)];
-  const parts =
-    costs &&
-    splitCost(
-      costs.storage,
-      byPoint.map(([, byteDays]) => byteDays),
-    );
-  const points = byPoint.map(([id, byteDays], at) => ({ id, byteDays, cost: parts?.[at] }));
-  return { item, month, daysInMonth, ...sum, costs, points };
+  const costs = sheet && {
+    currency: sheet.currency,
+    instance: instanceCost(sheet, sum.unitDays, daysInMonth),
+    storage: storageCost(sheet, sum.byteDays, daysInMonth),
+  };
+  return { item, month, daysInMonth, ...sum, costs };
 }
 
 function sumOfCosts({ currency }: PriceSheet, items: readonly ItemCharges[]): Costs {

@@ -6,7 +6,7 @@ import { priceIn, readPrices } from './charge-rows.ts';
 import { storageCost } from './price-sheet.ts';
 import { dayOf, daysIn, monthOf } from './utc-days.ts';
 
-export type FreedByPoint = {
+type FreedByPoint = {
   readonly id: string;
   readonly takenAt: number;
   /** At the newest reading; undefined: it came later. */

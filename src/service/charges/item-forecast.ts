@@ -4,7 +4,7 @@ import { getItem, type ItemName } from '../items/items.ts';
 import { policyOfItem } from '../points/planned-points.ts';
 import { listPoints, type Point } from '../points/points.ts';
 import type { ServiceParts } from '../service-parts.ts';
-import { priceIn, readMonth, readPrices } from './charge-rows.ts';
+import { priceIn, readMonthDays, readPrices } from './charge-rows.ts';
 import { forecastStorage, type Churn, type ForecastMonth } from './forecast.ts';
 import { instanceUnits, type InstanceUnits } from './instance-size.ts';
 import { keptPoints } from './kept-points.ts';
@@ -111,8 +111,9 @@ async function presentOf(
   let instanceBytes = 0;
   // Its newest day is in this month, or on the last of the one before.
   for (const month of new Set([monthOf(firstDayOf(monthOf(today)) - 1), monthOf(today)])) {
-    const stored = await readMonth(reader, of.vaultId, month);
-    const last = stored.find(({ item }) => item.id === of.itemId)?.days.at(-1);
+    const { vaultId, itemId } = of;
+    const [stored] = await readMonthDays(reader, { vaultId, month, itemId });
+    const last = stored?.days.at(-1);
     instanceBytes = last?.instanceBytes ?? instanceBytes;
   }
   return { storedBytes, instanceBytes, fullBytes: owned[0]?.ownedBytes ?? 0 };

@@ -13,7 +13,7 @@ export type ItemToMeasure = {
 /** What is known of points from the measurement before. */
 export type KnownUsed = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
-export type MeasuredItem = {
+type MeasuredItem = {
   /** By point. */
   readonly owned: ReadonlyMap<string, number>;
   readonly instanceBytes: number;

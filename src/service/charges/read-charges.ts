@@ -23,6 +23,7 @@ import {
   monthDocument,
   putMonth,
   readMonth,
+  readMonthDays,
   type ChargedItem,
   type StoredMonth,
 } from './charge-rows.ts';
@@ -95,7 +96,10 @@ async function readingBefore(
   const query = read.selectFrom('chargedPoints').selectAll().where('vaultId', '=', id);
   const points = Map.groupBy(await query.execute(), ({ itemId }) => itemId);
   const items = new Map<string, ItemBefore>();
-  for (const { item, days } of await readMonth(read, id, monthOf(lastRead))) {
+  for (const { item, days } of await readMonthDays(read, {
+    vaultId: id,
+    month: monthOf(lastRead),
+  })) {
     const day = days.find(({ date }) => date === dateOf(lastRead));
     const owned = points.get(item.id);
     if (day === undefined || owned === undefined) continue;
@@ -176,7 +180,7 @@ async function monthsFrom(
   const rows = query.where('vaultId', '=', vaultId).where('month', '>=', monthOf(day));
   const months: Months = new Map();
   for (const { month } of await rows.execute()) {
-    const stored = await readMonth(catalogue.read, vaultId, month);
+    const stored = await readMonth(catalogue.read, { vaultId, month });
     months.set(month, new Map(stored.map((one) => [one.item.id, one])));
   }
   return months;
