@@ -3,6 +3,7 @@ export class Gate {
   readonly #missing: Set<string>;
   readonly #opened = Promise.withResolvers<void>();
   readonly #onOpen: () => void;
+  #isClosed = false;
 
   /** @param onOpen called as it opens. */
   constructor(awaited: readonly string[], onOpen: () => void = () => undefined) {
@@ -23,7 +24,7 @@ export class Gate {
 
   /** Comes, which counts once, and waits. @throws what it is closed with. */
   async come(who: string): Promise<void> {
-    if (this.#missing.delete(who) && this.#missing.size === 0) {
+    if (this.#missing.delete(who) && this.#missing.size === 0 && !this.#isClosed) {
       this.#opened.resolve();
       this.#onOpen();
     }
@@ -32,6 +33,7 @@ export class Gate {
 
   /** Whoever comes or waits is refused, unless it is open. */
   close(reason: unknown): void {
+    this.#isClosed = true;
     this.#opened.reject(reason);
   }
 }

@@ -148,3 +148,14 @@ test('a turn that never comes, and a commit that fails, fail all with their reas
   for (const one of outcomes) assert.equal(one.status === 'rejected' && one.reason, full);
   assert.equal(uncommitted.instant.failure, full);
 });
+
+test('who comes after a failure is refused, and nothing begins because all have come', async () => {
+  const turns: string[] = [];
+  const { instant } = instantOf({ inTurn: async () => void turns.push('turn') });
+  const web = assert.rejects(instant.of('web').inTurn(async () => await settle()));
+  instant.fail(new Error('no'));
+  await web;
+  await assert.rejects(instant.of('db').inTurn(async () => await settle()));
+  await settle();
+  assert.deepEqual(turns, []);
+});
