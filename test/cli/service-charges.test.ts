@@ -76,13 +76,17 @@ test('a vault shows its VMs with days, sizes and costs, a VM its points with wha
     vm,
     /^\d{15,18} +\d{4}-\d\d-\d\d .* EUR 0\.\d{4} +1\.0\d MiB +1\.0\d MiB +EUR (0\.9\d{3}|1\.\d\d)$/m,
   );
-  const month = await lab.json('web', { month: '1999-01' }).catch((error: Error) => error);
-  assert.match(String(month), /1999-01/);
+  const none = await lab.text('web', { month: '1999-01' });
+  assert.match(none, /^lab\/web in 1999-01: nothing is charged/);
+  assert.match(none, /^\d{15,18} .* - +- +1\.0\d MiB +1\.0\d MiB/m);
 });
 
 test('the forecast of a VM tells months and assumptions; of a vault it is wrong usage', async (t) => {
   const lab = await chargesCommand(t);
   await lab.backedUp('web');
+  const early = await lab.text('web', { forecast: true });
+  assert.match(early, /^No day has been read yet/m);
+  assert.equal(early.match(/^\d{4}-\d\d +1 +1\.0\d MiB +-$/gm)!.length, 12, early);
   await lab.pass(1);
   const shown = await lab.text('web', { forecast: true });
   assert.equal(shown.match(/^\d{4}-\d\d +1 +1\.0\d MiB +-$/gm)!.length, 12, shown);

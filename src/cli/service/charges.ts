@@ -6,6 +6,7 @@ import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes, formatCount } from '../output/units.ts';
 import { UsageError } from '../usage-error.ts';
 import { fullName, isSame, type Named } from './names.ts';
+import { ServiceRefusal } from './refusal.ts';
 import { findItem, findVault, listItems, listVaults, type ServiceItem } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import type { Service } from './service.ts';
@@ -246,23 +247,20 @@ async function showItem(
   month: string,
 ): Promise<void> {
   const path = itemPath(service, item);
-  const charges = (await service.http.json('GET', path, { query: inMonth(month) })) as {
-    readonly properties: ItemCharges;
-  };
+  const properties = await monthOf(service, path, month);
   const freed = (await service.http.json('GET', `${path}/points`)) as Freed;
-  const { properties } = charges;
-  const shown = {
-    vm: fullName(item.vm),
-    vault: fullName(item.vault),
-    ...properties,
-    present: freed.value,
-  };
+  const [vm, vault] = [fullName(item.vm), fullName(item.vault)];
+  const shown = { vm, vault, month, ...properties, present: freed.value };
   terminal.result(shown, () => {
+    if (properties === undefined) {
+      const nothing = `${vm} in ${month}: nothing is charged, as no day was read at whose end it had recovery points.`;
+      return freed.value.length === 0 ? nothing : `${nothing}\n\n${pointTable({}, freed)}`;
+    }
     const money = moneyIn(properties.currency);
     const { small, standard } = properties.protectedInstance.instanceMonths;
     const head = formatFacts([
-      ['VM', shown.vm],
-      ['Vault', shown.vault],
+      ['VM', vm],
+      ['Vault', vault],
       ['Month', month],
       ['Days charged', daysOf(properties)],
       ['Size', formatBytes(properties.protectedInstance.sizeInBytes)],
@@ -274,8 +272,26 @@ async function showItem(
   });
 }
 
+/** Undefined: nothing is charged in it. */
+async function monthOf(
+  service: Service,
+  path: string,
+  month: string,
+): Promise<ItemCharges | undefined> {
+  try {
+    const query = inMonth(month);
+    const charges = (await service.http.json('GET', path, { query })) as {
+      readonly properties: ItemCharges;
+    };
+    return charges.properties;
+  } catch (error) {
+    if (error instanceof ServiceRefusal && error.code === 'ChargesNotFound') return undefined;
+    throw error;
+  }
+}
+
 /** What each point cost in the month; of those that are there, what its end would free and save by month. */
-function pointTable(charges: ItemCharges, freed: Freed): string {
+function pointTable(charges: Pick<ItemCharges, 'points' | 'currency'>, freed: Freed): string {
   const present = new Map(freed.value.map((point) => [point.name, point]));
   const past = (charges.points ?? []).filter(({ name }) => !present.has(name));
   const names = [...past.map(({ name }) => name), ...present.keys()];

@@ -27,6 +27,8 @@ const MONTHS = 12;
 /** The present churn is the mean of so many increments. */
 const INCREMENTS = 14;
 
+const UNREAD = 'No day has been read yet: what is stored is taken from what the backups said.';
+
 /** @throws {HoldfastError} `ResourceNotFound`, `BMSUserErrorProtectedItemNotFound`. */
 export async function forecastItem(
   { catalogue, clock, settings }: Pick<ServiceParts, 'catalogue' | 'clock' | 'settings'>,
@@ -44,7 +46,8 @@ export async function forecastItem(
     untilMs: nowMs + (MONTHS + 2) * 31 * DAY_MS,
     schedule: { dstFollowsAzure: settings.dstFollowsAzure },
   });
-  const found = await presentOf(read, { vaultId: item.vaultId, itemId: item.id, nowMs });
+  const measured = await presentOf(read, { vaultId: item.vaultId, itemId: item.id, nowMs });
+  const found = measured ?? presentByPoints(points);
   const churn = churnOf(points, { fullBytes: found.fullBytes, runs: runs.map(({ atMs }) => atMs) });
   const storage = forecastStorage({
     nowMs,
@@ -65,7 +68,10 @@ export async function forecastItem(
     instanceBytes,
     units,
     churn,
-    assumptions: assumptionsOf(churn, runs.length),
+    assumptions: [
+      ...(measured === undefined ? [UNREAD] : []),
+      ...assumptionsOf(churn, runs.length),
+    ],
     months,
   };
 }
@@ -96,7 +102,7 @@ type Present = {
 async function presentOf(
   reader: CatalogueReader,
   of: { readonly vaultId: string; readonly itemId: string; readonly nowMs: number },
-): Promise<Present> {
+): Promise<Present | undefined> {
   const owned = await reader
     .selectFrom('chargedPoints')
     .innerJoin('points', (join) =>
@@ -106,6 +112,7 @@ async function presentOf(
     .where('chargedPoints.itemId', '=', of.itemId)
     .orderBy('points.takenAt')
     .execute();
+  if (owned.length === 0) return undefined;
   const storedBytes = owned.reduce((sum, { ownedBytes }) => sum + ownedBytes, 0);
   const today = dayOf(of.nowMs);
   let instanceBytes = 0;
@@ -117,6 +124,15 @@ async function presentOf(
     instanceBytes = last?.instanceBytes ?? instanceBytes;
   }
   return { storedBytes, instanceBytes, fullBytes: owned[0]?.ownedBytes ?? 0 };
+}
+
+/** Before the first reading: as the backups said. @param points oldest first. */
+function presentByPoints(points: readonly Point[]): Present {
+  const storedBytes = points.reduce((sum, point) => sum + storedBytesOf(point), 0);
+  const [first] = points;
+  if (first === undefined) return { storedBytes, instanceBytes: 0, fullBytes: 0 };
+  const instanceBytes = first.facts.disks.reduce((sum, { changedBytes }) => sum + changedBytes, 0);
+  return { storedBytes, instanceBytes, fullBytes: storedBytesOf(first) };
 }
 
 /** @param points oldest first. */
