@@ -81,6 +81,7 @@ test('a vault whose repository is away at the start is listed, and closed to all
     await assert.rejects(ask(), (error) => {
       assert.ok(isHoldfastError(error, 'VaultUnavailable'), String(error));
       assert.ok(error.retryable);
+      assert.doesNotMatch(error.message, /repo init/);
       assert.match(error.message, /vault 'v1' cannot be opened: .*\[RepositoryNotFound\]\. Mend/);
       assert.match(error.message, /tried again at 2026-01-01T.*Z, and at once by holdfast doctor/);
       return true;

@@ -36,7 +36,9 @@ export function vaultReach(repositories: Repositories): VaultReach {
     all: () => new Map(Array.from(lost, ([id, why]) => [id, { ...why, nextTryAt }])),
     lost: (vaultId, error) => {
       const code = isHoldfastError(error) ? error.code : undefined;
-      lost.set(vaultId, { code, message: error instanceof Error ? error.message : String(error) });
+      const message = error instanceof Error ? error.message : String(error);
+      // What is advised to somebody who wants a new repository would be wrong for a vault.
+      lost.set(vaultId, { code, message: message.replace(/ To make a new .*$/s, '') });
     },
     reached: (vaultId) => {
       lost.delete(vaultId);
