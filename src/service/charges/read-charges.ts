@@ -34,6 +34,8 @@ import { dateOf, dayOf, endOfDay, monthOf } from './utc-days.ts';
 /** Reads what is due of every vault; one that cannot be read is told, and read at the next look. */
 export async function readCharges(parts: ServiceParts): Promise<void> {
   for (const vault of await listVaults(parts.catalogue.read)) {
+    // Told where it is tried again.
+    if (parts.reach.all().has(vault.id)) continue;
     try {
       await readVault(parts, vault);
     } catch (error) {
