@@ -14,7 +14,7 @@ import { ended, fail, json, start, succeed, withoutPasswords } from '../cli/hold
 import { moreRecords, recordsIn, startWriting, writtenSoFar } from './records.ts';
 import { RestoredGuest } from './restored-guest.ts';
 import { Serving } from './serving.ts';
-import { guestFolder, startGuest, tinyGuestFolder } from './tiny-guest.ts';
+import { guestFolder, startGuest, tinyGuestFolder, type TinyGuest } from './tiny-guest.ts';
 import { rawCopy } from './vm-source.ts';
 
 withoutPasswords();
@@ -28,6 +28,7 @@ type Job = {
   readonly id: string;
   readonly status: string;
   readonly properties: Readonly<Record<string, string>>;
+  readonly warnings?: readonly string[];
 };
 
 const serving = new Serving();
@@ -61,9 +62,10 @@ type Lab = {
   readonly data: string;
   /** How many records there were before the point. */
   readonly records: number;
+  readonly original: TinyGuest;
 };
 
-/** A guest that writes records, backed up by the service, and off. */
+/** A guest that writes records, backed up by the service, and running on. */
 async function backedUp(t: TestContext): Promise<Lab> {
   const runDir = await guestFolder(t);
   const disks = [join(runDir, 'disk.qcow2'), join(runDir, 'data.raw')];
@@ -86,13 +88,34 @@ async function backedUp(t: TestContext): Promise<Lab> {
   ]) {
     await succeed(args, { variables });
   }
-  await guest.kill();
-  return { vm, runDir, account, data: disks[1]!, records };
+  return { vm, runDir, account, data: disks[1]!, records, original: guest };
 }
 
 test('the service boots a VM from a point of a guest on QEMU', async (t) => {
   const lab = await backedUp(t);
-  const { vm, runDir, account } = lab;
+  const { vm, runDir, account, original } = lab;
+
+  await t.test('beside the VM that runs on: that one is backed up meanwhile', async () => {
+    const begun = await holdfast<Job>('boot', vm, '--as', 'beside', '--trial', '--no-wait');
+    const { warnings = [] } = await until(begun.id, ({ properties }) => 'State' in properties);
+    const [, address] = /beside is at (qmp:\S+)/.exec(warnings.join('\n')) ?? [];
+    assert.ok(address !== undefined, warnings.join('\n'));
+    const { vms } = await holdfast<{ readonly vms: readonly { readonly name: string }[] }>(
+      'vm',
+      'list',
+      '--connect',
+      address,
+    );
+    assert.deepEqual(
+      vms.map(({ name }) => name),
+      ['beside'],
+    );
+    await succeed(['backup', vm], { variables });
+    assert.equal((await holdfast<Job>('jobs', 'stop', begun.id)).status, 'Cancelled');
+    assert.deepEqual(readdirSync(account), []);
+    await moreRecords(original, 1);
+    await original.kill();
+  });
 
   await t.test('killed while the VM is moved, it goes on; the VM lacks no record', async (tt) => {
     const guest = RestoredGuest.at(tt, runDir);

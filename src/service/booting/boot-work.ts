@@ -10,8 +10,8 @@
  *   cancelled: discarded       failed, the VM or the point is gone: what the guest wrote stays
  * ```
  */
-import { readdir } from 'node:fs/promises';
-import { isHoldfastError, pause, throwIfCancelled, type HoldfastError } from '#base';
+import { readdir, rm } from 'node:fs/promises';
+import { isHoldfastError, pause, shellQuoted, throwIfCancelled, type HoldfastError } from '#base';
 import {
   bootVm,
   discardBoot,
@@ -245,7 +245,8 @@ async function endRemains(boot: Boot, { code }: JobFailure): Promise<void> {
   const note = await noteIn(request);
   const isUnwanted = code === 'Cancelled' || isTrial;
   if (note !== undefined) {
-    const left = `'${vmName}' and what it wrote are in ${directory}; holdfast vm boot --discard --dir removes them`;
+    const discard = `holdfast vm boot --discard --dir ${shellQuoted(directory)}`;
+    const left = `'${vmName}' and what it wrote are in ${directory}; to remove them: ${discard}`;
     run.property('Remains', left);
     if (!isUnwanted) return;
     await parts.hosts.use(hostKey, async (hypervisor) => {
@@ -253,7 +254,10 @@ async function endRemains(boot: Boot, { code }: JobFailure): Promise<void> {
     });
     run.property('Remains', '');
   }
-  if (!isUnwanted || !boot.hasRun || (await imagesIn(directory)).length > 0) return;
+  if ((await imagesIn(directory)).length > 0) return;
+  // What QEMU has written there beside its disks: the output of a serial port.
+  await rm(directory, { recursive: true, force: true });
+  if (!isUnwanted || !boot.hasRun) return;
   run.property(STATE, 'Discarded, with what the guest wrote');
   run.property('Target Folder', '');
   // A host that shows one VM only, and has none now, would not say that it is gone.
