@@ -39,6 +39,7 @@ export const ERRORS = {
   CatalogueUnwritable: { kind: 'unavailable', retryable: true },
   CertificateUnusable: { kind: 'invalid', retryable: false },
   ChargesNotFound: { kind: 'notFound', retryable: false },
+  ConsistencyGroupInvalid: { kind: 'invalid', retryable: false },
   CopyingVHDsFromBackUpVaultTakingLongTime: { kind: 'unavailable', retryable: true },
   DataFolderHeld: { kind: 'conflict', retryable: false },
   DefinitionUnsupported: { kind: 'invalid', retryable: false },
