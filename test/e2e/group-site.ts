@@ -25,6 +25,8 @@ export class GroupSite {
   readonly repository: string;
   /** By name, how they are reached. */
   readonly vms: ReadonlyMap<string, string>;
+  /** Of points that were looked into. */
+  readonly #numbers = new Map<string, number>();
 
   constructor(folder: string, vms: ReadonlyMap<string, string>) {
     this.folder = folder;
@@ -54,11 +56,14 @@ export class GroupSite {
 
   /** What disk `disk` of a point says. */
   async number(point: string, disk: string): Promise<number> {
+    const known = this.#numbers.get(point);
+    if (known !== undefined) return known;
     const path = join(this.folder, `${point}.raw`);
     const to = ['--disk', `${disk}=${path}`, '--no-encryption'];
     await succeed(['repo', 'restore', this.repository, point, ...to]);
     const number = await numberOn(path);
     await rm(path);
+    this.#numbers.set(point, number);
     return number;
   }
 
