@@ -10,6 +10,7 @@ import { run, succeed, withoutPasswords } from '../cli/holdfast.ts';
 import { GroupSite } from './group-site.ts';
 import { killedAt } from './killed-group.ts';
 import { Lockstep } from './lockstep.ts';
+import { slowGroup } from './slow-group.ts';
 import { lockstepGuest, socketIn } from './lockstep-guest.ts';
 import { guestFolder } from './tiny-guest.ts';
 import { assertNothingLeft } from './vm-site.ts';
@@ -61,6 +62,12 @@ await test('two guests of QEMU that write in lockstep', async (t) => {
     const { members } = await site.backUp('--no-quiesce');
     groups += 1;
     for (const { consistency } of members) assert.equal(consistency, 'CrashConsistent');
+    assert.equal(await site.checkGroups(['vd1', 'vd1']), groups);
+  });
+
+  await t.test('a VM that is late with its snapshot: the other stands still for it', async () => {
+    await slowGroup(site, { stands: true });
+    groups += 1;
     assert.equal(await site.checkGroups(['vd1', 'vd1']), groups);
   });
 
@@ -127,4 +134,13 @@ await test('two guests of QEMU that write in lockstep', async (t) => {
       left.map(({ id }) => id),
     );
   });
+
+  await t.test(
+    'if none stood still, the late one would hold effects without their causes',
+    async () => {
+      const [first, second] = await slowGroup(site, { stands: false });
+      const [a, b] = [await site.number(first!, 'vd1'), await site.number(second!, 'vd1')];
+      assert.ok(b > a, `${a} in the first, ${b} in the second`);
+    },
+  );
 });
