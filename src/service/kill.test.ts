@@ -59,6 +59,11 @@ const SPEED = 2400;
 const HANG_MS = 60_000;
 const RESTORES_A_LOOK = 4;
 const DAY_MS = 24 * 60 * 60 * 1000;
+/** Points of an hourly day may expire after this many days, but for the last of each; younger ones may not. */
+const KEPT_DAYS = 7;
+const YOUNG_DAYS = KEPT_DAYS - 1;
+/** The daily rule of the default policy. */
+const DAILY_DAYS = 30;
 const CHILD = fileURLToPath(new URL('testing/kill-child.ts', import.meta.url));
 
 class Killed {
@@ -68,8 +73,10 @@ class Killed {
   readonly #sinceMs = Date.now();
   readonly #random: (limit: number) => number;
   readonly #errors: string[] = [];
-  /** Points whose job was seen to have ended well: `vm id`. */
-  readonly acknowledged = new Set<string>();
+  /** Points whose job was seen to have ended well, `vm id`, and when that was by the service's clock. */
+  readonly acknowledged = new Map<string, number>();
+  /** Points that a rule of days keeps, as earlier looks found them, and when each was taken. */
+  readonly #ofDays = new Map<string, number>();
 
   constructor(seed: number) {
     this.#random = seeded(seed);
@@ -81,7 +88,7 @@ class Killed {
       void this.#errors.push(`${message} ${JSON.stringify(facts)}`);
     return await openService({
       data: this.#data,
-      clock: restingClock(fastClock({ sinceMs: this.#sinceMs, speed: SPEED }).nowMs()),
+      clock: restingClock(this.#nowMs()),
       random: (sizeBytes) => randomBytes(sizeBytes),
       version: 'test',
       process: { host: 'test', pid: process.pid, command: 'kill-test' },
@@ -103,7 +110,12 @@ class Killed {
       windowStart: '00:00',
       windowHours: 24,
     };
-    const draft = { ...defaultPolicy('02:00'), kind: 'enhanced', schedule, instantRestoreDays: 7 };
+    const draft = {
+      ...defaultPolicy('02:00'),
+      kind: 'enhanced',
+      schedule,
+      instantRestoreDays: KEPT_DAYS,
+    };
     await putPolicy(service, { vault: VAULT, name: POLICY }, { draft });
     for (let number = 0; number < VM_COUNT; number += 1) {
       const vm = { group: GROUP, name: vmName(number) };
@@ -135,12 +147,20 @@ class Killed {
     for await (const line of createInterface(child.stdout)) {
       const [word, ...rest] = line.split(' ');
       if (word === 'open' && !whileOpening) kill();
-      else if (word === 'acked') this.acknowledged.add(rest.join(' '));
+      else if (word === 'acked') this.#acknowledge(rest.join(' '));
       else if (word !== 'open') said.push(line);
     }
     const [, signal] = (await exit) as [number | null, string | null];
     assert.equal(signal, 'SIGKILL', Buffer.concat(errors).toString());
     assert.deepEqual(said, []);
+  }
+
+  #acknowledge(point: string): void {
+    if (!this.acknowledged.has(point)) this.acknowledged.set(point, this.#nowMs());
+  }
+
+  #nowMs(): number {
+    return fastClock({ sinceMs: this.#sinceMs, speed: SPEED }).nowMs();
   }
 
   /** Lets everything come to its end, and looks at it. */
@@ -178,17 +198,27 @@ class Killed {
     assert.deepEqual(this.#errors, []);
     const points = await this.#points(service);
     const there = new Set(points.map(({ vm, point }) => `${vm} ${point.id}`));
-    assert.deepEqual(
-      [...this.acknowledged].filter((one) => !there.has(one)),
-      [],
-      'points are lost',
-    );
+    const youngMs = service.clock.nowMs() - YOUNG_DAYS * DAY_MS;
+    const lost = [...this.acknowledged].filter(([one, atMs]) => !there.has(one) && atMs > youngMs);
+    assert.deepEqual(lost, [], 'points are lost');
+    this.#checkDays(points, service.clock.nowMs());
     assertWholeGroups(points, service.clock.nowMs());
     await this.#checkPoints(service, vaultId, points);
     // Those of the last kill may be in use a moment longer, by tools about to end; older ones have gone.
     const scratch = readdirSync(join(this.#data, 'scratch'));
     assert.ok(scratch.length <= DEFAULT_SETTINGS.backupsAtOnce, scratch.join());
     return points.length;
+  }
+
+  #checkDays(points: readonly { readonly point: Point }[], nowMs: number): void {
+    const there = new Set(points.map(({ point }) => point.id));
+    const oldest = nowMs - (DAILY_DAYS - 1) * DAY_MS;
+    const lost = [...this.#ofDays].filter(([id, takenAt]) => takenAt > oldest && !there.has(id));
+    assert.deepEqual(lost, [], 'points that a rule of days keeps are lost');
+    for (const { point } of points) {
+      const isOfDay = point.retention.tags.some((tag) => tag.class === 'daily');
+      if (isOfDay) this.#ofDays.set(point.id, point.takenAt);
+    }
   }
 
   async #points(service: Service): Promise<readonly { vm: string; point: Point }[]> {
@@ -238,7 +268,7 @@ function assertWholeGroups(
   nowMs: number,
 ): void {
   const there = new Set(points.map(({ point }) => point.id));
-  const young = points.filter(({ point }) => point.takenAt > nowMs - 6 * DAY_MS);
+  const young = points.filter(({ point }) => point.takenAt > nowMs - YOUNG_DAYS * DAY_MS);
   for (const { vm, point } of young) {
     const lacking = point.facts.group?.points.filter((one) => !there.has(one.point)) ?? [];
     assert.deepEqual(lacking, [], `half a group, of which ${vm} has ${point.id}`);
