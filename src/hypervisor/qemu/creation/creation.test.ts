@@ -18,6 +18,7 @@ const MACHINE = '-nodefaults -accel tcg -machine q35 -m 16 -display none';
 class Place {
   readonly folder: string;
   readonly notes: string[] = [];
+  readonly #connections: Hypervisor[] = [];
 
   private constructor(folder: string) {
     this.folder = folder;
@@ -26,6 +27,8 @@ class Place {
   static async make(t: TestContext): Promise<Place> {
     const place = new Place(await mkdtemp(join(tmpdir(), 'hf-')));
     t.after(async () => {
+      // Where a test fails, they would keep the socket from whoever ends the VM.
+      for (const hypervisor of place.#connections) await hypervisor.close();
       for (const name of ['new', 'second']) await place.end(name);
       await rm(place.folder, { recursive: true });
     });
@@ -35,7 +38,9 @@ class Place {
   async connect(): Promise<Hypervisor> {
     const { folder } = this;
     const uri = `qmp:${join(folder, 'qmp.sock')},agent=${join(folder, 'qga.sock')}`;
-    return await connectQemu({ uri, clock: realClock(), random: randomBytes });
+    const hypervisor = await connectQemu({ uri, clock: realClock(), random: randomBytes });
+    this.#connections.push(hypervisor);
+    return hypervisor;
   }
 
   async image(name: string, format: NewVmDisk['format'] = 'qcow2'): Promise<NewVmDisk> {
@@ -161,7 +166,7 @@ test('a name that is taken is refused; beside a VM that runs, the new one has it
   const again = { ...place.request(await beside.definition('new')), name: 'second' };
   await assert.rejects(beside.creation.define({ ...again, name: 'new' }), refused);
   await beside.creation.define(again);
-  assert.match(place.notes.join(), /another VM's: that of second is ".*second-qmp.sock"/);
+  assert.match(place.notes.join(), /another VM's: second is at qmp:.*second-qmp.sock/);
   await beside.creation.start('second');
   const path = join(place.folder, 'second-qmp.sock');
   const second = await connectQemu({ uri: `qmp:${path}`, clock: realClock(), random: randomBytes });
