@@ -5,10 +5,11 @@
  * ```
  *   vaults/<id>/vault.json    {version: 1, repository, sealedKey}
  *   vaults/<id>/repository/   unless the owner chose another place
+ *   vaults/<id>/unfinished    while the vault is being made: only what has it is ever removed as a leftover
  * ```
  */
-import { mkdir, open, readdir, readFile, rename } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { HoldfastError } from '#base';
 import type { MasterKey } from '#keyvault';
@@ -28,13 +29,15 @@ const FILE = z.strictObject({
 
 const purpose = (vaultId: string): string => `vault ${vaultId}`;
 
-/** Durable on return. */
+/** Of a vault that is being made (`vaultIsMade`). Durable on return. */
 export async function writeVaultFolder(
   folder: string,
   vault: { readonly id: string; readonly masterKey: MasterKey; readonly access: VaultAccess },
 ): Promise<void> {
   const { id, masterKey, access } = vault;
   await mkdir(folder, { mode: 0o700 });
+  await (await open(markOf(folder), 'wx', 0o600)).close();
+  await syncFolder(folder);
   const content = {
     version: 1,
     repository: access.repository,
@@ -52,13 +55,38 @@ export async function writeVaultFolder(
   for (const path of [folder, join(folder, '..')]) await syncFolder(path);
 }
 
+/** From now on the folder is never taken for a leftover. Durable on return. */
+export async function vaultIsMade(folder: string): Promise<void> {
+  await rm(markOf(folder), { force: true });
+  await syncFolder(folder);
+}
+
+export async function isUnfinished(folder: string): Promise<boolean> {
+  return await access(markOf(folder)).then(
+    () => true,
+    () => false,
+  );
+}
+
 /** @throws {HoldfastError} `ResourceNotFound` if there is none; `MasterKeyWrong`. */
 export async function readVaultFolder(
   folder: string,
   vault: { readonly id: string; readonly masterKey: MasterKey },
 ): Promise<VaultAccess> {
   const { repository, sealedKey } = FILE.parse(await readJson(vaultFile(folder)));
-  return { repository, key: vault.masterKey.unseal(sealedKey, purpose(vault.id)).toString() };
+  const key = vault.masterKey.unseal(sealedKey, purpose(vault.id)).toString();
+  return { repository: isWithin(repository, vault.id) ? join(folder, INSIDE) : repository, key };
+}
+
+const INSIDE = 'repository';
+
+/** Whether the repository lay in its vault's folder when that was made: wherever that is now, so it does. */
+function isWithin(repository: string, vaultId: string): boolean {
+  return basename(repository) === INSIDE && basename(dirname(repository)) === vaultId;
+}
+
+function markOf(folder: string): string {
+  return join(folder, 'unfinished');
 }
 
 /** The ids of vaults that have a folder. */

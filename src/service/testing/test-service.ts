@@ -23,7 +23,8 @@ export type TestService = {
   readonly images: string;
   /** What was logged as a warning or an error. */
   readonly complaints: string[];
-  readonly restart: () => Promise<Service>;
+  /** @param place the data folder from now on; absent: the same. */
+  readonly restart: (place?: string) => Promise<Service>;
 };
 
 export type TestOptions = { readonly clock?: Clock; readonly settings?: Partial<ServiceSettings> };
@@ -40,9 +41,9 @@ export async function testService(t: TestContext, options: TestOptions = {}): Pr
   const complain = (facts: object, message: string): void => {
     complaints.push(`${message} ${JSON.stringify(facts)}`);
   };
-  const open = async (): Promise<Service> =>
+  const open = async (place = data): Promise<Service> =>
     await openService({
-      data,
+      data: place,
       clock: options.clock ?? realClock(),
       random: (sizeBytes) => randomBytes(sizeBytes),
       version: 'test',
@@ -55,9 +56,9 @@ export async function testService(t: TestContext, options: TestOptions = {}): Pr
     await service.close();
     await rm(folder, { recursive: true, force: true });
   });
-  const restart = async (): Promise<Service> => {
+  const restart = async (place?: string): Promise<Service> => {
     await service.close();
-    service = await open();
+    service = await open(place);
     return service;
   };
   return { service: () => service, data, images, complaints, restart };

@@ -17,7 +17,7 @@ import { getResourceGroup } from '../groups/resource-groups.ts';
 import { LOCATION, nameKey, parseName } from '../names.ts';
 import { newDefaultPolicy, policyDocument } from '../policies/policy-records.ts';
 import { changeVault } from '../repositories/change-vault.ts';
-import { writeVaultFolder } from '../repositories/vault-folder.ts';
+import { vaultIsMade, writeVaultFolder } from '../repositories/vault-folder.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { tagsToJson, type Tags } from '../tags.ts';
 import { vaultDocument } from './vault-document.ts';
@@ -57,7 +57,9 @@ export async function createVault(parts: ServiceParts, wanted: NewVault): Promis
     const createdAt = parts.clock.nowMs();
     const made = await makeRepository(parts, wanted.repository);
     const vault = { id: made.id, group, name, tags, settings, createdAt };
-    return await record(parts, vault, made);
+    const recorded = await record(parts, vault, made);
+    await vaultIsMade(join(parts.dataFolder.vaults, made.id));
+    return recorded;
   });
 }
 

@@ -46,10 +46,8 @@ export async function deleteVault(parts: ServiceParts, name: VaultName): Promise
     };
   });
   const folder = join(dataFolder.vaults, vault.id);
-  const isOurs = vault.repository.startsWith(`${folder}/`);
-  const points = isOurs
-    ? await repositories.use(vault.id, async ({ state }) => state.points.size)
-    : 0;
+  // Points that no item has, of `holdfast repo`: the key in the folder opens them, wherever they lie.
+  const points = await repositories.use(vault.id, async ({ state }) => state.points.size);
   await repositories.release(vault.id);
   if (points === 0) await rm(folder, { recursive: true, force: true });
 }

@@ -16,7 +16,7 @@ import { LOCATION, nameKey } from '../names.ts';
 import { policyFromDocument, policyIdOf } from '../policies/policy-records.ts';
 import type { OpenRepository } from '../repositories/repositories.ts';
 import { readDocuments } from '../repositories/repository-pool.ts';
-import { listVaultFolders } from '../repositories/vault-folder.ts';
+import { isUnfinished, listVaultFolders, vaultIsMade } from '../repositories/vault-folder.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { tagsToJson } from '../tags.ts';
 import { deleteVaultRows } from './delete-vault.ts';
@@ -84,8 +84,14 @@ async function takeOverDocuments(parts: ServiceParts, vaultId: string): Promise<
     .where('vaultId', '=', vaultId)
     .execute();
   const revisions = new Map(known.map(({ document, revision }) => [document, revision]));
-  const found = await lookAt(repositories, vaultId, revisions);
-  if (found.kind === 'known') return { isThere: true, changed: [] };
+  const folder = join(parts.dataFolder.vaults, vaultId);
+  const unfinished = await isUnfinished(folder);
+  const found = await lookAt(repositories, vaultId, { revisions, isUnfinished: unfinished });
+  if (unfinished && found.kind !== 'abandoned') await vaultIsMade(folder);
+  if (found.kind === 'known') {
+    await catalogue.change(async (change) => await noteLocation(change, vaultId, found.repository));
+    return { isThere: true, changed: [] };
+  }
   if (found.kind === 'abandoned') {
     await catalogue.change(async (change) => await deleteVaultRows(change, vaultId));
     if (!found.hasPoints) await removeFolder(parts, vaultId);
@@ -101,7 +107,7 @@ async function takeOverDocuments(parts: ServiceParts, vaultId: string): Promise<
 type Documents = Awaited<ReturnType<typeof readDocuments>>;
 
 type Found =
-  | { readonly kind: 'known' }
+  | { readonly kind: 'known'; readonly repository: string }
   /** Never finished, or deleted but for its folder. */
   | { readonly kind: 'abandoned'; readonly hasPoints: boolean }
   | {
@@ -115,18 +121,23 @@ type Found =
 async function lookAt(
   repositories: ServiceParts['repositories'],
   vaultId: string,
-  revisions: ReadonlyMap<string, number>,
+  {
+    revisions,
+    isUnfinished: unfinished,
+  }: { readonly revisions: ReadonlyMap<string, number>; readonly isUnfinished: boolean },
 ): Promise<Found> {
   try {
     return await repositories.use(vaultId, async (repository) => {
       const { documents } = repository.state;
       const changed = [...documents].filter(([id, { revision }]) => revisions.get(id) !== revision);
-      if (documents.size > 0 && changed.length === 0) return { kind: 'known' };
+      const { store, keyring } = repository.parts;
+      if (documents.size > 0 && changed.length === 0) {
+        return { kind: 'known', repository: store.location };
+      }
       const read = await readDocuments(repository);
       if (!read.some(({ id }) => id === VAULT_DOCUMENT)) {
         return { kind: 'abandoned', hasPoints: repository.state.points.size > 0 };
       }
-      const { store, keyring } = repository.parts;
       return {
         kind: 'newer',
         repository: store.location,
@@ -136,8 +147,10 @@ async function lookAt(
       };
     });
   } catch (error) {
-    // Killed between the folder and the repository.
-    if (isHoldfastError(error, 'RepositoryNotFound') && revisions.size === 0) {
+    // Killed while it was made. Any other that is not found may be on a disk that is not mounted.
+    const isAbsent =
+      isHoldfastError(error, 'RepositoryNotFound') || isHoldfastError(error, 'ResourceNotFound');
+    if (isAbsent && unfinished && revisions.size === 0) {
       return { kind: 'abandoned', hasPoints: false };
     }
     throw error;
@@ -194,6 +207,15 @@ async function apply(change: CatalogueChange, remembered: Remembered): Promise<v
   for (const { id: document, revision } of documents) {
     await change.insertInto('documents').values({ vaultId, document, revision }).execute();
   }
+}
+
+/** A data folder may have been moved, its catalogue with it. */
+async function noteLocation(
+  change: CatalogueChange,
+  vaultId: string,
+  repository: string,
+): Promise<void> {
+  await change.updateTable('vaults').set({ repository }).where('id', '=', vaultId).execute();
 }
 
 async function putVaultRow(change: CatalogueChange, of: Remembered): Promise<void> {
