@@ -7,6 +7,7 @@ export {
   type ErrorCode,
   type ErrorDetails,
 } from './errors.ts';
+export { makeFolders } from './make-folders.ts';
 export { pause } from './pause.ts';
 export { orCancelled } from './or-cancelled.ts';
 export { FakeClock, type Clock } from './clock.ts';

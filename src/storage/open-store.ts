@@ -1,8 +1,8 @@
 /** From a location a user wrote to a store that was found to keep the contract. */
-import { mkdir, open, stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { HoldfastError, shellQuoted } from '#base';
+import { HoldfastError, makeFolders, shellQuoted } from '#base';
 import { errnoOf, fileError } from './file-errors.ts';
 import { LocalFolder } from './local-folder.ts';
 import type { ObjectStore } from './object-store.ts';
@@ -81,7 +81,7 @@ async function checkFolder(path: string): Promise<void> {
 /** Makes the folder and, upwards from it, every folder that was missing, all durable on return. */
 async function makeFolder(path: string): Promise<void> {
   try {
-    const first = await mkdir(path, { recursive: true, mode: 0o700 });
+    const first = await makeFolders(path, { mode: 0o700 });
     if (first === undefined) return;
     for (let made = path; made !== dirname(first); made = dirname(made)) {
       await syncFolder(dirname(made));

@@ -1,6 +1,7 @@
 /** The folder of a new VM's images and sockets: made for a command, gone again where that leaves nothing in it. */
-import { chmod, mkdir, rmdir } from 'node:fs/promises';
+import { chmod, rmdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { makeFolders } from '#base';
 
 /** What lies in it has modes of its own; QEMU, as whoever it runs, has to pass through, whatever our umask. */
 const PASSABLE = 0o711;
@@ -13,7 +14,7 @@ export type VmFolder = {
 
 /** Makes it, and folders above it that are not there. One that is there stays as it is. */
 export async function makeVmFolder(directory: string): Promise<VmFolder> {
-  const made = await mkdir(directory, { recursive: true, mode: PASSABLE });
+  const made = await makeFolders(directory, { mode: PASSABLE });
   if (made === undefined) return { directory };
   for (const folder of foldersOf({ directory, made })) await chmod(folder, PASSABLE);
   return { directory, made };

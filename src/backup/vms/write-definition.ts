@@ -1,6 +1,7 @@
 /** The definition of a point's VM as files, for whoever restores its disks alone. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { makeFolders } from '#base';
 import type { Repository } from '#repository';
 import { definitionOf, vmPoint } from './vm-point.ts';
 
@@ -19,7 +20,7 @@ export async function writeDefinition(
   const { hypervisor, vm, domainXml, commandLine, workingDirectory, files } = definitionOf(
     await vmPoint(repository, point),
   );
-  await mkdir(directory, { recursive: true });
+  await makeFolders(directory);
   const config = { point, hypervisor, vm, commandLine, workingDirectory };
   const written: { readonly name: string; readonly content: string | Buffer }[] = [
     { name: 'vmconfig.json', content: `${JSON.stringify(config, null, 2)}\n` },

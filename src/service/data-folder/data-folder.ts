@@ -11,7 +11,7 @@
  */
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { HoldfastError } from '#base';
+import { HoldfastError, makeFolders } from '#base';
 import { tryLock } from '#backup';
 
 export type DataFolder = {
@@ -56,7 +56,15 @@ export async function lockDataFolder(
   holder: Parameters<typeof tryLock>[1],
 ): Promise<LockedDataFolder> {
   const folder = dataFolder(path);
-  await mkdir(path, { recursive: true, mode: 0o700 });
+  try {
+    await makeFolders(path, { mode: 0o700 });
+  } catch (error) {
+    throw new HoldfastError(
+      'StoreReadOnly',
+      `${path} cannot be made, and so not be the data folder: ${(error as Error).message}`,
+      { cause: error, details: { path } },
+    );
+  }
   const lock = tryLock(join(path, 'lock'), holder);
   if (lock === undefined) {
     throw new HoldfastError(

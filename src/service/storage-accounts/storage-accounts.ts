@@ -1,8 +1,8 @@
 /** Storage accounts: folders that disks are restored to, each with a queue of its own (M22). */
-import { access, constants, mkdir, realpath } from 'node:fs/promises';
+import { access, constants, realpath } from 'node:fs/promises';
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
-import { HoldfastError } from '#base';
+import { HoldfastError, makeFolders } from '#base';
 import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueChange, CatalogueReader } from '../catalogue/catalogue.ts';
 import { getResourceGroup } from '../groups/resource-groups.ts';
@@ -159,7 +159,7 @@ async function requireUnused(
 async function usableFolder(path: string): Promise<string> {
   try {
     if (!isAbsolute(path)) throw new Error('give an absolute path');
-    await mkdir(path, { recursive: true });
+    await makeFolders(path);
     await access(path, constants.W_OK | constants.X_OK);
     return await realpath(path);
   } catch (error) {
