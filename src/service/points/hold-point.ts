@@ -10,7 +10,7 @@ import { changeItem } from '../items/change-item.ts';
 import { getItem, type Item, type ItemName } from '../items/items.ts';
 import { requireAllowed } from '../items/item-states.ts';
 import { DAY_MS } from '../retention/change.ts';
-import { dateOf } from '../retention/plan.ts';
+import { dateOf, newestOf } from '../retention/plan.ts';
 import type { PointRetention } from '../retention/point-retention.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { getVault } from '../vaults/vaults.ts';
@@ -159,7 +159,7 @@ async function changePoint(
   return await changeItem(parts, await getItem(catalogue.read, name), async (item) => {
     requireAllowed('holdPoint', item);
     const shown = await getShownPoint(parts, item, name.point);
-    const [newest] = await listPoints(catalogue.read, item.id);
+    const newest = newestOf(await listPoints(catalogue.read, item.id), parts.clock.nowMs());
     const isNewest = newest?.id === name.point;
     const { retention, detail = {}, also } = await decide({ item, shown, isNewest });
     return {

@@ -212,6 +212,22 @@ test('R32 the newest point is kept although it has expired, until there is a new
   }
 });
 
+test('R32 a point that was taken while the clock was ahead is not the newest before its time: the last honest one is kept', () => {
+  const item = protectedBy(MONTHS);
+  const ahead = scheduled(NOW + 365 * DAY_MS, ['daily']);
+  const last = scheduled(ago(100), ['daily']);
+  const plans = planRetention(item, [last, ahead], NOW);
+  assert.deepEqual(
+    plans.map(({ fate, keptBy }) => [fate, keptBy]),
+    [
+      ['kept', 'latest'],
+      ['kept', 'daily'],
+    ],
+  );
+  const [later] = planRetention(item, [last, ahead], NOW + 366 * DAY_MS);
+  assert.equal(later!.fate, 'removed');
+});
+
 test('R54 R59 resumed, points whose time passed while stopped expire at once; those that a shorter policy loses are soft-deleted', () => {
   const stopped: RetainedItem = { state: 'ProtectionStopped', policy: undefined };
   const before = protectedBy(policyOf(DAILY, { days: 30 }));

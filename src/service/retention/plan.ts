@@ -70,7 +70,7 @@ export function planRetention(
   points: readonly RetainedPoint[],
   now: number,
 ): readonly PlannedPoint[] {
-  const newest = newestOf(points);
+  const newest = newestOf(points, now);
   return points.map((point) => planPoint(item, { point, isNewest: point === newest, now }));
 }
 
@@ -143,9 +143,11 @@ function restOf(state: ItemState): 'stopped' | 'itemSoftDeleted' | undefined {
   return state === 'SoftDeleted' ? 'itemSoftDeleted' : undefined;
 }
 
-function newestOf(points: readonly RetainedPoint[]): RetainedPoint | undefined {
+/** One that was taken while the clock was ahead is not the newest before that time comes. */
+export function newestOf(points: readonly RetainedPoint[], now: number): RetainedPoint | undefined {
+  const past = points.filter(({ takenAt }) => takenAt <= now);
   let newest: RetainedPoint | undefined;
-  for (const point of points) {
+  for (const point of past.length > 0 ? past : points) {
     if (newest === undefined || isNewer(point, newest)) newest = point;
   }
   return newest;
