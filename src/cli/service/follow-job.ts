@@ -32,11 +32,18 @@ export async function followJob(
 ): Promise<JobFacts> {
   const { service, terminal, signal } = context;
   try {
+    let toldTry: string | undefined;
     for (;;) {
       for await (const job of changesOf(service, name, signal)) {
         if (!hasEnded(job)) {
           onChange?.(job);
           report(context, job);
+          const nextTry = job.properties?.[NEXT_TRY];
+          // Once a try, also where there is no terminal: it may take hours.
+          if (nextTry !== undefined && nextTry !== toldTry) {
+            terminal.warn(`${job.operation} of ${job.vm}: ${waitOf(job.properties ?? {})}`);
+          }
+          toldTry = nextTry;
           continue;
         }
         terminal.clearProgress();
@@ -100,10 +107,13 @@ export async function getJob(service: Service, { vault, id }: JobName): Promise<
 
 function report({ terminal }: ServiceContext, job: JobFacts): void {
   const { properties = {}, tasks = [], status, operation, vm } = job;
-  const task = tasks.find((one) => one.status === 'InProgress')?.name;
   const doneBytes = bytesOf(properties['Bytes done']);
   if (status === 'Cancelling') return terminal.announce(`${operation} of ${vm}: cancelling`);
-  if (doneBytes === undefined || properties[NEXT_TRY] !== undefined) {
+  if (properties[NEXT_TRY] !== undefined) {
+    return terminal.announce(`${operation} of ${vm}: ${waitOf(properties)}`);
+  }
+  const task = tasks.find((one) => one.status === 'InProgress')?.name;
+  if (doneBytes === undefined) {
     return terminal.announce(`${operation} of ${vm}: ${task ?? waitOf(properties)}`);
   }
   const totalBytes = bytesOf(properties['Bytes in all']);

@@ -77,7 +77,9 @@ function statusText({ status, operation, properties = {} }: JobFacts): string {
   if (operation === 'ExportDisks' && expires !== undefined) {
     return `${status}: until ${shortTime(expires)}`;
   }
-  return state === undefined ? status : `${status}: ${state}`;
+  const again = properties['Next try'];
+  const told = again === undefined ? state : `tried again at ${shortTime(again)}`;
+  return told === undefined ? status : `${status}: ${told}`;
 }
 
 /** Whether only somebody, or its time limit of hours, ends it. */

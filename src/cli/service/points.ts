@@ -96,7 +96,7 @@ export async function listPoints(
   return (await service.all(recoveryPoints.list(...at, options))).map(pointFacts);
 }
 
-/** By its id, how the id begins, or `latest`. @throws {HoldfastError} `PointNotFound` */
+/** By its id, how the id begins, or `latest`: but for what a replacement took before (R68), which is what it was to undo. @throws {HoldfastError} `PointNotFound` */
 export async function findPoint(
   service: Service,
   item: ServiceItem,
@@ -104,7 +104,7 @@ export async function findPoint(
 ): Promise<PointFacts> {
   const points = await listPoints(service, item);
   const matching =
-    text === 'latest' ? points.slice(0, 1) : points.filter(({ id }) => id.startsWith(text));
+    text === 'latest' ? latestOf(points) : points.filter(({ id }) => id.startsWith(text));
   const exact = points.find(({ id }) => id === text);
   const found = exact ?? (matching.length === 1 ? matching[0] : undefined);
   if (found !== undefined) return found;
@@ -115,6 +115,11 @@ export async function findPoint(
     'BMSUserErrorRecoveryPointNotFound',
     `${vm} has ${many} ${text}: holdfast points ${shellQuoted(vm)} lists them`,
   );
+}
+
+function latestOf(points: readonly PointFacts[]): readonly PointFacts[] {
+  const taken = points.filter(({ origin }) => origin !== 'safety');
+  return (taken.length > 0 ? taken : points).slice(0, 1);
 }
 
 function pointFacts({ id, name = '', properties }: RecoveryPointResource) {

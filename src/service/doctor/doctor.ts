@@ -13,6 +13,7 @@ import { itemDocument } from '../items/item-documents.ts';
 import { policyDocument } from '../policies/policy-records.ts';
 import { readDocuments } from '../repositories/repository-pool.ts';
 import type { OpenRepository } from '../repositories/repositories.ts';
+import { failureFromJson } from '../jobs/job-records.ts';
 import { listVaultFolders } from '../repositories/vault-folder.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { vaultDocument, VAULT_DOCUMENT } from '../vaults/vault-document.ts';
@@ -41,6 +42,8 @@ async function examineContent(parts: ServiceParts): Promise<readonly Finding[]> 
   found.push(...(await strangeFolders(parts, vaults)));
   found.push(...(await stuckJobs(parts)));
   found.push(...(await silentHosts(parts)));
+  found.push(...(await itemsWithoutVm(parts)));
+  found.push(...(await waitingJobs(parts)));
   return found;
 }
 
@@ -207,5 +210,43 @@ async function silentHosts({ catalogue }: ServiceParts): Promise<readonly Findin
     where: `host ${name}`,
     what: `its VMs cannot be listed: ${failure}`,
     advice: 'mend what the message names; its VMs are not backed up until then',
+  }));
+}
+
+/** After a rescue, say: what is protected, and no host that is there has. */
+async function itemsWithoutVm({ catalogue }: ServiceParts): Promise<readonly Finding[]> {
+  const items = await catalogue.read
+    .selectFrom('items')
+    .leftJoin('vms', (join) =>
+      join
+        .onRef('vms.groupKey', '=', 'items.vmGroupKey')
+        .onRef('vms.key', '=', 'items.vmKey')
+        .on('vms.goneAt', 'is', null),
+    )
+    .select(['items.vmGroup', 'items.vmName'])
+    .where('items.state', '=', 'Protected')
+    .where('vms.key', 'is', null)
+    .execute();
+  return items.map(({ vmGroup, vmName }) => ({
+    severity: 'warning',
+    where: `${vmGroup}/${vmName}`,
+    what: 'it is protected, and not among the VMs of the hosts: it is not backed up',
+    advice: `add its host under that name again (holdfast host add ${shellQuoted(vmGroup)} --connect …), restore it, or stop its protection`,
+  }));
+}
+
+async function waitingJobs({ catalogue, clock }: ServiceParts): Promise<readonly Finding[]> {
+  const rows = await catalogue.read
+    .selectFrom('jobs')
+    .selectAll()
+    .where('endedAt', 'is', null)
+    .where('notBefore', '>', clock.nowMs())
+    .where('failure', 'is not', null)
+    .execute();
+  return rows.map(({ id, entity, operation, failure, notBefore }: Row<'jobs'>) => ({
+    severity: 'warning',
+    where: `job ${id}`,
+    what: `${operation} of ${entity} cannot go on: ${failureFromJson(failure!).message}`,
+    advice: `mend what the message names; it is tried again at ${new Date(notBefore).toISOString()}`,
   }));
 }
