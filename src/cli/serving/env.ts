@@ -32,7 +32,7 @@ export async function printEnvironment(
   const account = await readAccount(data);
   const folder = join(data, 'az');
   await writeAzFolder(folder, account);
-  const isSignedIn = await isThere(join(folder, 'azureProfile.json'));
+  const isSignedIn = await knows(join(folder, 'azureProfile.json'), account.clientId);
   surroundings.stdout.write(script({ data, folder, account, isSignedIn }));
 }
 
@@ -102,6 +102,16 @@ function script(of: {
     ...(isSignedIn ? [] : [`if command -v az >/dev/null; then ${login}; fi`]),
   ];
   return `${lines.join('\n')}\n`;
+}
+
+/** Whether az was signed in with the account that there is now: a lost catalogue brings another one. */
+async function knows(profile: string, clientId: string): Promise<boolean> {
+  try {
+    return (await readFile(profile, 'utf8')).includes(clientId);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
+  }
 }
 
 async function isThere(path: string): Promise<boolean> {

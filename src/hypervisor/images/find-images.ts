@@ -95,7 +95,7 @@ async function entriesOf(folder: string): Promise<{ folders: string[]; files: st
   } catch (cause) {
     throw new HoldfastError(
       'HypervisorUnavailable',
-      `cannot look for images in "${folder}": ${(cause as Error).message}`,
+      `cannot look for images in "${folder}": ${whyOf(cause as NodeJS.ErrnoException)}`,
       { cause, details: { folder } },
     );
   }
@@ -103,6 +103,11 @@ async function entriesOf(folder: string): Promise<{ folders: string[]; files: st
   const names = (kept: typeof entries): string[] => kept.map(({ name }) => name).toSorted();
   const folders = shown.filter((entry) => entry.isDirectory());
   return { folders: names(folders), files: names(shown.filter((entry) => !entry.isDirectory())) };
+}
+
+function whyOf({ code, message }: NodeJS.ErrnoException): string {
+  if (code === 'ENOENT') return 'there is no such folder: make it, or mount its disk';
+  return code === 'ENOTDIR' ? 'it is no folder' : message;
 }
 
 /** The path itself where nothing is there: that is told when the disk is looked at. */
