@@ -3,7 +3,13 @@ import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HoldfastError, isHoldfastError } from '#base';
-import { completeInit, initRepository, type NewSlotAccess } from '#repository';
+import {
+  completeInit,
+  initRepository,
+  keepReserve,
+  placeInFolder,
+  type NewSlotAccess,
+} from '#repository';
 import { openStore, type ObjectStore } from '#storage';
 import { folderContent } from './folder-content.ts';
 import type { Caller } from './open-repository.ts';
@@ -28,7 +34,8 @@ type CreateOptions = {
 /**
  * Makes a repository in a folder that is empty or not there yet. Where an earlier call was interrupted before
  * anything could be opened, it starts again; where only `repository.json` was missing, it writes that, and the
- * repository is the one of then. A folder that it made is removed again if it fails.
+ * repository is the one of then. A folder that it made is removed again if it fails. Where there is room, the
+ * repository has its reserve from the start.
  *
  * @throws {HoldfastError} `RepositoryExists` if there is one or the folder holds anything else;
  *   `StoreUnsupported`, `StoreReadOnly`, `StoreFull`; `PasswordMissing`.
@@ -44,6 +51,7 @@ export async function createRepository(options: CreateOptions): Promise<NewRepos
       const { id, blockSize } = await (content.kind === 'begun'
         ? finish(store, options)
         : initRepository({ ...options, store, ...options.caller }));
+      await keepReserve(placeInFolder(store.location), options.caller.random);
       return { id, location: store.location, blockSize, isEncrypted: access.kdf !== 'none' };
     } finally {
       await store.close();

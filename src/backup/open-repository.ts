@@ -75,7 +75,10 @@ export async function rebuildIndexOf(
 
 async function open(request: RepositoryRequest, options: OpenOptions): Promise<Repository> {
   try {
-    return await Repository.open(options);
+    const repository = await Repository.open(options);
+    // Before the work has taken the room; none is made where it was just given up.
+    if (request.access === 'own') await keepReserve(options.place, options.random);
+    return repository;
   } catch (error) {
     if (request.freesSpace !== true || !isHoldfastError(error, 'StoreFull')) throw error;
     if (!(await giveUpReserve(options.place))) throw error;

@@ -116,6 +116,7 @@ describe('init', () => {
         ...options,
       ]);
       rmSync(at(`${name}/repository.json`));
+      rmSync(at(`${name}/reserve`)); // It is made last.
       return repositoryId;
     };
 
