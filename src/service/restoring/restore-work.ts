@@ -73,6 +73,8 @@ async function inQueue(parts: ServiceParts, run: JobRun): Promise<void> {
   await run.holding([slot], async () => {
     await run.task({ name: TASK, status: 'InProgress', startedAt: clock.nowMs() });
     if (await finishedBefore(parts, run)) return;
+    // Of a try that was killed: this one's own comes in its place in the row, as the VM may have run meanwhile.
+    await recordSafetyPoint(parts, run);
     try {
       await restore(parts, run);
     } finally {
@@ -90,7 +92,10 @@ async function restore(parts: ServiceParts, run: JobRun): Promise<void> {
   const directory = await directoryOf(parts, run.job);
   await rm(directory, { recursive: true, force: true });
   run.property(FILES, '');
-  await repositories.use(item.vaultId, async (repository) => {
+  // A replacement backs up first. What only reads does so beside the owner, also where nothing can be written: then
+  // it has no pin, and only expiry waits for the job.
+  const lend = request.kind === 'replace' ? repositories.use : repositories.read;
+  await lend(item.vaultId, async (repository) => {
     const whole = { parts, run, item, point, repository, directory };
     if (request.kind === 'disks') await restoreImages({ ...whole, request });
     else if (request.kind === 'new-vm') await makeVm({ ...whole, request });
@@ -123,6 +128,7 @@ function writingOf({ parts, run, repository, point, request, directory }: Restor
 
 async function restoreImages(whole: Restore<Kind<'disks'>>): Promise<void> {
   const { run, point, repository, directory } = whole;
+  await rm(directory, { recursive: true, force: true }); // Of a look into an index that was damaged.
   const { disks } = await restoreVm({ ...writingOf(whole), format: 'qcow2' });
   const definition = await writeDefinition(repository, point.id, directory);
   tellFiles(run, [...disks.map(({ path }) => path), ...definition]);

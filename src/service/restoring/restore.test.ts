@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { examine } from '../doctor/doctor.ts';
@@ -65,6 +73,54 @@ function bytesOf(made: TestService, path: string, format: string): Buffer {
   execFileSync('qemu-img', ['convert', '-f', format, '-O', 'raw', path, raw]);
   return readFileSync(raw);
 }
+
+/** The vault's repository on a file system of its own, which the test ends. */
+async function onOwnDisk(
+  { made, item }: Restorable,
+  use: (repository: string) => Promise<void>,
+): Promise<void> {
+  const folder = join(made.data, 'vaults', item.vaultId);
+  const [repository, copy] = [join(folder, 'repository'), join(folder, 'copy')];
+  await made.service().repositories.release(item.vaultId);
+  cpSync(repository, copy, { recursive: true });
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', repository]);
+  try {
+    cpSync(copy, repository, { recursive: true });
+    await use(repository);
+  } finally {
+    execFileSync('umount', ['-l', repository]);
+  }
+}
+
+/** Disks and a new VM, each with the content of the point. */
+async function restoresAll(whole: Restorable, vmName: string): Promise<void> {
+  const { made, point, content } = whole;
+  const disks = await restored(whole, { kind: 'disks', point, account: ACCOUNT });
+  assert.equal(disks.status, 'Completed', JSON.stringify(disks));
+  const [image] = disks.properties['Restored Files']!.split(', ');
+  assert.deepEqual(bytesOf(made, image!, 'qcow2'), content);
+  const vm = { kind: 'new-vm', hostKey: GROUP, vmName, starts: false } as const;
+  const vmJob = await restored(whole, { ...vm, point, account: ACCOUNT });
+  assert.equal(vmJob.status, 'Completed', JSON.stringify(vmJob));
+}
+
+test('disks and a new VM are restored from a vault whose disk cannot be written', async (t) => {
+  const whole = await restorable(t);
+  await onOwnDisk(whole, async (repository) => {
+    execFileSync('mount', ['-o', 'remount,ro', repository]);
+    await restoresAll(whole, 'copy');
+  });
+});
+
+test('disks and a new VM are restored from a vault whose disk is full, and its reserve is left', async (t) => {
+  const whole = await restorable(t);
+  await onOwnDisk(whole, async (repository) => {
+    const { bavail, bsize } = statfsSync(repository);
+    writeFileSync(join(repository, 'filler'), Buffer.alloc(bavail * bsize, 1));
+    await restoresAll(whole, 'copy');
+    assert.ok(statSync(join(repository, 'reserve')).size > 0);
+  });
+});
 
 test('a new VM that was made before a kill keeps its disks when the job is run again', async (t) => {
   const whole = await restorable(t);
