@@ -104,12 +104,22 @@ async function describe(
   }
 }
 
+/** Oldest first, each with what came before: of two points of a week only the first has the week's tag. */
 async function follow(parts: ServiceParts, { item, come, gone }: DifferingPoints): Promise<void> {
-  await changeItem(parts, item, async (now) => {
-    const newPoints: Row<'points'>[] = [];
-    for (const description of come) newPoints.push(await rowOf(parts, now, description));
-    return { item: {}, newPoints, deletedPoints: gone, also: async () => undefined };
-  });
+  if (gone.length > 0) {
+    await changeItem(parts, item, async () => ({
+      item: {},
+      deletedPoints: gone,
+      also: async () => undefined,
+    }));
+  }
+  for (const description of come.toSorted((one, other) => one.timeMs - other.timeMs)) {
+    await changeItem(parts, item, async (now) => ({
+      item: {},
+      newPoints: [await rowOf(parts, now, description)],
+      also: async () => undefined,
+    }));
+  }
 }
 
 /** As its job would have recorded it; one of nobody's is a scheduled one. */

@@ -14,9 +14,7 @@ export type ItemToTakeOver = {
   readonly points: ReadonlyMap<string, VmPointDescription>;
 };
 
-const UNKNOWN = { origin: 'scheduled', expiresAt: null, retention: null } as const;
-
-/** Points that the repository has and the document does not name are taken for scheduled ones, without a tag. */
+/** Points that the document does not name are left to their jobs and `agreePoints`, which know what was asked for. */
 export async function takeOverItem(change: CatalogueChange, of: ItemToTakeOver): Promise<void> {
   const { item, points: remembered } = itemFromDocument(of);
   const { lastRunAt: _l, nextRunAt: _n, revision: _r, ...columns } = item;
@@ -25,11 +23,12 @@ export async function takeOverItem(change: CatalogueChange, of: ItemToTakeOver):
     .values(item)
     .onConflict((known) => known.column('id').doUpdateSet(columns))
     .execute();
-  const told = new Map(remembered.map((point) => [point.id, point]));
-  const there = [...of.points.values()].filter((point) => point.item === item.repositoryItem);
-  for (const description of there) {
-    const { point: id, timeMs, consistency } = description;
-    const { origin, expiresAt, retention } = told.get(id) ?? UNKNOWN;
+  const there: string[] = [];
+  for (const { id, origin, expiresAt, retention } of remembered) {
+    const description = of.points.get(id);
+    if (description?.item !== item.repositoryItem) continue;
+    there.push(id);
+    const { timeMs, consistency } = description;
     const facts = pointFactsToJson(pointFactsOf(description));
     const row: Row<'points'> = {
       id,
@@ -51,7 +50,6 @@ export async function takeOverItem(change: CatalogueChange, of: ItemToTakeOver):
       .execute();
   }
   let gone = change.deleteFrom('points').where('itemId', '=', item.id);
-  const ids = there.map(({ point }) => point);
-  if (ids.length > 0) gone = gone.where('id', 'not in', ids);
+  if (there.length > 0) gone = gone.where('id', 'not in', there);
   await gone.execute();
 }

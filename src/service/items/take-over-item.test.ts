@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { addBackup, backUpNow } from '../backing-up/start-backup.ts';
+import { examine } from '../doctor/doctor.ts';
+import { listPoints } from '../points/points.ts';
+import { startRestore } from '../restoring/start-restore.ts';
+import { putStorageAccount } from '../storage-accounts/storage-accounts.ts';
+import { addImages, endOf, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
+import { changeItem } from './change-item.ts';
+import { getItem } from './items.ts';
+import { protect } from './protect.ts';
+
+const NAME = { vault: VAULT, vm: { group: GROUP, name: 'web' } };
+const ACCOUNT = { group: GROUP, name: 'store' };
+const RUN = {
+  atMs: Date.parse('2026-11-01T02:00:00Z'),
+  policyDate: '2026-11-01',
+  isLastOfPolicyDay: true,
+};
+
+for (const state of ['open', 'ended'] as const) {
+  test(`points that no document names are recorded as their ${state} jobs made them, while another document is newer`, async (t) => {
+    const made = await testService(t);
+    addImages(made, 'web', [{ name: 'a', sizeBytes: 1 << 16 }]);
+    await withVault(made);
+    const service = made.service();
+    const account = join(made.data, '..', 'store');
+    mkdirSync(account);
+    await putStorageAccount(service, { ...ACCOUNT, path: account });
+    await protect(service, NAME, { policy: 'DefaultPolicy' });
+    const item = await getItem(service.catalogue.read, NAME);
+    const askedUntil = Date.now() + 3650 * 86_400_000;
+    const { jobId: onDemand } = await backUpNow(service, NAME, askedUntil);
+    await endOf(service, item.vaultId, onDemand);
+    const scheduled = await service.catalogue.change(async (change) =>
+      addBackup(service, change, { item, origin: 'scheduled', run: RUN }),
+    );
+    await endOf(service, item.vaultId, scheduled);
+    const [source] = await listPoints(service.catalogue.read, item.id);
+    const { jobId: safety } = await startRestore(service, NAME, {
+      kind: 'replace',
+      point: source!.id,
+      account: ACCOUNT,
+    });
+    await endOf(service, item.vaultId, safety);
+    const before = await listPoints(service.catalogue.read, item.id);
+    assert.deepEqual(
+      before.map((point) => [point.origin, point.askedUntil, point.retention.runAt]),
+      [
+        ['safety', undefined, undefined],
+        ['scheduled', undefined, RUN.atMs],
+        ['on-demand', askedUntil, undefined],
+      ],
+    );
+    assert.notDeepEqual(before[1]!.retention.tags, []);
+
+    // In the repository, and not recorded: killed before.
+    await changeItem(service, item, async () => ({
+      item: {},
+      deletedPoints: before.map(({ id }) => id),
+      also: async () => undefined,
+    }));
+    await service.catalogue.change(async (change) => {
+      await change.deleteFrom('documents').where('document', '=', 'vault').execute();
+      if (state === 'ended') return;
+      const row = { status: 'InProgress', endedAt: null, leaseOwner: 'dead', leaseUntil: 1 };
+      await change
+        .updateTable('jobs')
+        .set(row)
+        .where('id', 'in', [onDemand, scheduled, safety])
+        .execute();
+    });
+    const again = await made.restart();
+    for (const id of [onDemand, scheduled, safety]) {
+      assert.equal((await endOf(again, item.vaultId, id)).status, 'Completed');
+    }
+    assert.deepEqual(await listPoints(again.catalogue.read, item.id), before);
+    const errors = (await examine(again)).filter(({ severity }) => severity === 'error');
+    assert.deepEqual(errors, []);
+  });
+}
