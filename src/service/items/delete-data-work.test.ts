@@ -4,9 +4,10 @@ import { test } from 'node:test';
 import { expirePoints } from '#backup';
 import { backUpNow } from '../backing-up/start-backup.ts';
 import { examine } from '../doctor/doctor.ts';
+import { agedVm, WEB } from '../testing/aged-vm.ts';
 import { addImages, endOf, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
 import { getItem, listItems } from './items.ts';
-import { deleteData, protect } from './protect.ts';
+import { deleteData, protect, undelete } from './protect.ts';
 
 const NAME = { vault: VAULT, vm: { group: GROUP, name: 'web' } };
 
@@ -32,6 +33,7 @@ test('a deletion that was killed at each of its tries takes the item with its po
     const killed = { id, status: 'InProgress', attempt: attempts, leaseOwner: 'dead' };
     const row = { ...job, ...killed, endedAt: null, leaseUntil: 1 };
     await change.insertInto('jobs').values(row).execute();
+    await change.updateTable('items').set({ purgeAt: 1 }).execute();
   });
   await made.restart();
   const job = await endOf(made.service(), vaultId, id);
@@ -40,3 +42,49 @@ test('a deletion that was killed at each of its tries takes the item with its po
   const errors = (await examine(made.service())).filter(({ severity }) => severity === 'error');
   assert.deepEqual(errors, []);
 });
+
+for (const end of ['undeleted and protected', 'left as it was'] as const) {
+  test(`R59 a deletion that waits for a booted VM deletes nothing once the clock is put right; ${end}`, async (t) => {
+    const leapMs = 30 * 86_400_000;
+    const vm = await agedVm(t);
+    vm.write({ 1: 'D1' });
+    const point = await vm.backUp(3650);
+    const { id: itemId, vaultId } = await vm.item();
+    await deleteData(vm.service, WEB);
+    const { catalogue, jobs } = vm.service;
+    const of = { vaultId, itemId, entity: 'web', isUserTriggered: false };
+    const boot = await catalogue.change(async (change) => {
+      const account = { group: 'lab', name: 'x' };
+      const asked = { point, account, directory: 'x', hostKey: 'lab', vmName: 'n' };
+      const request = { ...asked, isTrial: false };
+      const id = await jobs.addDone(change, { ...of, operation: 'InstantBoot', request });
+      const row = { status: 'InProgress', endedAt: null, leaseOwner: 'us', leaseUntil: 9e15 };
+      await change.updateTable('jobs').set(row).where('id', '=', id).execute();
+      return id;
+    });
+    vm.clock.jump(leapMs);
+    const claims = [`item:${itemId}`];
+    const purge = await catalogue.change(async (change) =>
+      jobs.add(change, { ...of, operation: 'DeleteBackupData', request: {}, claims }),
+    );
+    const waits = async () => (await vm.jobs('DeleteBackupData')).find(({ id }) => id === purge)!;
+    while ((await waits()).properties['Waits for VMs that run from'] === undefined) {
+      vm.clock.advance(100);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    vm.clock.jump(-leapMs);
+    if (end === 'undeleted and protected') {
+      await undelete(vm.service, WEB);
+      await protect(vm.service, WEB, { policy: 'DefaultPolicy' });
+    }
+    const { status, properties } = await vm.ended(purge);
+    assert.equal(status, 'Completed');
+    assert.match(properties['Not deleted']!, /undeleted/);
+    assert.deepEqual(await vm.pointIds(), [point]);
+    assert.equal((await vm.stored()).owned.length, 1);
+    await catalogue.change(async (change) => {
+      const row = { status: 'Completed', endedAt: 1, leaseOwner: null };
+      await change.updateTable('jobs').set(row).where('id', '=', boot).execute();
+    });
+  });
+}

@@ -1,11 +1,14 @@
 /**
  * The work of a job that deletes an item's data for good (M33): its points expire in the repository, then the
  * item is no more. Run again after a kill, it goes on where it was. Space is given back by compaction, in its time.
+ * An item that was undeleted meanwhile, or whose time is not over by a clock that was put right, is left as it is.
  */
 import { pause, throwIfCancelled } from '#base';
 import { expirePoints } from '#backup';
 import { bootedPoints } from '../booting/booted-points.ts';
 import type { JobRun, JobWork } from '../jobs/job-runner.ts';
+import { changeVault } from '../repositories/change-vault.ts';
+import { freeingSpace } from '../repositories/freeing-space.ts';
 import type { OpenRepository } from '../repositories/repositories.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { removeItem } from './change-item.ts';
@@ -23,20 +26,16 @@ export function deleteDataWork(parts: ServiceParts): JobWork {
       if (item === undefined) return;
       await run.task({ name: TASK, status: 'InProgress', startedAt: parts.clock.nowMs() });
       await untilNoneBooted(parts, run, item.id);
-      await parts.repositories.use(item.vaultId, async (repository) => {
-        const points = pointsOf(repository, item);
-        const { freedBytes } = await expirePoints(repository.parts, points);
-        run.property('Recovery points deleted', String(points.length));
-        run.property('Freed', `${Math.ceil(freedBytes / 1024 ** 2)} MB`);
-      });
-      await removeItem(parts, item);
+      if (await expireAll(parts, run, item.id)) await removeItem(parts, item);
+      else run.property('Not deleted', 'The VM was undeleted, or its soft delete has not ended.');
       await run.task({ name: TASK, status: 'Completed', endedAt: parts.clock.nowMs() });
     },
     // Points expire all at once: from then on the item must go, however often the rest of it was broken off.
     isDone: async ({ job }) => {
       const item = await findItemById(parts.catalogue.read, job.itemId!);
-      if (item === undefined) return true;
-      const isExpired = await parts.repositories.use(
+      if (item === undefined || !isOver(parts, item)) return true;
+      const isExpired = await freeingSpace(
+        parts,
         item.vaultId,
         async (repository) => pointsOf(repository, item).length === 0,
       );
@@ -46,6 +45,32 @@ export function deleteDataWork(parts: ServiceParts): JobWork {
   };
 }
 
+/** Within a turn of the vault, so that no undeletion comes between. @returns false: the item is to stay. */
+async function expireAll(parts: ServiceParts, run: JobRun, itemId: string): Promise<boolean> {
+  const { vaultId } = run.job;
+  return await changeVault(parts, vaultId, async () => {
+    const item = await findItemById(parts.catalogue.read, itemId);
+    const isToGo = item !== undefined && isOver(parts, item);
+    if (isToGo) {
+      await freeingSpace(parts, vaultId, async (repository) => {
+        const points = pointsOf(repository, item);
+        const { freedBytes } = await expirePoints(repository.parts, points);
+        run.property('Recovery points deleted', String(points.length));
+        run.property('Freed', `${Math.ceil(freedBytes / 1024 ** 2)} MB`);
+      });
+    }
+    return { documents: [], apply: async () => isToGo };
+  });
+}
+
+/** One that was deleted without soft delete is over from the start, whatever the clock says later. */
+function isOver(
+  { clock }: ServiceParts,
+  { state, deletedAt = 0, purgeAt = Infinity }: Item,
+): boolean {
+  return state === 'SoftDeleted' && purgeAt <= Math.max(clock.nowMs(), deletedAt);
+}
+
 function pointsOf({ parts, state }: OpenRepository, item: Item): readonly string[] {
   const itemId = parts.keyring.itemId(item.repositoryItem);
   return [...state.points.values()]
@@ -53,13 +78,12 @@ function pointsOf({ parts, state }: OpenRepository, item: Item): readonly string
     .map(({ point }) => point);
 }
 
-/** A VM that runs from a point would lose its disks (decision 0010). */
-async function untilNoneBooted(
-  { catalogue, clock }: ServiceParts,
-  run: JobRun,
-  itemId: string,
-): Promise<void> {
+/** A VM that runs from a point would lose its disks (decision 0010). An item that is to stay is not waited for. */
+async function untilNoneBooted(parts: ServiceParts, run: JobRun, itemId: string): Promise<void> {
+  const { catalogue, clock } = parts;
   for (;;) {
+    const item = await findItemById(catalogue.read, itemId);
+    if (item === undefined || !isOver(parts, item)) break;
     const points = await bootedPoints(catalogue.read, itemId);
     if (points.size === 0) break;
     run.property('Waits for VMs that run from', [...points].join(', '));
