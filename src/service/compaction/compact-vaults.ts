@@ -4,6 +4,7 @@
  */
 import { compactRepository } from '#backup';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
+import { freeingSpace } from '../repositories/freeing-space.ts';
 import type { ServiceParts } from '../service-parts.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -52,9 +53,9 @@ async function compactVault(
   { id, name }: { readonly id: string; readonly name: string },
   signal: AbortSignal,
 ): Promise<void> {
-  const { catalogue, clock, log, repositories } = parts;
+  const { catalogue, clock, log } = parts;
   try {
-    const result = await repositories.use(id, async (repository) =>
+    const result = await freeingSpace(parts, id, async (repository) =>
       compactRepository(repository.parts, { signal, budgetBytes: BUDGET_BYTES }),
     );
     log.info({ vault: name, ...result }, 'compacted');

@@ -14,6 +14,7 @@ import { expirePoints, planExpiry } from '#backup';
 import { forgettingPoints } from '../items/forget-points.ts';
 import type { JobRun, JobWork } from '../jobs/job-runner.ts';
 import { changeVault } from '../repositories/change-vault.ts';
+import { freeingSpace } from '../repositories/freeing-space.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { expirablePoints, type ExpirablePoint } from './expirable-points.ts';
 
@@ -72,7 +73,7 @@ async function takeUp({ parts, run }: Running, request: ExpireRequest): Promise<
   if (noted === undefined) return request;
   const { vaultId } = run.job;
   return await changeVault(parts, vaultId, async () => {
-    const gone = await parts.repositories.use(vaultId, async ({ state }) =>
+    const gone = await freeingSpace(parts, vaultId, async ({ state }) =>
       noted.points.filter(({ point }) => state.points.get(point)?.visible !== true),
     );
     // One log entry: all of them went, or none did.
@@ -121,7 +122,7 @@ async function expireInRepository(
   request: ExpireRequest,
   chosen: readonly ExpirablePoint[],
 ): Promise<Figures> {
-  return await parts.repositories.use(run.job.vaultId, async (repository) => {
+  return await freeingSpace(parts, run.job.vaultId, async (repository) => {
     const { state } = repository;
     const points = chosen.filter(({ point }) => state.points.get(point)?.visible === true);
     const ids = points.map(({ point }) => point);

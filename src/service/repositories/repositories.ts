@@ -11,6 +11,14 @@ import type { withRepository } from '#backup';
 
 export type OpenRepository = Parameters<Parameters<typeof withRepository>[1]>[0];
 
+export type UseOptions = {
+  /**
+   * What `work` does frees space: where there is none left to open the repository, its reserve is given up for it.
+   * Of the service's own repositories only, whether in reach or not; others ask `freeingSpace`.
+   */
+  readonly freesSpace?: boolean;
+};
+
 export type Repositories = {
   /**
    * Lends the vault's repository; it stays open until `work` has ended.
@@ -23,6 +31,7 @@ export type Repositories = {
   readonly use: <Result>(
     vaultId: string,
     work: (repository: OpenRepository) => Promise<Result>,
+    options?: UseOptions,
   ) => Promise<Result>;
 
   /**
@@ -36,7 +45,8 @@ export type Repositories = {
   ) => Promise<Result>;
 
   /**
-   * Writes a document of the vault (decision 0008, invariant 1); durable on return. For `changeVault`.
+   * Writes a document of the vault (decision 0008, invariant 1); durable on return. For `changeVault`. What is
+   * remembered of the vault, its policies and its items decides what goes: it may have the reserve.
    *
    * @param document `vault`, `policy-<id>`, `item-<id>`.
    * @param value JSON; undefined: the document is gone.

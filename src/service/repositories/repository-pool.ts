@@ -17,9 +17,14 @@ export type PoolOptions = Pick<RecordParts, 'clock' | 'settings'> & {
 /** How long an operation waits for `holdfast repo` to be done. */
 const HELD_WAIT_MS = 10_000;
 
+/** What is remembered of these decides what goes. */
+const DECIDES = /^(vault$|policy-|item-)/;
+
 /** One repository that is open, or about to be. */
 type Seat = {
   readonly repository: Promise<OpenRepository>;
+  /** Whether its reserve might be given up to open it. */
+  readonly freesSpace: boolean;
   users: number;
   readonly closed: Promise<void>;
   /** Lets it close; with damage of the index, the index is made anew before. */
@@ -30,29 +35,12 @@ type Seat = {
 };
 
 export function openRepositories(options: PoolOptions): Repositories {
-  const seats = new Map<string, Seat>();
-  let isEnded = false;
+  const { seats, take, end } = seating(options);
 
-  const take = async (vaultId: string): Promise<Seat> => {
-    for (;;) {
-      if (isEnded) throw new HoldfastError('Cancelled', 'the service is stopping');
-      const seat = seats.get(vaultId);
-      if (seat === undefined) break;
-      if (!seat.isLeaving) {
-        seat.users += 1;
-        return seat;
-      }
-      await seat.closed;
-    }
-    const seat = sit(options, vaultId, () => seats.delete(vaultId));
-    seats.set(vaultId, seat);
-    return seat;
-  };
-
-  const use: Repositories['use'] = async (vaultId, work) => {
-    const seat = await take(vaultId);
+  const use: Repositories['use'] = async (vaultId, work, { freesSpace = false } = {}) => {
+    const { seat, repository } = await take({ vaultId, freesSpace });
     try {
-      return await work(await seat.repository);
+      return await work(repository);
     } catch (error) {
       if (isHoldfastError(error, 'IndexDamaged')) {
         seat.damage = error;
@@ -68,11 +56,13 @@ export function openRepositories(options: PoolOptions): Repositories {
   return {
     use,
     read: async (vaultId, work) => await withRepository(await readerOf(options, vaultId), work),
-    remember: async (vaultId, document, value) =>
-      await use(vaultId, async ({ parts, state }) => {
+    remember: async (vaultId, document, value) => {
+      const write = async ({ parts, state }: OpenRepository): Promise<number> => {
         await writeDocument(parts, document, value ?? null);
         return state.documents.get(document)!.revision;
-      }),
+      };
+      return await use(vaultId, write, { freesSpace: DECIDES.test(document) });
+    },
     release: async (vaultId) => {
       const seat = seats.get(vaultId);
       if (seat === undefined) return;
@@ -80,10 +70,71 @@ export function openRepositories(options: PoolOptions): Repositories {
       await seat.closed;
     },
     close: async () => {
-      isEnded = true;
+      end();
       const all = [...seats.values()];
       for (const seat of all) leave(seat);
       await Promise.all(all.map(async ({ closed }) => await closed));
+    },
+  };
+}
+
+type Seating = {
+  readonly seats: ReadonlyMap<string, Seat>;
+  /** Of an open repository; whoever has it counts as one of its users. @throws what opening throws. */
+  readonly take: (asked: Asked) => Promise<TakenSeat>;
+  readonly end: () => void;
+};
+
+type Asked = { readonly vaultId: string; readonly freesSpace: boolean };
+
+type TakenSeat = { readonly seat: Seat; readonly repository: OpenRepository };
+
+function seating(options: PoolOptions): Seating {
+  const seats = new Map<string, Seat>();
+  /** Vaults whose repository was open before. */
+  const known = new Set<string>();
+  let isEnded = false;
+
+  const take = async (vaultId: string, freesSpace: boolean): Promise<Seat> => {
+    for (;;) {
+      if (isEnded) throw new HoldfastError('Cancelled', 'the service is stopping');
+      const seat = seats.get(vaultId);
+      if (seat === undefined) break;
+      if (!seat.isLeaving) {
+        seat.users += 1;
+        return seat;
+      }
+      await seat.closed;
+    }
+    // The first one takes the vault over (take-over-vaults.ts): without it, nobody could free anything.
+    const mayFree = freesSpace || !known.has(vaultId);
+    const seat = sit(options, { vaultId, freesSpace: mayFree }, () => seats.delete(vaultId));
+    seats.set(vaultId, seat);
+    return seat;
+  };
+
+  /** That others found no room to open it is no answer for what frees space. */
+  const takeOpen: Seating['take'] = async ({ vaultId, freesSpace }) => {
+    for (;;) {
+      const seat = await take(vaultId, freesSpace);
+      try {
+        const repository = await seat.repository;
+        known.add(vaultId);
+        return { seat, repository };
+      } catch (error) {
+        seat.users -= 1;
+        const isFull = isHoldfastError(error, 'StoreFull');
+        if (!isFull || !freesSpace || seat.freesSpace) throw error;
+        await seat.closed;
+      }
+    }
+  };
+
+  return {
+    seats,
+    take: takeOpen,
+    end: () => {
+      isEnded = true;
     },
   };
 }
@@ -100,10 +151,10 @@ async function closeIdle(seat: Seat, { clock, settings }: PoolOptions): Promise<
   leave(seat);
 }
 
-function sit(options: PoolOptions, vaultId: string, gone: () => void): Seat {
+function sit(options: PoolOptions, asked: Asked, gone: () => void): Seat {
   const opened = Promise.withResolvers<OpenRepository>();
   const left = Promise.withResolvers<void>();
-  const closed = open(options, vaultId, async (repository) => {
+  const closed = open(options, asked, async (repository) => {
     opened.resolve(repository);
     await left.promise;
   })
@@ -112,6 +163,7 @@ function sit(options: PoolOptions, vaultId: string, gone: () => void): Seat {
   for (const { promise } of [opened, left]) promise.catch(() => undefined); // Others have it.
   return {
     repository: opened.promise,
+    freesSpace: asked.freesSpace,
     users: 1,
     closed,
     leave: (damage) => {
@@ -125,12 +177,11 @@ function sit(options: PoolOptions, vaultId: string, gone: () => void): Seat {
 
 async function open(
   options: PoolOptions,
-  vaultId: string,
+  { vaultId, freesSpace }: Asked,
   work: (repository: OpenRepository) => Promise<void>,
 ): Promise<void> {
   const reader = await readerOf(options, vaultId);
-  // Whoever comes first opens it for all: also for what will free space.
-  await withRepository({ ...reader, access: 'own', freesSpace: true }, work);
+  await withRepository({ ...reader, access: 'own', freesSpace }, work);
 }
 
 async function readerOf({ masterKey, vaults, caller }: PoolOptions, vaultId: string) {

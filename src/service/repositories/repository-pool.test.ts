@@ -1,0 +1,71 @@
+/** The reserve of a full repository is for what frees space in it. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { cpSync, existsSync, statfsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { expirePoints } from '#backup';
+import { backUpNow } from '../backing-up/start-backup.ts';
+import { getItem } from '../items/items.ts';
+import { deleteData, protect } from '../items/protect.ts';
+import type { Service } from '../service.ts';
+import { addImages, endOf, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
+import { freeingSpace } from './freeing-space.ts';
+
+const NAME = { vault: VAULT, vm: { group: GROUP, name: 'web' } };
+
+/** A backed-up VM in a vault whose repository lies on a disk without a free byte; `use` ends before it is gone. */
+async function onFullDisk(
+  t: TestContext,
+  use: (full: {
+    readonly service: Service;
+    readonly vaultId: string;
+    readonly repository: string;
+  }) => Promise<void>,
+): Promise<void> {
+  const made = await testService(t);
+  addImages(made, 'web', [{ name: 'a', sizeBytes: 1 << 20 }]);
+  await withVault(made);
+  const service = made.service();
+  await protect(service, NAME, { policy: 'DefaultPolicy' });
+  const { vaultId } = await getItem(service.catalogue.read, NAME);
+  await endOf(service, vaultId, (await backUpNow(service, NAME, undefined)).jobId);
+  const folder = join(made.data, 'vaults', vaultId);
+  const [repository, copy] = [join(folder, 'repository'), join(folder, 'copy')];
+  await service.repositories.release(vaultId);
+  cpSync(repository, copy, { recursive: true });
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', repository]);
+  try {
+    cpSync(copy, repository, { recursive: true });
+    const { bavail, bsize } = statfsSync(repository);
+    writeFileSync(join(repository, 'filler'), Buffer.alloc(bavail * bsize, 1));
+    await use({ service, vaultId, repository });
+  } finally {
+    await service.repositories.release(vaultId);
+    execFileSync('umount', ['-l', repository]);
+  }
+}
+
+test('on a full disk others are refused and the reserve stays; what frees space gets it, also beside them', async (t) => {
+  await onFullDisk(t, async ({ service, vaultId, repository }) => {
+    const { repositories } = service;
+    const hasReserve = (): boolean => existsSync(join(repository, 'reserve'));
+    const other = async () => await repositories.use(vaultId, async () => undefined);
+    await assert.rejects(other(), { code: 'StoreFull' });
+    assert.ok(hasReserve());
+    const refused = assert.rejects(other(), { code: 'StoreFull' });
+    const expired = await freeingSpace(service, vaultId, async ({ parts, state }) => {
+      assert.ok(!hasReserve());
+      return await expirePoints(parts, [...state.points.keys()]);
+    });
+    await refused;
+    assert.equal(expired.points.length, 1);
+  });
+});
+
+test('on a full disk a VM can be given up: its deletion is accepted', async (t) => {
+  await onFullDisk(t, async ({ service }) => {
+    await deleteData(service, NAME);
+    assert.equal((await getItem(service.catalogue.read, NAME)).state, 'SoftDeleted');
+  });
+});
