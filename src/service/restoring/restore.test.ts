@@ -3,10 +3,11 @@ import { execFileSync } from 'node:child_process';
 import {
   cpSync,
   mkdirSync,
-  readdirSync,
   readFileSync,
-  statfsSync,
+  readdirSync,
+  rmSync,
   statSync,
+  statfsSync,
   writeFileSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -15,6 +16,7 @@ import { examine } from '../doctor/doctor.ts';
 import { backUpNow } from '../backing-up/start-backup.ts';
 import { discoverHost } from '../hosts/discovery.ts';
 import { getVm } from '../hosts/vms.ts';
+import { changeItem } from '../items/change-item.ts';
 import { getItem, type Item } from '../items/items.ts';
 import { protect } from '../items/protect.ts';
 import { listPoints } from '../points/points.ts';
@@ -159,6 +161,35 @@ test('disks that were replaced before a kill stay in the VM, and the safety poin
   assert.deepEqual(
     points.map(({ origin }) => origin),
     ['safety', 'on-demand'],
+  );
+  const errors = (await examine(made.service())).filter(({ severity }) => severity === 'error');
+  assert.deepEqual(errors, []);
+});
+
+test('a replacement that is killed after its safety point keeps that one beside the one of its next try', async (t) => {
+  const whole = await restorable(t);
+  const { made, point, item } = whole;
+  writeFileSync(join(made.images, 'web', 'a.raw'), Buffer.alloc(1 << 20, 7));
+  const job = await restored(whole, { kind: 'replace', point, account: ACCOUNT });
+  const first = job.pointId!;
+  // Neither recorded nor its disks in the VM: killed while the images were written.
+  await changeItem(made.service(), item, async () => ({
+    item: {},
+    deletedPoints: [first],
+    also: async () => undefined,
+  }));
+  rmSync(job.properties['Target Folder']!, { recursive: true });
+  rmSync(join(made.images, 'web', 'vm.json'));
+  const again = await runAgain(whole, job.id);
+  assert.equal(again.status, 'Completed', JSON.stringify(again));
+  const points = await listPoints(made.service().catalogue.read, item.id);
+  assert.deepEqual(
+    points.map(({ id, origin }) => [id, origin]),
+    [
+      [again.pointId, 'safety'],
+      [first, 'safety'],
+      [point, 'on-demand'],
+    ],
   );
   const errors = (await examine(made.service())).filter(({ severity }) => severity === 'error');
   assert.deepEqual(errors, []);
