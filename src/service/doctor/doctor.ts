@@ -9,7 +9,7 @@ import { chargeDocuments } from '../charges/charge-rows.ts';
 import { groupDocument } from '../consistency-groups/group-records.ts';
 import { groupRows } from '../consistency-groups/group-rows.ts';
 import { comparePoints } from '../items/agree-points.ts';
-import { itemDocument } from '../items/item-documents.ts';
+import { inOneOrder, itemDocument, itemIdOf } from '../items/item-documents.ts';
 import { policyDocument } from '../policies/policy-records.ts';
 import { readDocuments } from '../repositories/repository-pool.ts';
 import type { OpenRepository } from '../repositories/repositories.ts';
@@ -86,7 +86,10 @@ async function differingDocuments(
   repository: OpenRepository,
 ): Promise<readonly Finding[]> {
   const remembered = new Map(
-    (await readDocuments(repository)).map(({ id, value }) => [id, JSON.stringify(value)]),
+    (await readDocuments(repository)).map(({ id, value }) => [
+      id,
+      JSON.stringify(itemIdOf(id) === undefined ? value : inOneOrder(value)),
+    ]),
   );
   const expected = await expectedDocuments(parts, vault);
   const names = new Set([...remembered.keys(), ...expected.keys()]);
@@ -129,8 +132,8 @@ async function expectedDocuments({ catalogue }: ServiceParts, vault: Vault): Pro
   const items = read.selectFrom('items').selectAll().where('vaultId', '=', vault.id);
   for (const item of await items.execute()) {
     const points = read.selectFrom('points').select(['id', 'origin', 'expiresAt', 'retention']);
-    const ordered = points.where('itemId', '=', item.id).orderBy('takenAt').orderBy('id');
-    add(`item ${item.vmName}`, itemDocument(item, await ordered.execute()));
+    const ofItem = points.where('itemId', '=', item.id);
+    add(`item ${item.vmName}`, itemDocument(item, await ofItem.execute()));
   }
   for (const document of await chargeDocuments(read, vault.id))
     add(`vault ${vault.name}`, document);

@@ -42,6 +42,7 @@ const PREFIX = 'item-';
 
 export type RememberedPoint = Pick<Row<'points'>, 'id' | 'origin' | 'expiresAt' | 'retention'>;
 
+/** @param points in any order: the document has them in the order of their ids. */
 export function itemDocument(
   item: Row<'items'>,
   points: readonly RememberedPoint[],
@@ -49,8 +50,18 @@ export function itemDocument(
   const { id, vaultId: _, vmGroupKey: _g, vmKey: _v, lastRunAt: _l, nextRunAt: _n, ...rest } = item;
   const { revision: _r, lastPolicyId, ...always } = rest;
   const remembered = { ...always, ...(lastPolicyId === null ? {} : { lastPolicyId }) };
-  const of = points.map(pointToDocument);
+  const of = byId(points).map(pointToDocument);
   return { id: PREFIX + id, value: { version: 1, ...remembered, points: of } };
+}
+
+/** An item's document, of whichever version of this service, with its points in the order of `itemDocument`. */
+export function inOneOrder(value: unknown): unknown {
+  const { success, data } = DOCUMENT.safeParse(value);
+  return success ? { ...(value as object), points: byId(data.points) } : value;
+}
+
+function byId<Point extends { readonly id: string }>(points: readonly Point[]): readonly Point[] {
+  return points.toSorted((one, other) => (one.id < other.id ? -1 : 1));
 }
 
 function pointToDocument({ id, origin, expiresAt, retention }: RememberedPoint) {

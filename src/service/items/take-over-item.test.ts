@@ -9,6 +9,7 @@ import { startRestore } from '../restoring/start-restore.ts';
 import { putStorageAccount } from '../storage-accounts/storage-accounts.ts';
 import { addImages, endOf, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
 import { changeItem } from './change-item.ts';
+import { itemDocument } from './item-documents.ts';
 import { getItem } from './items.ts';
 import { protect } from './protect.ts';
 
@@ -81,3 +82,29 @@ for (const state of ['open', 'ended'] as const) {
     assert.deepEqual(errors, []);
   });
 }
+
+test('the doctor has nothing against a document that names the points in another order than the catalogue', async (t) => {
+  const made = await testService(t);
+  addImages(made, 'web', [{ name: 'a', sizeBytes: 1 << 16 }]);
+  await withVault(made);
+  const service = made.service();
+  await protect(service, NAME, { policy: 'DefaultPolicy' });
+  const { id, vaultId } = await getItem(service.catalogue.read, NAME);
+  for (let point = 0; point < 3; point += 1) {
+    const { jobId } = await backUpNow(service, NAME, undefined);
+    await endOf(service, vaultId, jobId);
+  }
+  const { read } = service.catalogue;
+  const row = read.selectFrom('items').selectAll().where('id', '=', id);
+  const points = await read.selectFrom('points').selectAll().where('itemId', '=', id).execute();
+  const document = itemDocument(await row.executeTakeFirstOrThrow(), points);
+  const value = document.value as { readonly points: readonly { readonly id: string }[] };
+  const errors = async () =>
+    (await examine(made.service())).filter(({ severity }) => severity === 'error');
+  const remember = async (ofPoints: readonly object[]) =>
+    await service.repositories.remember(vaultId, document.id, { ...value, points: ofPoints });
+  await remember(value.points.toReversed());
+  assert.deepEqual(await errors(), []);
+  await remember(value.points.slice(1));
+  assert.equal((await errors()).length, 1);
+});
