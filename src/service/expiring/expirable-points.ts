@@ -28,17 +28,22 @@ export type ExpirablePoint = { readonly item: string; readonly point: string };
 
 /**
  * Those that the plan removes, item by item, oldest first; without the points that restores and boots which have not
- * ended are of: they go with the next look.
+ * ended are of: they go with the next look. @param of with `isByHand`: only deleted ones.
  */
 export async function expirablePoints(
   reader: CatalogueReader,
   vaultId: string,
-  of: { readonly now: number; readonly itemId?: string | undefined },
+  of: {
+    readonly now: number;
+    readonly itemId?: string | undefined;
+    readonly isByHand?: boolean | undefined;
+  },
 ): Promise<readonly ExpirablePoint[]> {
   const used = await usedPoints(reader, vaultId);
   return (await planItems(reader, vaultId, of)).flatMap(({ item, points }) =>
     points
       .filter(({ id, fate }) => fate === 'removed' && !used.has(id))
+      .filter(({ keptBy }) => of.isByHand !== true || keptBy === 'deletedByHand')
       .map(({ id }) => ({ item: item.id, point: id })),
   );
 }

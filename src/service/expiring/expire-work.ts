@@ -32,6 +32,8 @@ const FIGURES = z.strictObject({
 const REQUEST = z.strictObject({
   /** Absent: of all items. */
   itemId: z.string().optional(),
+  /** Only points that were deleted by hand; absent: all that the plan removes. */
+  isByHand: z.literal(true).optional(),
   /** Of what is done. */
   done: FIGURES.optional(),
   /** What is about to be done, and what it does. */
@@ -98,7 +100,8 @@ async function expireSome(
   const { vaultId } = run.job;
   const { noted: _, ...rest } = request;
   return await changeVault(parts, vaultId, async () => {
-    const of = { now: parts.clock.nowMs(), itemId: request.itemId };
+    const { itemId, isByHand } = request;
+    const of = { now: parts.clock.nowMs(), itemId, isByHand };
     const all = await expirablePoints(parts.catalogue.read, vaultId, of);
     const chosen = all.slice(0, AT_ONCE);
     if (chosen.length === 0) return { documents: [], apply: async () => undefined };

@@ -6,6 +6,8 @@ import { deleteData, protect, stopByPolicy, stopRetaining, undelete } from '../i
 import type { Job } from '../jobs/jobs.ts';
 import { DAILY, policyOf, weeklyOn } from '../retention/test-policies.ts';
 import { agedVm, WEB, type AgedVm } from '../testing/aged-vm.ts';
+import { deletePoint } from '../points/hold-point.ts';
+import { updateVault } from '../vaults/vaults.ts';
 import { startExpiry } from './start-expiry.ts';
 
 const STEP_1 = { 1: 'D1', 2: 'D2' };
@@ -225,4 +227,14 @@ test('R31 after a leap of the clock nothing expires for a day; put right meanwhi
   vm.clock.jump(YEAR_MS);
   for (let half = 0; half < 3; half += 1) await vm.pass(0.5);
   assert.equal((await vm.pointIds()).length, 1);
+});
+
+test('R31 a point that is deleted by hand under a wrong clock takes no other with it', async (t) => {
+  const vm = await agedVm(t, { policy: QUIET });
+  const [first, second, third] = await v1(vm, [100, 100, 3650]);
+  await updateVault(vm.service, WEB.vault, { settings: { softDelete: 'Disabled' } });
+  vm.clock.jump(365 * 86_400_000);
+  const { jobId } = await deletePoint(vm.service, { ...WEB, point: first! });
+  assert.equal(figuresOf(await vm.ended(jobId!)).removed, 1);
+  assert.deepEqual(await vm.pointIds(), [second, third]);
 });

@@ -17,7 +17,7 @@ export async function expireVaults(parts: ServiceParts, signal: AbortSignal): Pr
     if (await hasJob(parts, vault.id)) continue;
     const points = await expirablePoints(catalogue.read, vault.id, { now: clock.nowMs() });
     if (points.length === 0) continue;
-    await catalogue.change(async (change) => addExpiry(parts, change, { vault }));
+    await catalogue.change(async (change) => addJob(parts, change, { vault }));
   }
 }
 
@@ -34,24 +34,38 @@ export async function startExpiry(
   const { read } = parts.catalogue;
   const vault = await getVault(read, name);
   const itemId = vm === undefined ? undefined : (await getItem(read, { vault: name, vm })).id;
+  const request: ExpireRequest = itemId === undefined ? {} : { itemId };
   return await parts.catalogue.change(async (change) => {
     await noteActivity(parts, change, { action: 'Expire', target: vm?.name ?? vault.name });
-    return { jobId: await addExpiry(parts, change, { vault, itemId, isUserTriggered: true }) };
+    return { jobId: await addJob(parts, change, { vault, request, isUserTriggered: true }) };
   });
 }
 
-/** Within a change. @returns the job's id. */
+/**
+ * Within a change: removes the points of an item that were deleted by hand, and no others: the clock may be wrong, and
+ * nobody asked for them. @returns the job's id.
+ */
 export async function addExpiry(
+  parts: Pick<ServiceParts, 'jobs'>,
+  change: CatalogueChange,
+  of: Pick<ExpiryJob, 'vault' | 'isUserTriggered'> & { readonly itemId: string },
+): Promise<string> {
+  const { itemId, ...rest } = of;
+  return await addJob(parts, change, { ...rest, request: { itemId, isByHand: true } });
+}
+
+type ExpiryJob = {
+  readonly vault: { readonly id: string; readonly name: string };
+  /** Absent: of all items. */
+  readonly request?: ExpireRequest;
+  readonly isUserTriggered?: boolean;
+};
+
+async function addJob(
   { jobs }: Pick<ServiceParts, 'jobs'>,
   change: CatalogueChange,
-  of: {
-    readonly vault: { readonly id: string; readonly name: string };
-    readonly itemId?: string | undefined;
-    readonly isUserTriggered?: boolean;
-  },
+  { vault, request = {}, isUserTriggered = false }: ExpiryJob,
 ): Promise<string> {
-  const { vault, itemId, isUserTriggered = false } = of;
-  const request: ExpireRequest = itemId === undefined ? {} : { itemId };
   return await jobs.add(change, {
     vaultId: vault.id,
     entity: vault.name,
