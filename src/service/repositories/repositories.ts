@@ -11,7 +11,7 @@ import type { withRepository } from '#backup';
 
 export type OpenRepository = Parameters<Parameters<typeof withRepository>[1]>[0];
 
-export type UseOptions = {
+type UseOptions = {
   /**
    * What `work` does frees space: where there is none left to open the repository, its reserve is given up for it.
    * Of the service's own repositories only, whether in reach or not; others ask `freeingSpace`.
