@@ -3,7 +3,8 @@ import { pause } from '#base';
 import { runSchedule } from './backing-up/scheduler.ts';
 import { readCharges } from './charges/read-charges.ts';
 import { compactVaults } from './compaction/compact-vaults.ts';
-import { watchExpiry } from './expiring/watch-expiry.ts';
+import { watchClock } from './expiring/clock-rest.ts';
+import { expireVaults } from './expiring/start-expiry.ts';
 import { discoverAll } from './hosts/discovery.ts';
 import { purgeEnded } from './items/purge.ts';
 import { forgetOldJobs } from './jobs/forget-old-jobs.ts';
@@ -30,13 +31,20 @@ export async function runInBackground(parts: ServiceParts, signal: AbortSignal):
       await pause(parts.clock, everyMs, signal);
     }
   };
+  const rests = watchClock(parts);
+  /** What goes by the date of the clock. */
+  const byDate =
+    (work: (parts: ServiceParts, signal: AbortSignal) => Promise<void>): typeof work =>
+    async (of, stop) => {
+      if (!(await rests(of))) await work(of, stop);
+    };
   await Promise.all([
     runSchedule(parts, signal),
     reachAgain(parts, signal),
     again(parts.settings.discoveryIntervalMs, 'listing VMs', discoverAll),
-    again(parts.settings.expiryIntervalMs, 'expiring recovery points', watchExpiry(parts)),
+    again(parts.settings.expiryIntervalMs, 'expiring recovery points', byDate(expireVaults)),
     again(parts.settings.chargeLookMs, 'reading charges', readCharges),
-    again(PURGE_MS, 'ending soft delete', purgeEnded),
+    again(PURGE_MS, 'ending soft delete', byDate(purgeEnded)),
     again(FORGET_MS, 'forgetting old jobs', forgetOldJobs),
     again(COMPACTION_LOOK_MS, 'compaction', compactVaults),
   ]);

@@ -229,6 +229,23 @@ test('R31 after a leap of the clock nothing expires for a day; put right meanwhi
   assert.equal((await vm.pointIds()).length, 1);
 });
 
+test('R31 a leap of the clock purges no soft-deleted VM for a day, also where the service is started again meanwhile', async (t) => {
+  const MONTH_MS = 30 * 86_400_000;
+  const vm = await agedVm(t, { policy: QUIET });
+  const points = await v1(vm, [1, 20, 20]);
+  await deleteData(vm.service, WEB);
+  vm.clock.jump(MONTH_MS);
+  await vm.pass(0.1);
+  await vm.made.restart();
+  await vm.pass(0.2);
+  assert.equal((await vm.item()).state, 'SoftDeleted');
+  vm.clock.jump(-MONTH_MS);
+  await vm.pass(1);
+  assert.equal((await vm.item()).state, 'SoftDeleted');
+  assert.deepEqual(await vm.pointIds(), points);
+  assert.match(vm.made.complaints.join(), /nothing is purged, for a day/);
+});
+
 test('R31 a point that is deleted by hand under a wrong clock takes no other with it', async (t) => {
   const vm = await agedVm(t, { policy: QUIET });
   const [first, second, third] = await v1(vm, [100, 100, 3650]);
