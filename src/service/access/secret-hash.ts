@@ -19,9 +19,9 @@ type Cost = { readonly N: number; readonly r: number; readonly p: number };
 
 type Random = (sizeBytes: number) => Buffer;
 
-/** 256 random bits, of letters that no shell minds. */
+/** Some 256 random bits, of letters that no shell minds; az takes a secret that begins with a dash for an option. */
 export function makeSecret(random: Random): string {
-  return random(SECRET_BYTES).toString('base64url');
+  return random(SECRET_BYTES).toString('base64url').replace(/^-/, 'A');
 }
 
 export async function hashSecret(secret: string, random: Random): Promise<string> {
