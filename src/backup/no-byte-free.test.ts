@@ -69,12 +69,15 @@ test('a new repository has its reserve before anybody has opened it, and an owne
   assert.equal((await stat(reserve)).size, 4 * MIB);
   await rm(reserve);
   const own = { location, password: undefined, waitMs: 0, caller, access: 'own' } as const;
-  const failed = withRepository(own, async () => {
+  const told: string[] = [];
+  const telling = { ...caller, warn: (text: string) => void told.push(text) };
+  const failed = withRepository({ ...own, caller: telling }, async () => {
     assert.equal((await stat(reserve)).size, 4 * MIB);
     await fill();
     throw new Error('the work has failed');
   });
   await assert.rejects(failed, /the work has failed/);
+  assert.match(told.join('\n'), /^the repository was left open, .*: no space left for the index$/);
   await assert.rejects(
     withRepository(own, async () => {}),
     { code: 'StoreFull' },

@@ -40,7 +40,7 @@ export async function withRepository<Result>(
   try {
     const repository = await open(request, options);
     tellOfRebuild(repository, request);
-    const result = await closingAfter(repository, use);
+    const result = await closingAfter(repository, request, use);
     if (request.access === 'own') await keepReserve(options.place, options.random);
     return result;
   } catch (error) {
@@ -48,7 +48,7 @@ export async function withRepository<Result>(
     // What failed left nothing half-done.
     request.caller.warn(`the index is damaged and is made anew: ${error.message}`);
     const repository = await Repository.open({ ...options, rebuildsIndex: true });
-    return await closingAfter(repository, use);
+    return await closingAfter(repository, request, use);
   } finally {
     await store.close();
   }
@@ -121,16 +121,22 @@ function tellOfRebuild(repository: Repository, { caller, access }: RepositoryReq
   caller.warn(`the index was rebuilt from the repository: ${rebuilt.reason}`);
 }
 
-/** An error of `use` counts more than one of closing. */
+/** An error of `use` counts more than one of closing, which is told. */
 async function closingAfter<Result>(
   repository: Repository,
+  { caller }: RepositoryRequest,
   use: (repository: Repository) => Promise<Result>,
 ): Promise<Result> {
   let result: Result;
   try {
     result = await use(repository);
   } catch (error) {
-    await repository.close().catch(() => {}); // The next owner finds what was left open.
+    await repository.close().catch((closing: unknown) => {
+      // A store that is full or lost fails both for one reason.
+      if (isHoldfastError(closing) && isHoldfastError(error, closing.code)) return;
+      const why = closing instanceof Error ? closing.message : String(closing);
+      caller.warn(`the repository was left open, and is put in order by its next owner: ${why}`);
+    });
     throw error;
   }
   await repository.close();

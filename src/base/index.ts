@@ -14,4 +14,5 @@ export { FakeClock, type Clock } from './clock.ts';
 export { realClock } from './real-clock.ts';
 export { freeMemory } from './free-memory.ts';
 export type { Progress, ProgressListener } from './progress.ts';
+export { toldElsewhere } from './told-elsewhere.ts';
 export { shellQuoted } from './shell-quoted.ts';

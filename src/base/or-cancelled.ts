@@ -1,5 +1,6 @@
 /** Waiting that ends at once when it is cancelled. */
 import { HoldfastError, throwIfCancelled } from './errors.ts';
+import { toldElsewhere } from './told-elsewhere.ts';
 
 /**
  * What `work` gives, or at an abort `Cancelled` without waiting for it; it goes on, and nobody sees how it ends. For
@@ -12,7 +13,7 @@ export async function orCancelled<Result>(
   signal: AbortSignal | undefined,
 ): Promise<Result> {
   if (signal === undefined) return await work;
-  work.catch(() => {}); // Once cancelled, nobody asks.
+  void toldElsewhere(work); // Once cancelled, nobody asks.
   throwIfCancelled(signal);
   const { promise, reject } = Promise.withResolvers<never>();
   const onAbort = (): void =>

@@ -84,7 +84,7 @@ test('a point is pinned, extended, deleted and brought back', async () => {
   assert.equal((await shown())[1]!.expiryTime, undefined);
   const act = ['--yes', '--vault', 'v1'];
   await fails(['point', 'delete', 'web', older!.id, ...act], 1, /\[UserErrorRecoveryPointPinned\]/);
-  await fails(['point', 'delete', 'web', 'latest', ...act], 1, /\[UserErrorLastRecoveryPoint\]/);
+  await fails(['point', 'delete', 'web', newest!.id, ...act], 1, /\[UserErrorLastRecoveryPoint\]/);
   assert.match(await text('point', 'unpin', 'web', older!.id), /is kept until \d{4}-/);
   await text('point', 'extend', 'web', newest!.id, '--until', '2099-12-31');
   assert.match((await shown())[0]!.expiryTime, /^2099-12-31/);

@@ -1,7 +1,6 @@
 /** Holdfast.Backup/vaults/…/consistencyGroups: VMs of a vault that are backed up at one instant. */
 import { z } from 'zod';
 import {
-  addOperation,
   backUpGroupNow,
   deleteGroup,
   getGroup,
@@ -11,7 +10,6 @@ import {
   type ConsistencyGroup,
   type VaultName,
 } from '#service';
-import { acceptedAnswer } from '../frame/async-answer.ts';
 import { entityTag, requireNew, requireThere, wantedRevision } from '../frame/conditions.ts';
 import { listAnswer } from '../frame/paging.ts';
 import { ok, route, vaultOf, type ApiAnswer, type Site } from '../frame/route.ts';
@@ -19,6 +17,7 @@ import { parseDateTime } from '../frame/wire.ts';
 import { parseResourceId, resourceId, vaultId, VM_TYPE } from '../ids.ts';
 import { itemId } from '../items/item-names.ts';
 import { policyNameOf } from '../items/item-request.ts';
+import { acceptedJob } from './accepted-job.ts';
 import { OWN_VAULT } from './own-vault.ts';
 
 const GROUPS = `${OWN_VAULT}/consistencyGroups` as const;
@@ -138,15 +137,7 @@ export const consistencyGroupRoutes = [
         expiry === undefined ? undefined : parseDateTime(expiry, 'recoveryPointExpiryTimeInUTC');
       const name = groupAt(params);
       const { jobId } = await backUpGroupNow(service, name, expiresAt);
-      const operation = { vaultId: vault.id, kind: 'GroupBackup', target: name.name, jobId };
-      const id = await service.catalogue.change(async (change) =>
-        addOperation(service, change, operation),
-      );
-      const at = vaultId(request, vault);
-      return acceptedAnswer(request, {
-        status: `${at}/backupOperations/${id}`,
-        result: `${at}/backupOperationResults/${id}`,
-      });
+      return await acceptedJob(request, vault, { kind: 'GroupBackup', target: name.name, jobId });
     },
   }),
 ];

@@ -4,7 +4,6 @@
  */
 import { z } from 'zod';
 import {
-  addOperation,
   getVault,
   previewDeletion,
   previewExpiry,
@@ -15,11 +14,10 @@ import {
   type Service,
   type VaultName,
 } from '#service';
-import { acceptedAnswer } from '../frame/async-answer.ts';
 import { ok, route, vaultOf } from '../frame/route.ts';
-import { vaultId } from '../ids.ts';
 import { policyFromWire } from '../policies/policy-from-wire.ts';
 import { POLICY_PROPERTIES } from '../policies/policy-wire.ts';
+import { acceptedJob } from './accepted-job.ts';
 import { OWN_VAULT } from './own-vault.ts';
 
 const VM = z.strictObject({ resourceGroup: z.string(), name: z.string() });
@@ -95,15 +93,7 @@ export const pointPreviewRoutes = [
       const vault = await getVault(service.catalogue.read, vaultOf(params));
       const vm = (request.body as z.infer<typeof EXPIRE> | undefined)?.vm;
       const { jobId } = await startExpiry(service, vault, vm && vmOf(vm));
-      const operation = { vaultId: vault.id, kind: 'Expire', target: vault.name, jobId };
-      const id = await service.catalogue.change(async (change) =>
-        addOperation(service, change, operation),
-      );
-      const at = vaultId(request, vault);
-      return acceptedAnswer(request, {
-        status: `${at}/backupOperations/${id}`,
-        result: `${at}/backupOperationResults/${id}`,
-      });
+      return await acceptedJob(request, vault, { kind: 'Expire', target: vault.name, jobId });
     },
   }),
 ];

@@ -1,9 +1,8 @@
 /** Holdfast.Backup/vaults/…/verify: whether all that a vault holds can be read, and is what was stored. */
 import { z } from 'zod';
-import { addOperation, getVault, startVerify } from '#service';
-import { acceptedAnswer } from '../frame/async-answer.ts';
+import { getVault, startVerify } from '#service';
 import { route, vaultOf } from '../frame/route.ts';
-import { vaultId } from '../ids.ts';
+import { acceptedJob } from './accepted-job.ts';
 import { OWN_VAULT } from './own-vault.ts';
 
 const BODY = z.strictObject({
@@ -27,15 +26,7 @@ export const verifyRoutes = [
       const vault = await getVault(service.catalogue.read, vaultOf(params));
       const asked = (body as z.infer<typeof BODY> | undefined)?.properties?.readDataPercent;
       const { jobId } = await startVerify(service, vault, asked ?? undefined);
-      const operation = { vaultId: vault.id, kind: 'Verify', target: vault.name, jobId };
-      const id = await service.catalogue.change(async (change) =>
-        addOperation(service, change, operation),
-      );
-      const at = vaultId(request, vault);
-      return acceptedAnswer(request, {
-        status: `${at}/backupOperations/${id}`,
-        result: `${at}/backupOperationResults/${id}`,
-      });
+      return await acceptedJob(request, vault, { kind: 'Verify', target: vault.name, jobId });
     },
   }),
 ];

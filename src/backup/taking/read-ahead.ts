@@ -10,6 +10,7 @@
  * Of small pieces as many are asked for at once as QEMU's NBD server takes from a client: it goes on while
  * this thread compresses. (16 KiB blocks of a running VM: a fifth faster than 4 at once.)
  */
+import { toldElsewhere } from '#base';
 import type { DiskSource } from '#disk';
 
 export type Piece = { readonly offset: number; readonly length: number };
@@ -82,7 +83,7 @@ export class ReadAhead {
       const buffer = this.#memory.subarray(start, end);
       const reading = readPadded(this.#source!, piece, { buffer, blockSize: this.#blockSize });
       // Its failure is thrown by `next`; until then it must not count as unhandled.
-      reading.catch(() => undefined);
+      void toldElsewhere(reading);
       this.#places.push({ start, end, reading });
     }
   }

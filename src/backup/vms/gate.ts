@@ -1,4 +1,6 @@
 /** A gate that opens when all who are awaited have come, or is closed for good. */
+import { toldElsewhere } from '#base';
+
 export class Gate {
   readonly #missing: Set<string>;
   readonly #opened = Promise.withResolvers<void>();
@@ -9,7 +11,7 @@ export class Gate {
   constructor(awaited: readonly string[], onOpen: () => void = () => undefined) {
     this.#missing = new Set(awaited);
     this.#onOpen = onOpen;
-    this.#opened.promise.catch(() => {}); // Whoever comes is told.
+    void toldElsewhere(this.#opened.promise); // Whoever comes is told.
   }
 
   /** Resolves when it is open, rejects when it is closed. */

@@ -10,7 +10,7 @@
  * AT REST is the instant: every VM stands still from before its snapshot until then. Whoever fails fails all: whoever
  * waits is told, and `signal` ends what is under way.
  */
-import { HoldfastError, isHoldfastError, pause, type Clock } from '#base';
+import { HoldfastError, isHoldfastError, pause, type Clock, toldElsewhere } from '#base';
 import type { ReadyPoint } from '#repository';
 import { Gate } from './gate.ts';
 import type { PointGroup } from './vm-note.ts';
@@ -71,8 +71,8 @@ export class InstantOfSeveral {
     this.#quiet = new Gate(vms, () => void this.#limitRest());
     this.#atRest = new Gate(vms);
     this.#through = new Gate(vms, () => void this.#transferAll());
-    this.#committed.promise.catch(() => {}); // Whoever waits is told.
-    this.#mayTransfer.promise.catch(() => {});
+    void toldElsewhere(this.#committed.promise); // Whoever waits is told.
+    void toldElsewhere(this.#mayTransfer.promise);
   }
 
   /** Aborted when the first VM fails. */
@@ -139,7 +139,7 @@ export class InstantOfSeveral {
   async #limitRest(): Promise<void> {
     const done = new AbortController();
     const opened = this.#atRest.opened.finally(() => done.abort());
-    opened.catch(() => {});
+    void toldElsewhere(opened);
     await pause(this.#options.clock, REST_MS, done.signal);
     if (done.signal.aborted) return;
     const late = this.#atRest.missing.map((vm) => `"${vm}"`).join(', ');

@@ -2,7 +2,7 @@
  * The first contact with a VM and its guest, which changes nothing in either: it may begin while the repository is
  * still being opened, and a wrong password has then touched nobody.
  */
-import type { Clock } from '#base';
+import { toldElsewhere, type Clock } from '#base';
 import { contactGuest, type GuestContact, type Hypervisor, type Vm } from '#hypervisor';
 import { refuseUnmoved } from './unmoved-boot.ts';
 
@@ -44,7 +44,8 @@ export async function contactVm(request: {
   let isOpen = true;
   let isAnswered = guest === undefined;
   // What it fails with is told to whoever quiesces.
-  guest?.found.catch(() => {}).finally(() => (isAnswered = true));
+  const answered = (): void => void (isAnswered = true);
+  void guest?.found.then(answered, answered);
   return {
     vm,
     channel,
@@ -58,7 +59,7 @@ export async function contactVm(request: {
       const closing = channel?.close();
       // An agent that owes its first answer is not waited for: nobody wants it any more.
       if (isAnswered) await closing;
-      else closing?.catch(() => {});
+      else if (closing !== undefined) void toldElsewhere(closing);
     },
   };
 }

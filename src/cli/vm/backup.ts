@@ -1,5 +1,5 @@
 /** `holdfast vm backup`: takes a recovery point of a VM. */
-import { HoldfastError } from '#base';
+import { HoldfastError, toldElsewhere } from '#base';
 import {
   backUpVm,
   contactVm,
@@ -100,7 +100,7 @@ async function afterReaching<Result>(
   reaching: Promise<Reached>,
   work: () => Promise<Result>,
 ): Promise<Result> {
-  reaching.catch(() => {}); // Thrown below.
+  void toldElsewhere(reaching); // Thrown below.
   try {
     return await work();
   } catch (error) {

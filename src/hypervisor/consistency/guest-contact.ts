@@ -1,5 +1,5 @@
 /** The first look at a guest, which changes nothing in it: so it may begin before it is known that a backup will. */
-import { isHoldfastError, type Clock } from '#base';
+import { isHoldfastError, type Clock, toldElsewhere } from '#base';
 import type { AgentChannel } from '../agent/agent-channel.ts';
 import { GuestAgent } from '../agent/guest-agent.ts';
 import { findExtension, type InstalledExtension } from '../extension/extension.ts';
@@ -20,7 +20,7 @@ export function contactGuest(channel: AgentChannel, clock: Clock): GuestContact 
   const agent = new GuestAgent(channel, clock);
   const begunMs = clock.monotonicMs();
   const found = look(agent);
-  found.catch(() => {}); // Given to whoever quiesces, if anybody does.
+  void toldElsewhere(found); // Given to whoever quiesces, if anybody does.
   return { begunMs, agent, found };
 }
 

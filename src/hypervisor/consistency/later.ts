@@ -1,9 +1,11 @@
 /** Work that goes on beside what follows, and is waited for before the end: no failure of it is lost. */
+import { toldElsewhere } from '#base';
+
 export class Later {
   readonly #works: Promise<unknown>[] = [];
 
   add(work: Promise<unknown>): void {
-    work.catch(() => {}); // Thrown by `settled`.
+    void toldElsewhere(work); // Thrown by `settled`.
     this.#works.push(work);
   }
 

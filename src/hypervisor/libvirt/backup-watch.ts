@@ -3,7 +3,7 @@
  * room. When room runs out the job is ended, so that the guest runs on; one that QEMU has paused
  * already is resumed.
  */
-import { HoldfastError, isHoldfastError, type Clock, pause } from '#base';
+import { HoldfastError, isHoldfastError, type Clock, pause, toldElsewhere } from '#base';
 import { endBackup, resumeAfterIoError, runningBackup } from './jobs.ts';
 import { freeBytes, inMiB, scratchFull, type ScratchNeeds } from './scratch-space.ts';
 import type { Virsh } from './virsh.ts';
@@ -35,7 +35,7 @@ export function watchBackup(watched: Watched): BackupWatch {
   const lost = new Promise<never>((_resolve, reject) => {
     lose = reject;
   });
-  lost.catch(() => {}); // Whoever reads the snapshot looks at it; nobody has to.
+  void toldElsewhere(lost); // Whoever reads the snapshot looks at it; nobody has to.
   const ended = look(watched, stopping.signal).then(
     (reason) => {
       if (reason !== undefined) lose(reason);

@@ -16,6 +16,7 @@ import {
   type Clock,
   type ProgressListener,
   pause,
+  toldElsewhere,
 } from '#base';
 import type { PreparedDisk, Snapshot, SnapshotDisk } from '../hypervisor.ts';
 import { allocatedBytes, heldExtents, reservedBytes } from '../pushed-image.ts';
@@ -104,7 +105,7 @@ export type Pushing = {
 /** Follows the job that has been begun. */
 export function followPush(pushing: Pushing): Push {
   const { promise: lost, reject } = Promise.withResolvers<never>();
-  lost.catch(() => {}); // Whoever waits for the disks is told too.
+  void toldElsewhere(lost); // Whoever waits for the disks is told too.
   const stopping = new AbortController();
   const listeners = new Set<ProgressListener>();
   const state = { isOver: false };

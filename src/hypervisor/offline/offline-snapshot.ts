@@ -1,7 +1,7 @@
 /** The images of a VM that is off, held so that nobody writes them while they are read (prepare-offline.ts). */
 import { dirname } from 'node:path';
 import { realpath } from 'node:fs/promises';
-import { HoldfastError, isHoldfastError, throwIfCancelled, type Clock } from '#base';
+import { HoldfastError, isHoldfastError, throwIfCancelled, type Clock, toldElsewhere } from '#base';
 import { startImageServer, type ImageServer } from '#disk';
 import type { PrepareRequest, Snapshot, SnapshotDisk } from '../hypervisor.ts';
 import { addBitmap, readDirtyExtents, removeBitmap } from './image-bitmaps.ts';
@@ -94,7 +94,7 @@ function snapshot(disks: readonly SnapshotDisk[], taken: Taken): Snapshot {
       });
     }
   });
-  lost.catch(() => {}); // Whoever waits for it is told; nobody may.
+  void toldElsewhere(lost); // Whoever waits for it is told; nobody may.
   return {
     disks: async () => await Promise.resolve(disks),
     lost,

@@ -8,7 +8,14 @@
  *      └─ an error, too little room, the guest's own write refused ─► everything removed, the guest goes on: lost
  * ```
  */
-import { HoldfastError, orCancelled, throwIfCancelled, type ProgressListener, pause } from '#base';
+import {
+  HoldfastError,
+  orCancelled,
+  throwIfCancelled,
+  type ProgressListener,
+  pause,
+  toldElsewhere,
+} from '#base';
 import type { Snapshot, SnapshotDisk } from '../hypervisor.ts';
 import { allocatedBytes, heldExtents, reservedBytes } from '../pushed-image.ts';
 import type { QmpJob } from '../qmp/qmp-commands.ts';
@@ -59,7 +66,7 @@ async function pushedBytes({ disk, base, prepared }: BackupDisk): Promise<number
 export function followPush(backup: Backup): Push {
   const { qmp, request } = backup;
   const { promise: lost, reject } = Promise.withResolvers<never>();
-  lost.catch(() => {}); // Whoever waits for the disks is told too.
+  void toldElsewhere(lost); // Whoever waits for the disks is told too.
   const stopping = new AbortController();
   const listeners = new Set<ProgressListener>();
   const told: { refused: string | undefined } = { refused: undefined };

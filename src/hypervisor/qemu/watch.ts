@@ -5,7 +5,7 @@
  * then. A `job` in that state has stopped the guest: it is ended at once (and before, when space runs out),
  * and the guest goes on.
  */
-import { HoldfastError } from '#base';
+import { HoldfastError, toldElsewhere } from '#base';
 import type { NbdClient } from '#disk';
 import type { QmpEvent } from '../qmp/qmp-client.ts';
 import type { Backup, Mechanism } from './backup.ts';
@@ -33,7 +33,7 @@ export type Watched = {
 export function watchSnapshot(watched: Watched): Watch {
   const { qmp } = watched.backup;
   const { promise: lost, reject } = Promise.withResolvers<never>();
-  lost.catch(() => {}); // Whoever reads the snapshot looks at it, or not.
+  void toldElsewhere(lost); // Whoever reads the snapshot looks at it, or not.
   const ended = new AbortController();
   const events = Promise.withResolvers<string>();
   const forget = qmp.onEvent((event) => {

@@ -12,7 +12,7 @@
 
 import assert from 'node:assert/strict';
 
-import { HoldfastError, isHoldfastError, type Clock } from '#base';
+import { HoldfastError, isHoldfastError, type Clock, toldElsewhere } from '#base';
 import type { ObjectStore } from '#storage';
 
 import type { Keyring } from '../keys/keyring.ts';
@@ -236,7 +236,7 @@ class ReadAhead {
   take(): Promise<Buffer | undefined> {
     while (this.#inFlight.length < this.#width) {
       const read = this.#read(this.#nextNumber);
-      read.catch(() => undefined); // Reported when it is taken; a reader may stop before.
+      void toldElsewhere(read); // Reported when it is taken; a reader may stop before.
       this.#inFlight.push(read);
       this.#nextNumber += 1;
     }

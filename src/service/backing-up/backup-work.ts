@@ -180,11 +180,19 @@ function vmGone(item: Item, cause: unknown): HoldfastError {
   );
 }
 
+/** Of all disks of a job. */
+export function tellSizes(
+  run: JobRun,
+  disks: readonly { readonly stored: number; readonly read: number }[],
+): void {
+  const told = (of: 'stored' | 'read'): string =>
+    `${Math.ceil(disks.reduce((sum, disk) => sum + disk[of], 0) / 1024 ** 2)} MB`;
+  run.property('Backup Size', told('stored'));
+  run.property('Data Read', told('read'));
+}
+
 async function told(run: JobRun, result: VmBackupResult): Promise<void> {
-  const stored = result.disks.reduce((sum, disk) => sum + disk.stored, 0);
-  const read = result.disks.reduce((sum, disk) => sum + disk.read, 0);
-  run.property('Backup Size', `${Math.ceil(stored / 1024 ** 2)} MB`);
-  run.property('Data Read', `${Math.ceil(read / 1024 ** 2)} MB`);
+  tellSizes(run, result.disks);
   run.property('Consistency', result.consistency);
   if (result.frozenMs !== undefined) run.property('Frozen', `${Math.round(result.frozenMs)} ms`);
   for (const { name, tracking, reason } of result.disks) {

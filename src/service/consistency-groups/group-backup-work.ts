@@ -19,7 +19,7 @@ import {
   type PointGroup,
 } from '#backup';
 import { groupBackupOf } from '../backing-up/backup-request.ts';
-import { noteBackupFailure, SNAPSHOTS_AHEAD, vmOf } from '../backing-up/backup-work.ts';
+import { noteBackupFailure, SNAPSHOTS_AHEAD, tellSizes, vmOf } from '../backing-up/backup-work.ts';
 import { selectedDisks } from '../backing-up/selected-disks.ts';
 import type { Row } from '../catalogue/schema.ts';
 import type { HostVm } from '../hosts/vms.ts';
@@ -194,10 +194,10 @@ async function withHosts<Result>(
 }
 
 function told(run: JobRun, { members }: GroupBackupResult): void {
-  const sum = (of: 'stored' | 'read'): number =>
-    members.flatMap(({ disks }) => disks).reduce((total, disk) => total + disk[of], 0);
-  run.property('Backup Size', `${Math.ceil(sum('stored') / 1024 ** 2)} MB`);
-  run.property('Data Read', `${Math.ceil(sum('read') / 1024 ** 2)} MB`);
+  tellSizes(
+    run,
+    members.flatMap(({ disks }) => disks),
+  );
   for (const { vm, consistency, frozenMs, disks } of members) {
     run.property(`Consistency of ${vm}`, consistency);
     if (frozenMs !== undefined) run.property(`Frozen: ${vm}`, `${Math.round(frozenMs)} ms`);

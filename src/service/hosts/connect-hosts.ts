@@ -1,5 +1,5 @@
 /** The connections of one service (`host-connections.ts` has the contract). */
-import { HoldfastError } from '#base';
+import { HoldfastError, toldElsewhere } from '#base';
 import { connectHypervisor, type Hypervisor } from '#backup';
 import type { RecordParts } from '../record-parts.ts';
 import type { HostConnections } from './host-connections.ts';
@@ -31,7 +31,7 @@ export function connectHosts({ clock, random, catalogue, settings }: RecordParts
     const limit = clock.sleep(settings.hostTimeoutMs, done.signal).then(() => {
       throw silent(name, settings.hostTimeoutMs);
     });
-    limit.catch(() => undefined); // Ended below.
+    void toldElsewhere(limit); // Ended below.
     try {
       return await Promise.race([work, limit]);
     } finally {
