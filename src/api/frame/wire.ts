@@ -18,6 +18,9 @@ export const ANSWERED = {
 
 export const TAGS = z.record(z.string(), z.string()).nullish();
 
+/** Disks of a VM by their logical unit numbers. */
+export const DISK_LUNS = z.array(z.int().min(0).max(1023)).max(1024);
+
 export const ON_OFF = z.enum(['Enabled', 'Disabled']);
 
 /** @throws {Refusal} `LocationNotAvailableForResourceType` for another place than `local`. */

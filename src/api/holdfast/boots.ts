@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { getItem, getPoint, startBoot, type WantedBoot } from '#service';
 import { route, type Site } from '../frame/route.ts';
+import { DISK_LUNS } from '../frame/wire.ts';
 import { parseResourceId, STORAGE_ACCOUNT_TYPE, VM_TYPE } from '../ids.ts';
 import { accepted } from '../items/accepted.ts';
 import { itemAt } from '../items/item-names.ts';
@@ -20,7 +21,7 @@ const BODY = z.strictObject({
     /** Absent: plugged in nowhere. */
     virtualNetworkId: ID.nullish(),
     /** Absent: all disks. The system disk is always with them. */
-    restoreDiskLunList: z.array(z.int().min(0).max(1023)).max(1024).nullish(),
+    restoreDiskLunList: DISK_LUNS.nullish(),
     /** Never moved to disks of its own: the VM is discarded when its job is cancelled. */
     isTrial: z.boolean().nullish(),
   }),

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { getItem, getPoint, startExport } from '#service';
 import { route } from '../frame/route.ts';
+import { DISK_LUNS } from '../frame/wire.ts';
 import { accepted } from '../items/accepted.ts';
 import { itemAt } from '../items/item-names.ts';
 import { OWN_POINT } from './own-vault.ts';
@@ -10,7 +11,7 @@ const BODY = z.strictObject({
   properties: z
     .strictObject({
       /** Absent: all disks. The system disk is always with them. */
-      restoreDiskLunList: z.array(z.int().min(0).max(1023)).max(1024).nullish(),
+      restoreDiskLunList: DISK_LUNS.nullish(),
       /** Absent: 12 hours. Its job, cancelled, ends it before. */
       expiresAfterMinutes: z.int().min(1).max(44_640).nullish(),
     })

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Protection, VaultName } from '#service';
 import { Refusal } from '../frame/refusal.ts';
 import type { Site } from '../frame/route.ts';
-import { ANSWERED, refuseUnsupported } from '../frame/wire.ts';
+import { ANSWERED, DISK_LUNS, refuseUnsupported } from '../frame/wire.ts';
 import { parseResourceId, VAULT_TYPE, VM_TYPE } from '../ids.ts';
 import { plainName, VM_KIND, type VmName } from './item-names.ts';
 
@@ -12,7 +12,7 @@ const ANSWERED_PROPERTIES = z.unknown().optional();
 const EXTENDED = z.strictObject({
   diskExclusionProperties: z
     .strictObject({
-      diskLunList: z.array(z.int().min(0).max(1023)).max(1024),
+      diskLunList: DISK_LUNS,
       isInclusionList: z.boolean(),
     })
     .nullish(),

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { getHost, getResourceGroup, runsVms, type ItemName, type RestoreRequest } from '#service';
 import { Refusal } from '../frame/refusal.ts';
 import type { Site } from '../frame/route.ts';
-import { ANSWERED, refuseUnsupported, requireLocation } from '../frame/wire.ts';
+import { ANSWERED, DISK_LUNS, refuseUnsupported, requireLocation } from '../frame/wire.ts';
 import { parseResourceId, STORAGE_ACCOUNT_TYPE, VM_TYPE } from '../ids.ts';
 import { plainName } from '../items/item-names.ts';
 import { NO_NETWORK } from '../network/virtual-networks.ts';
@@ -32,7 +32,7 @@ export const RESTORE_PROPERTIES = z.strictObject({
   createNewCloudService: z.boolean().nullish(),
   originalStorageAccountOption: z.boolean().nullish(),
   encryptionDetails: z.looseObject({ encryptionEnabled: z.boolean().nullish() }).nullish(),
-  restoreDiskLunList: z.array(z.int().min(0).max(1023)).max(1024).nullish(),
+  restoreDiskLunList: DISK_LUNS.nullish(),
   restoreWithManagedDisks: z.boolean().nullish(),
   diskEncryptionSetId: TEXT,
   zones: z.array(z.string()).nullish(),
