@@ -36,7 +36,7 @@ backed up twice by \`holdfast vm backup\`, and its second point restored and che
 sound, all disks of one instant; for a VM that is paused or off, bit for bit what its images hold. Made by:
 
 \`\`\`sh
-sh scripts/matrix.sh       # about a quarter of an hour, as root
+sh scripts/matrix.sh       # about ten minutes, as root
 \`\`\`
 
 The disks: 256 MiB with a file system and 36 MiB of data, and where there are four three of 64 MiB more. _Read_ and _stored_ are those of the
