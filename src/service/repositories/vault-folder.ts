@@ -14,6 +14,9 @@ import { z } from 'zod';
 import { HoldfastError } from '#base';
 import type { MasterKey } from '#keyvault';
 
+/** The label of the service's own key in the vault's repository. */
+export const OWN_KEY = 'service';
+
 export type VaultAccess = {
   /** Absolute. */
   readonly repository: string;

@@ -17,7 +17,7 @@ import { getResourceGroup } from '../groups/resource-groups.ts';
 import { LOCATION, nameKey, parseName } from '../names.ts';
 import { newDefaultPolicy, policyDocument } from '../policies/policy-records.ts';
 import { changeVault } from '../repositories/change-vault.ts';
-import { vaultIsMade, writeVaultFolder } from '../repositories/vault-folder.ts';
+import { OWN_KEY, vaultIsMade, writeVaultFolder } from '../repositories/vault-folder.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { tagsToJson, type Tags } from '../tags.ts';
 import { vaultDocument } from './vault-document.ts';
@@ -85,7 +85,7 @@ async function makeRepository(
       location,
       blockSize: DEFAULT_BLOCK_SIZE,
       access: { kdf: 'recovery', recoveryKey: key },
-      label: 'service',
+      label: OWN_KEY,
       caller,
     });
     return { id, repository: made.location, repositoryId: made.id };

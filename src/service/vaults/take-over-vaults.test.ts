@@ -12,7 +12,7 @@ import { listPoints } from '../points/points.ts';
 import { listPolicies } from '../policies/policies.ts';
 import { addImages, endOf, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
 import { deleteVault } from './delete-vault.ts';
-import { getVault, updateVault } from './vaults.ts';
+import { getVault, makeVaultRecoveryKey, updateVault } from './vaults.ts';
 
 const NAME = { vault: VAULT, vm: { group: GROUP, name: 'web' } };
 const PROTECTION = { policy: 'DefaultPolicy', diskSelection: undefined };
@@ -34,7 +34,7 @@ test('a lost catalogue comes back from the repositories: vault, policies, items,
   const told = async () => {
     const { read } = made.service().catalogue;
     const item = await getItem(read, NAME);
-    const { revision: _, hasRecoveryKey: _k, ...vault } = await getVault(read, VAULT);
+    const { revision: _, ...vault } = await getVault(read, VAULT);
     const { state, stateSince, lastBackup, createdAt, id } = item;
     const policies = (await listPolicies(read, VAULT)).map(({ name, policy }) => ({
       name,
@@ -51,6 +51,25 @@ test('a lost catalogue comes back from the repositories: vault, policies, items,
   assert.deepEqual(await told(), expected);
   assert.equal(expected.points[0]!.askedUntil, expiry);
   assert.deepEqual(errorsOf(await examine(made.service())), []);
+});
+
+test('a recovery key that somebody has is remembered by the repository, where the catalogue is lost', async (t) => {
+  const made = await testService(t);
+  await withVault(made);
+  const hasKey = async () => (await getVault(made.service().catalogue.read, VAULT)).hasRecoveryKey;
+  const loseCatalogue = async () => {
+    await made.service().close();
+    for (const end of ['', '-wal', '-shm'])
+      rmSync(join(made.data, `catalogue.db${end}`), { force: true });
+    await made.restart();
+  };
+  await loseCatalogue();
+  assert.equal(await hasKey(), false);
+  assert.match((await examine(made.service()))[0]!.what, /nobody has fetched its recovery key/);
+  await makeVaultRecoveryKey(made.service(), VAULT);
+  await loseCatalogue();
+  assert.equal(await hasKey(), true);
+  assert.deepEqual(await examine(made.service()), []);
 });
 
 test('what a kill left between documents and catalogue is applied by the next start; the doctor sees it before', async (t) => {

@@ -5,7 +5,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isHoldfastError } from '#base';
-import { describeVmPoint, type VmPointDescription } from '#backup';
+import { describeVmPoint, listKeys, type VmPointDescription } from '#backup';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import { takeOverCharges } from '../charges/charge-rows.ts';
 import { takeOverGroups } from '../consistency-groups/group-rows.ts';
@@ -16,7 +16,12 @@ import { LOCATION, nameKey } from '../names.ts';
 import { policyFromDocument, policyIdOf } from '../policies/policy-records.ts';
 import type { OpenRepository } from '../repositories/repositories.ts';
 import { readDocuments } from '../repositories/repository-pool.ts';
-import { isUnfinished, listVaultFolders, vaultIsMade } from '../repositories/vault-folder.ts';
+import {
+  isUnfinished,
+  listVaultFolders,
+  OWN_KEY,
+  vaultIsMade,
+} from '../repositories/vault-folder.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { tagsToJson } from '../tags.ts';
 import { deleteVaultRows } from './delete-vault.ts';
@@ -116,6 +121,8 @@ type Found =
       readonly repositoryId: string;
       readonly documents: Documents;
       readonly points: ReadonlyMap<string, VmPointDescription>;
+      /** When the first key that is not the service's own was made; null: there is none. */
+      readonly keyMadeAt: number | null;
     };
 
 async function lookAt(
@@ -144,6 +151,7 @@ async function lookAt(
         repositoryId: keyring.repositoryId.toString('hex'),
         documents: read,
         points: await describeAll(repository),
+        keyMadeAt: await keyMadeAt(repository),
       };
     });
   } catch (error) {
@@ -155,6 +163,15 @@ async function lookAt(
     }
     throw error;
   }
+}
+
+/** A recovery key that somebody has outlives the catalogue: nobody is warned that there is none. */
+async function keyMadeAt(repository: OpenRepository): Promise<number | null> {
+  const { slots } = await listKeys(repository);
+  const times = slots
+    .filter(({ label }) => label !== OWN_KEY)
+    .map(({ created }) => Date.parse(created));
+  return times.length === 0 ? null : Math.min(...times);
 }
 
 /** Points of VMs; those of `holdfast repo` belong to no item. */
@@ -243,7 +260,7 @@ async function putVaultRow(change: CatalogueChange, of: Remembered): Promise<voi
       id: of.vaultId,
       ...told,
       location: LOCATION,
-      recoveryKeyFetchedAt: null,
+      recoveryKeyFetchedAt: of.keyMadeAt,
       revision: 1,
     })
     .onConflict((known) => known.column('id').doUpdateSet(told))
