@@ -102,10 +102,14 @@ function addChangingCommands(vault: Command, running: Running): void {
   ofService(vault.command('delete').description('delete a vault that protects nothing any more'))
     .argument('<vault>', VAULT)
     .option('--yes', 'do not ask')
+    .option('--forget-repository', 'its repository is gone for good: delete all but that')
     .action(
-      serviceAction<{ readonly yes?: boolean }>(running, async ({ context, args, options }) => {
-        await (await import('./service/vaults.ts')).deleteVault(context, args[0]!, options);
-      }),
+      serviceAction<{ readonly yes?: boolean; readonly forgetRepository?: boolean }>(
+        running,
+        async ({ context, args, options }) => {
+          await (await import('./service/vaults.ts')).deleteVault(context, args[0]!, options);
+        },
+      ),
     );
 }
 

@@ -37,6 +37,7 @@ export {
 // Vaults and policies
 export { createVault } from './vaults/create-vault.ts';
 export { deleteVault } from './vaults/delete-vault.ts';
+export { forgetVault } from './vaults/forget-vault.ts';
 export {
   getVault,
   listVaults,

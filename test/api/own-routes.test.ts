@@ -1,8 +1,8 @@
 /** What Azure's API has no word for: live progress, the doctor, metrics. */
 import assert from 'node:assert/strict';
-import { chmodSync, globSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, globSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { HoldfastError } from '#base';
 import { addImages, GROUP, type TestService } from '../../src/service/testing/test-service.ts';
@@ -134,4 +134,21 @@ test('a vault whose repository is away is listed with its state, and its operati
   assert.match(text, /holdfast_vault_reachable\{group="lab",vault="v1"\} 0\n/);
   lab.service.reach.reached(id);
   assert.equal((await lab.put('web', { policyId: '' })).status, 202);
+});
+
+test('a vault is forgotten where its repository is gone, and only there', async (t) => {
+  const lab = await backupLab(t, oneVm);
+  await lab.protect('web');
+  const own = `${lab.group}/providers/Holdfast.Backup/vaults/v1`;
+  const forget = async () => await lab.call('POST', `${own}/forget`);
+  const code = ({ status, body }: Awaited<ReturnType<typeof forget>>) => [status, body.error.code];
+  assert.deepEqual(code(await forget()), [409, 'RepositoryPresent']);
+  const { repository, vaultId } = (await lab.call('GET', own)).body.properties;
+  rmSync(repository, { recursive: true });
+  assert.deepEqual(code(await lab.call('DELETE', lab.vault)), [409, 'VaultUnavailable']);
+  assert.equal((await lab.call('GET', lab.vault)).body.id, vaultId);
+  const { status, body } = await forget();
+  assert.deepEqual([status, body], [200, { repository, folder: dirname(repository) }]);
+  assert.equal((await lab.call('GET', lab.vault)).status, 404);
+  assert.deepEqual(code(await forget()), [404, 'ResourceNotFound']);
 });

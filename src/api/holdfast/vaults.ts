@@ -1,6 +1,13 @@
 /** Holdfast.Backup/vaults: what Azure does not know of a vault: its repository, and the key to it. */
 import { z } from 'zod';
-import { createVault, getVault, makeVaultRecoveryKey, whyOutOfReach, type Vault } from '#service';
+import {
+  createVault,
+  forgetVault,
+  getVault,
+  makeVaultRecoveryKey,
+  whyOutOfReach,
+  type Vault,
+} from '#service';
 import { GROUP, ok, route, vaultOf, type Site } from '../frame/route.ts';
 import { ANSWERED, requireLocation, TAGS } from '../frame/wire.ts';
 import { resourceId, vaultId } from '../ids.ts';
@@ -75,6 +82,18 @@ export const vaultRepositoryRoutes = [
       const { repository } = await getVault(service.catalogue.read, name);
       return ok({ recoveryKey, repository });
     },
+  }),
+  route({
+    method: 'POST',
+    path: `${VAULT}/forget`,
+    summary:
+      'Deletes a vault whose repository is gone for good; what is left of that is not touched',
+    answer: z.object({
+      repository: z.string(),
+      /** Of the service: it holds the sealed key to the repository. */
+      folder: z.string(),
+    }),
+    handle: async ({ service, params }) => ok(await forgetVault(service, vaultOf(params))),
   }),
 ];
 

@@ -122,15 +122,35 @@ export async function setVault(
 export async function deleteVault(
   context: ServiceContext,
   name: string,
-  { yes }: { readonly yes?: boolean },
+  { yes, forgetRepository }: { readonly yes?: boolean; readonly forgetRepository?: boolean },
 ): Promise<void> {
   const { service, terminal } = context;
   const { group, name: known } = await findVault(service, name);
+  if (forgetRepository === true) return await forgetVault(context, { group, name: known }, yes);
   await confirm(context, `delete the vault ${group}/${known} and its repository`, yes);
   const { vaults } = await service.vaults();
   await service.ask(async () => await vaults.beginDeleteAndWait(group, known));
   terminal.result({ deleted: `${group}/${known}` }, () => `Vault ${group}/${known} is deleted.`);
 }
+
+/** One whose repository is gone: the service refuses any other. */
+async function forgetVault(context: ServiceContext, vault: Named, yes?: boolean): Promise<void> {
+  const { service, terminal } = context;
+  const what = `delete the vault ${fullName(vault)} with its policies, its VMs protected no more, and leave its repository as it is`;
+  await confirm(context, what, yes);
+  const path = `${ownPath(service, vault)}/forget`;
+  const left = (await service.http.json('POST', path)) as Forgotten;
+  const { repository, folder } = left;
+  terminal.result({ deleted: fullName(vault), repository, folder }, () =>
+    [
+      `Vault ${fullName(vault)} is deleted. Nothing of its repository ${repository} is.`,
+      `The sealed key to it stays in ${folder}: should it be found again, remove ${shellQuoted(`${folder}/forgotten`)}`,
+      'and restart the service, and the vault is back. If not, delete that folder, too.',
+    ].join('\n'),
+  );
+}
+
+type Forgotten = { readonly repository: string; readonly folder: string };
 
 export async function showRecoveryKey(
   { service, terminal }: ServiceContext,

@@ -14,7 +14,6 @@ import { policyDocument } from '../policies/policy-records.ts';
 import { readDocuments } from '../repositories/repository-pool.ts';
 import type { OpenRepository } from '../repositories/repositories.ts';
 import { failureFromJson } from '../jobs/job-records.ts';
-import { listVaultFolders } from '../repositories/vault-folder.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { vaultDocument, VAULT_DOCUMENT } from '../vaults/vault-document.ts';
 import { reachNow } from '../vaults/reach-again.ts';
@@ -22,6 +21,7 @@ import { triedAgain, whyOutOfReach } from '../vaults/vault-reach.ts';
 import { listVaults, type Vault } from '../vaults/vaults.ts';
 import { examineCatalogue } from './examine-catalogue.ts';
 import type { Finding } from './finding.ts';
+import { strangeFolders } from './strange-folders.ts';
 
 /** Errors first. What is out of reach is tried again before; rows that cannot be read hide the rest. */
 export async function examine(parts: ServiceParts): Promise<readonly Finding[]> {
@@ -39,7 +39,7 @@ async function examineContent(parts: ServiceParts): Promise<readonly Finding[]> 
   for (const vault of vaults) {
     found.push(...(await parts.turns(vault.id, async () => await examineVault(parts, vault))));
   }
-  found.push(...(await strangeFolders(parts, vaults)));
+  found.push(...(await strangeFolders(parts, new Set(vaults.map(({ id }) => id)))));
   found.push(...(await stuckJobs(parts)));
   found.push(...(await silentHosts(parts)));
   found.push(...(await itemsWithoutVm(parts)));
@@ -61,7 +61,9 @@ async function examineVault(parts: ServiceParts, vault: Vault): Promise<readonly
   const why = parts.reach.all().get(vault.id);
   if (why !== undefined) {
     const what = `its repository cannot be opened: ${whyOutOfReach(why)}`;
-    const advice = `mend what the message names; nothing can be done with the vault until then, and ${triedAgain(why)}`;
+    const advice =
+      `mend what the message names; nothing can be done with the vault until then, and ${triedAgain(why)}; if it is ` +
+      `gone for good: holdfast vault delete ${shellQuoted(`${vault.group}/${vault.name}`)} --forget-repository`;
     return [...found, { severity: 'error', where, what, advice }];
   }
   try {
@@ -168,26 +170,6 @@ async function differingPoints(
         theirs,
       ),
     ];
-  });
-}
-
-async function strangeFolders(
-  { dataFolder, reach }: ServiceParts,
-  vaults: readonly Vault[],
-): Promise<readonly Finding[]> {
-  const known = new Set(vaults.map(({ id }) => id));
-  const strangers = (await listVaultFolders(dataFolder.vaults)).filter((id) => !known.has(id));
-  return strangers.map((id) => {
-    const why = reach.all().get(id);
-    const what = 'a vault that the catalogue does not have';
-    const place = { severity: 'error', where: `${dataFolder.vaults}/${id}` } as const;
-    return why === undefined
-      ? { ...place, what, advice: 'restart the service: it takes the vault over, or says why not' }
-      : {
-          ...place,
-          what: `${what}, and cannot take over: ${whyOutOfReach(why)}`,
-          advice: `mend what the message names; ${triedAgain(why)}`,
-        };
   });
 }
 

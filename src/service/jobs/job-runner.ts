@@ -91,6 +91,11 @@ export type JobRunner = {
   readonly addDone: (change: CatalogueChange, job: NewJob) => Promise<string>;
   /** @throws {HoldfastError} `UserErrorJobNotCancellable`-like codes for a job that has ended or cannot be cancelled. */
   readonly cancel: (vaultId: string, jobId: string, actor?: string) => Promise<void>;
+  /**
+   * Cancels every open job of a vault that is no more, whether a user may cancel it or not; who waits gets to his end,
+   * too. @returns the ids of those that have not ended yet.
+   */
+  readonly cancelAll: (vaultId: string) => Promise<readonly string[]>;
   /** Voids leases of dead instances, then runs what is due, until `stop`. */
   readonly start: (works: JobWorks) => Promise<void>;
   /** Ends running work so that the next start takes it up again. */

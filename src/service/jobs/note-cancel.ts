@@ -33,3 +33,16 @@ export async function noteCancel(
   });
   return jobId;
 }
+
+/** @returns the ids of all that are open, those that were to end before included. */
+export async function noteCancelOfAll(
+  { parts }: Pick<Runner, 'parts'>,
+  vaultId: string,
+): Promise<readonly string[]> {
+  return await parts.catalogue.change(async (change) => {
+    const columns = { status: 'Cancelling', cancelRequestedAt: parts.clock.nowMs(), notBefore: 0 };
+    const open = change.updateTable('jobs').set(columns).where('vaultId', '=', vaultId);
+    const rows = await open.where('endedAt', 'is', null).returning('id').execute();
+    return rows.map(({ id }) => id);
+  });
+}

@@ -9,7 +9,7 @@ import type { NewRow, Row } from '../catalogue/schema.ts';
 import type { RecordParts } from '../record-parts.ts';
 import { claimsFromJson, type JobFailure } from './job-records.ts';
 import type { JobRunner, JobWork, JobWorks, NewJob } from './job-runner.ts';
-import { noteCancel } from './note-cancel.ts';
+import { noteCancel, noteCancelOfAll } from './note-cancel.ts';
 import { failureOf, interrupted } from './job-failures.ts';
 import { RunningJob, stopError } from './running-job.ts';
 import { makeSlots } from './slots.ts';
@@ -57,6 +57,12 @@ export function openJobRunner(parts: RecordParts): JobRunner {
       const jobId = await noteCancel(runner, { vaultId, id, actor });
       runner.running.get(jobId)?.job.stop('cancelled');
       runner.wake();
+    },
+    cancelAll: async (vaultId) => {
+      const open = await noteCancelOfAll(runner, vaultId);
+      for (const id of open) runner.running.get(id)?.job.stop('cancelled');
+      runner.wake();
+      return open;
     },
     start: async (works) => {
       runner.works = works;

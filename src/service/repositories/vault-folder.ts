@@ -6,6 +6,7 @@
  *   vaults/<id>/vault.json    {version: 1, repository, sealedKey}
  *   vaults/<id>/repository/   unless the owner chose another place
  *   vaults/<id>/unfinished    while the vault is being made: only what has it is ever removed as a leftover
+ *   vaults/<id>/forgotten     its repository was gone (vaults/forget-vault.ts): nobody takes the vault over
  * ```
  */
 import { access, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
@@ -65,10 +66,18 @@ export async function vaultIsMade(folder: string): Promise<void> {
 }
 
 export async function isUnfinished(folder: string): Promise<boolean> {
-  return await access(markOf(folder)).then(
-    () => true,
-    () => false,
-  );
+  return await isThere(markOf(folder));
+}
+
+/** From now on nobody takes the vault over, until the mark is removed by hand. Durable on return; no folder, no mark. */
+export async function markForgotten(folder: string): Promise<void> {
+  if (!(await isThere(folder))) return;
+  await (await open(forgottenMarkOf(folder), 'w', 0o600)).close();
+  await syncFolder(folder);
+}
+
+export async function isForgotten(folder: string): Promise<boolean> {
+  return await isThere(forgottenMarkOf(folder));
 }
 
 /** @throws {HoldfastError} `ResourceNotFound` if there is none; `MasterKeyWrong`. */
@@ -90,6 +99,17 @@ function isWithin(repository: string, vaultId: string): boolean {
 
 function markOf(folder: string): string {
   return join(folder, 'unfinished');
+}
+
+function forgottenMarkOf(folder: string): string {
+  return join(folder, 'forgotten');
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** The ids of vaults that have a folder. */

@@ -3,14 +3,15 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoldfastError } from '#base';
 import { noteActivity } from '../activities/activities.ts';
-import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
-import { chargeDocumentsGone, deleteChargeRows } from '../charges/charge-rows.ts';
-import { deleteGroupRows, groupDocumentsGone } from '../consistency-groups/group-rows.ts';
+import { chargeDocumentsGone } from '../charges/charge-rows.ts';
+import { groupDocumentsGone } from '../consistency-groups/group-rows.ts';
 import { policyGone } from '../policies/policy-records.ts';
 import { changeVault } from '../repositories/change-vault.ts';
 import type { ServiceParts } from '../service-parts.ts';
+import { requireReadable } from './forget-vault.ts';
 import { VAULT_DOCUMENT } from './vault-document.ts';
+import { deleteVaultRows } from './vault-rows.ts';
 import { getVault, type Vault, type VaultName } from './vaults.ts';
 
 /**
@@ -18,11 +19,12 @@ import { getVault, type Vault, type VaultName } from './vaults.ts';
  * `holdfast repo`); one that the owner placed elsewhere stays, without the vault's documents.
  *
  * @throws {HoldfastError} `ResourceNotFound`; `ServiceResourceNotEmptyWithBackendMessage` while it has items,
- *   soft-deleted ones too.
+ *   soft-deleted ones too; `VaultUnavailable` where its repository cannot be read (forget-vault.ts).
  */
 export async function deleteVault(parts: ServiceParts, name: VaultName): Promise<void> {
   const { catalogue, repositories, dataFolder } = parts;
   const vault = await getVault(catalogue.read, name);
+  await requireReadable(parts, vault);
   await changeVault(parts, vault.id, async () => {
     await requireEmpty(parts, vault);
     const policies = await catalogue.read
@@ -50,18 +52,6 @@ export async function deleteVault(parts: ServiceParts, name: VaultName): Promise
   const points = await repositories.use(vault.id, async ({ state }) => state.points.size);
   await repositories.release(vault.id);
   if (points === 0) await rm(folder, { recursive: true, force: true });
-}
-
-/** All that the catalogue holds of the vault but its jobs. */
-export async function deleteVaultRows(change: CatalogueChange, vaultId: string): Promise<void> {
-  const items = change.selectFrom('items').select('id').where('vaultId', '=', vaultId);
-  await change.deleteFrom('points').where('itemId', 'in', items).execute();
-  await deleteChargeRows(change, vaultId);
-  await deleteGroupRows(change, vaultId);
-  for (const table of ['items', 'policies', 'documents'] as const) {
-    await change.deleteFrom(table).where('vaultId', '=', vaultId).execute();
-  }
-  await change.deleteFrom('vaults').where('id', '=', vaultId).execute();
 }
 
 const MOST_NAMED = 5;

@@ -4,7 +4,7 @@
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isHoldfastError } from '#base';
+import { HoldfastError, isHoldfastError } from '#base';
 import { describeVmPoint, listKeys, type VmPointDescription } from '#backup';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import { takeOverCharges } from '../charges/charge-rows.ts';
@@ -17,6 +17,7 @@ import { policyFromDocument, policyIdOf } from '../policies/policy-records.ts';
 import type { OpenRepository } from '../repositories/repositories.ts';
 import { readDocuments } from '../repositories/repository-pool.ts';
 import {
+  isForgotten,
   isUnfinished,
   listVaultFolders,
   OWN_KEY,
@@ -24,8 +25,9 @@ import {
 } from '../repositories/vault-folder.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { tagsToJson } from '../tags.ts';
-import { deleteVaultRows } from './delete-vault.ts';
+import { forgetRows } from './forget-vault.ts';
 import { VAULT_DOCUMENT, vaultFromDocument } from './vault-document.ts';
+import { deleteVaultRows } from './vault-rows.ts';
 import { vaultSettingsToJson } from './vault-settings.ts';
 
 export type TakenOver = {
@@ -37,7 +39,7 @@ export type TakenOver = {
   readonly unreachable: ReadonlyMap<string, unknown>;
 };
 
-/** @param vaultIds the vaults to look at; absent: every one that has a folder. */
+/** @param vaultIds the vaults to look at; absent: every one that has a folder, or is in the catalogue. */
 export async function takeOverVaults(
   parts: ServiceParts,
   vaultIds?: readonly string[],
@@ -45,7 +47,7 @@ export async function takeOverVaults(
   const applied: string[] = [];
   const reached: string[] = [];
   const unreachable = new Map<string, unknown>();
-  for (const id of vaultIds ?? (await listVaultFolders(parts.dataFolder.vaults))) {
+  for (const id of vaultIds ?? (await allVaults(parts))) {
     try {
       applied.push(...(await takeOverVault(parts, id)));
       reached.push(id);
@@ -54,6 +56,12 @@ export async function takeOverVaults(
     }
   }
   return { applied, reached, unreachable };
+}
+
+async function allVaults({ catalogue, dataFolder }: ServiceParts): Promise<readonly string[]> {
+  const folders = await listVaultFolders(dataFolder.vaults);
+  const known = await catalogue.read.selectFrom('vaults').select('id').execute();
+  return [...new Set([...folders, ...known.map(({ id }) => id)])];
 }
 
 async function takeOverVault(parts: ServiceParts, vaultId: string): Promise<readonly string[]> {
@@ -76,7 +84,7 @@ async function agreed(parts: ServiceParts, vaultId: string): Promise<readonly st
 }
 
 type Applied = {
-  /** False: it was not finished, or deleted but for its folder. */
+  /** False: it was not finished, or deleted or forgotten but for its folder. */
   readonly isThere: boolean;
   readonly changed: readonly string[];
 };
@@ -90,6 +98,10 @@ async function takeOverDocuments(parts: ServiceParts, vaultId: string): Promise<
     .execute();
   const revisions = new Map(known.map(({ document, revision }) => [document, revision]));
   const folder = join(parts.dataFolder.vaults, vaultId);
+  if (await isForgotten(folder)) {
+    await catalogue.change(async (change) => await forgetRows(parts, change, vaultId));
+    return { isThere: false, changed: [] };
+  }
   const unfinished = await isUnfinished(folder);
   const found = await lookAt(repositories, vaultId, { revisions, isUnfinished: unfinished });
   if (unfinished && found.kind !== 'abandoned') await vaultIsMade(folder);
@@ -239,6 +251,7 @@ async function putVaultRow(change: CatalogueChange, of: Remembered): Promise<voi
   const value = of.documents.find(({ id }) => id === VAULT_DOCUMENT)!.value;
   const { group, name, tags, settings, createdAt } = vaultFromDocument(value);
   const groupKey = nameKey(group);
+  await requireNameFree(change, { id: of.vaultId, group, name });
   await change
     .insertInto('resourceGroups')
     .values({ key: groupKey, name: group, location: LOCATION, tags: '{}', createdAt })
@@ -265,6 +278,21 @@ async function putVaultRow(change: CatalogueChange, of: Remembered): Promise<voi
     })
     .onConflict((known) => known.column('id').doUpdateSet(told))
     .execute();
+}
+
+/** A vault that comes back may find its name taken. */
+async function requireNameFree(
+  change: CatalogueChange,
+  { id, group, name }: { readonly id: string; readonly group: string; readonly name: string },
+): Promise<void> {
+  const query = change.selectFrom('vaults').select('id').where('groupKey', '=', nameKey(group));
+  const other = await query.where('key', '=', nameKey(name)).executeTakeFirst();
+  if (other === undefined || other.id === id) return;
+  throw new HoldfastError(
+    'ResourceExists',
+    `it is the vault '${name}' of '${group}', and there is another one of that name (${other.id}): its repository can ` +
+      'be used by holdfast repo meanwhile, or delete the other one',
+  );
 }
 
 /** What the documents do not name any more. */

@@ -35,10 +35,7 @@ export function vaultReach(repositories: Repositories): VaultReach {
   return {
     all: () => new Map(Array.from(lost, ([id, why]) => [id, { ...why, nextTryAt }])),
     lost: (vaultId, error) => {
-      const code = isHoldfastError(error) ? error.code : undefined;
-      const message = error instanceof Error ? error.message : String(error);
-      // What is advised to somebody who wants a new repository would be wrong for a vault.
-      lost.set(vaultId, { code, message: message.replace(/ To make a new .*$/s, '') });
+      lost.set(vaultId, reasonOf(error));
     },
     reached: (vaultId) => {
       lost.delete(vaultId);
@@ -50,8 +47,16 @@ export function vaultReach(repositories: Repositories): VaultReach {
   };
 }
 
+/** What opening its repository failed with. */
+export function reasonOf(error: unknown): Omit<OutOfReach, 'nextTryAt'> {
+  const code = isHoldfastError(error) ? error.code : undefined;
+  const message = error instanceof Error ? error.message : String(error);
+  // What is advised to somebody who wants a new repository would be wrong for a vault.
+  return { code, message: message.replace(/ To make a new .*$/s, '') };
+}
+
 /** In one line. */
-export function whyOutOfReach({ message, code }: OutOfReach): string {
+export function whyOutOfReach({ message, code }: ReturnType<typeof reasonOf>): string {
   return code === undefined ? message : `${message} [${code}]`;
 }
 

@@ -1,0 +1,16 @@
+/** What the catalogue holds of a vault. */
+import type { CatalogueChange } from '../catalogue/catalogue.ts';
+import { deleteChargeRows } from '../charges/charge-rows.ts';
+import { deleteGroupRows } from '../consistency-groups/group-rows.ts';
+
+/** All of it but its jobs. */
+export async function deleteVaultRows(change: CatalogueChange, vaultId: string): Promise<void> {
+  const items = change.selectFrom('items').select('id').where('vaultId', '=', vaultId);
+  await change.deleteFrom('points').where('itemId', 'in', items).execute();
+  await deleteChargeRows(change, vaultId);
+  await deleteGroupRows(change, vaultId);
+  for (const table of ['items', 'policies', 'documents'] as const) {
+    await change.deleteFrom(table).where('vaultId', '=', vaultId).execute();
+  }
+  await change.deleteFrom('vaults').where('id', '=', vaultId).execute();
+}
