@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { expirePoints } from '#backup';
 import { addBackup, backUpNow } from '../backing-up/start-backup.ts';
 import { examine } from '../doctor/doctor.ts';
 import { listPoints } from '../points/points.ts';
@@ -108,3 +109,39 @@ test('the doctor has nothing against a document that names the points in another
   await remember(value.points.slice(1));
   assert.equal((await errors()).length, 1);
 });
+
+for (const lost of ['nothing', 'a document’s revision', 'the catalogue'] as const) {
+  test(`points that expired before a kill are in no document after the next start, which lacks ${lost}`, async (t) => {
+    const made = await testService(t);
+    addImages(made, 'web', [{ name: 'a', sizeBytes: 1 << 16 }]);
+    await withVault(made);
+    const service = made.service();
+    await protect(service, NAME, { policy: 'DefaultPolicy' });
+    const item = await getItem(service.catalogue.read, NAME);
+    for (let backup = 0; backup < 2; backup += 1) {
+      const { jobId } = await backUpNow(service, NAME, undefined);
+      assert.equal((await endOf(service, item.vaultId, jobId)).status, 'Completed');
+    }
+    const [kept, expired] = await listPoints(service.catalogue.read, item.id);
+    await service.repositories.use(item.vaultId, async (repository) => {
+      await expirePoints(repository.parts, [expired!.id]);
+    });
+    if (lost === 'a document’s revision') {
+      await service.catalogue.change(async (change) => {
+        await change.deleteFrom('documents').where('document', '=', 'vault').execute();
+      });
+    }
+    if (lost === 'the catalogue') {
+      await service.close();
+      for (const file of readdirSync(made.data).filter((name) => name.startsWith('catalogue')))
+        rmSync(join(made.data, file));
+    }
+    const again = await made.restart();
+    assert.deepEqual(
+      (await listPoints(again.catalogue.read, item.id)).map(({ id }) => id),
+      [kept!.id],
+    );
+    const errors = (await examine(again)).filter(({ severity }) => severity === 'error');
+    assert.deepEqual(errors, []);
+  });
+}

@@ -14,8 +14,15 @@ export type ItemToTakeOver = {
   readonly points: ReadonlyMap<string, VmPointDescription>;
 };
 
-/** Points that the document does not name are left to their jobs and `agreePoints`, which know what was asked for. */
-export async function takeOverItem(change: CatalogueChange, of: ItemToTakeOver): Promise<void> {
+/**
+ * Points that the document does not name are left to their jobs and `agreePoints`, which know what was asked for.
+ *
+ * @returns whether the document names points that have gone: its rows are without them.
+ */
+export async function takeOverItem(
+  change: CatalogueChange,
+  of: ItemToTakeOver,
+): Promise<{ readonly isStale: boolean }> {
   const { item, points: remembered } = itemFromDocument(of);
   const { lastRunAt: _l, nextRunAt: _n, revision: _r, ...columns } = item;
   await change
@@ -52,4 +59,5 @@ export async function takeOverItem(change: CatalogueChange, of: ItemToTakeOver):
   let gone = change.deleteFrom('points').where('itemId', '=', item.id);
   if (there.length > 0) gone = gone.where('id', 'not in', there);
   await gone.execute();
+  return { isStale: there.length < remembered.length };
 }

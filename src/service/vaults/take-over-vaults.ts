@@ -10,6 +10,7 @@ import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import { takeOverCharges } from '../charges/charge-rows.ts';
 import { takeOverGroups } from '../consistency-groups/group-rows.ts';
 import { agreePoints } from '../items/agree-points.ts';
+import { changeItem } from '../items/change-item.ts';
 import { takeOverItem } from '../items/take-over-item.ts';
 import { itemIdOf } from '../items/item-documents.ts';
 import { LOCATION, nameKey } from '../names.ts';
@@ -65,16 +66,21 @@ async function allVaults({ catalogue, dataFolder }: ServiceParts): Promise<reado
 }
 
 async function takeOverVault(parts: ServiceParts, vaultId: string): Promise<readonly string[]> {
-  const { isThere, changed } = await parts.turns(
+  const { isThere, changed, stale } = await parts.turns(
     vaultId,
     async () => await takeOverDocuments(parts, vaultId),
   );
-  return isThere ? [...changed, ...(await agreed(parts, vaultId))] : changed;
+  return isThere ? [...changed, ...(await agreed(parts, vaultId, stale))] : changed;
 }
 
 /** Points that differ are no reason to leave a vault closed: the doctor tells of them, too. */
-async function agreed(parts: ServiceParts, vaultId: string): Promise<readonly string[]> {
+async function agreed(
+  parts: ServiceParts,
+  vaultId: string,
+  stale: readonly string[],
+): Promise<readonly string[]> {
   try {
+    for (const id of stale) await rememberAgain(parts, { id, vaultId });
     return await agreePoints(parts, vaultId);
   } catch (error) {
     const facts = { vault: vaultId, error: String(error) };
@@ -87,6 +93,8 @@ type Applied = {
   /** False: it was not finished, or deleted or forgotten but for its folder. */
   readonly isThere: boolean;
   readonly changed: readonly string[];
+  /** Items whose documents name points that have gone. */
+  readonly stale: readonly string[];
 };
 
 async function takeOverDocuments(parts: ServiceParts, vaultId: string): Promise<Applied> {
@@ -100,25 +108,27 @@ async function takeOverDocuments(parts: ServiceParts, vaultId: string): Promise<
   const folder = join(parts.dataFolder.vaults, vaultId);
   if (await isForgotten(folder)) {
     await catalogue.change(async (change) => await forgetRows(parts, change, vaultId));
-    return { isThere: false, changed: [] };
+    return { isThere: false, changed: [], stale: [] };
   }
   const unfinished = await isUnfinished(folder);
   const found = await lookAt(repositories, vaultId, { revisions, isUnfinished: unfinished });
   if (unfinished && found.kind !== 'abandoned') await vaultIsMade(folder);
   if (found.kind === 'known') {
     await catalogue.change(async (change) => await noteLocation(change, vaultId, found.repository));
-    return { isThere: true, changed: [] };
+    return { isThere: true, changed: [], stale: [] };
   }
   if (found.kind === 'abandoned') {
     await catalogue.change(async (change) => await deleteVaultRows(change, vaultId));
     if (!found.hasPoints) await removeFolder(parts, vaultId);
-    return { isThere: false, changed: [VAULT_DOCUMENT] };
+    return { isThere: false, changed: [VAULT_DOCUMENT], stale: [] };
   }
-  await catalogue.change(async (change) => await apply(change, { vaultId, ...found }));
+  const stale = await catalogue.change(
+    async (change) => await apply(change, { vaultId, ...found }),
+  );
   const changed = found.documents
     .filter((one) => revisions.get(one.id) !== one.revision)
     .map((one) => one.id);
-  return { isThere: true, changed };
+  return { isThere: true, changed, stale };
 }
 
 type Documents = Awaited<ReturnType<typeof readDocuments>>;
@@ -204,8 +214,12 @@ async function describeAll(
 
 type Remembered = Extract<Found, { readonly kind: 'newer' }> & { readonly vaultId: string };
 
-/** The rows of the vault become what its documents say. */
-async function apply(change: CatalogueChange, remembered: Remembered): Promise<void> {
+/**
+ * The rows of the vault become what its documents say.
+ *
+ * @returns items whose documents name points that have gone; unless these are written anew, they are taken over again.
+ */
+async function apply(change: CatalogueChange, remembered: Remembered): Promise<readonly string[]> {
   const { vaultId, documents } = remembered;
   await putVaultRow(change, remembered);
   const items = documents.flatMap(({ id, value }) => {
@@ -228,14 +242,31 @@ async function apply(change: CatalogueChange, remembered: Remembered): Promise<v
       .onConflict((known) => known.column('id').doUpdateSet(policy))
       .execute();
   }
-  for (const item of items)
-    await takeOverItem(change, { vaultId, ...item, points: remembered.points });
+  const stale: string[] = [];
+  for (const item of items) {
+    const { isStale } = await takeOverItem(change, {
+      vaultId,
+      ...item,
+      points: remembered.points,
+    });
+    if (isStale) stale.push(item.id);
+  }
   await takeOverCharges(change, vaultId, documents);
   await takeOverGroups(change, vaultId, documents);
   await change.deleteFrom('documents').where('vaultId', '=', vaultId).execute();
   for (const { id: document, revision } of documents) {
+    if (stale.includes(itemIdOf(document) ?? '')) continue;
     await change.insertInto('documents').values({ vaultId, document, revision }).execute();
   }
+  return stale;
+}
+
+/** Its document as the catalogue has it, without points that expired in the repository before a kill. */
+async function rememberAgain(
+  parts: ServiceParts,
+  item: { readonly id: string; readonly vaultId: string },
+): Promise<void> {
+  await changeItem(parts, item, async () => ({ item: {}, also: async () => undefined }));
 }
 
 /** A data folder may have been moved, its catalogue with it. */
