@@ -7,7 +7,7 @@ import { requireAllowed } from '../items/item-states.ts';
 import type { Accepted } from '../items/protect.ts';
 import { tasksFromJson } from '../jobs/job-records.ts';
 import type { ServiceParts } from '../service-parts.ts';
-import { requireReachable } from '../vaults/vault-reach.ts';
+import { requireWritable } from '../vaults/require-writable.ts';
 import type { BackupRequest } from './backup-request.ts';
 
 const LONGEST_DAYS = 99 * 366;
@@ -18,8 +18,8 @@ const DAY_MS = 24 * 60 * 60 * 1000;
  *
  * @param expiresAt when the point shall expire; undefined: 30 days from now.
  * @throws {HoldfastError} `ResourceNotFound`, `BMSUserErrorProtectedItemNotFound`; `UserErrorProtectionStopped`,
- *   `UserErrorItemSoftDeleted`; `VaultUnavailable`; `UserErrorInvalidRecoveryPointExpiry`; `UserErrorBackupOperationInProgress` while
- *   another backup of it is in its snapshot (R41; in its transfer, this one waits).
+ *   `UserErrorItemSoftDeleted`; `VaultUnavailable`, `StoreReadOnly`; `UserErrorInvalidRecoveryPointExpiry`;
+ *   `UserErrorBackupOperationInProgress` while another backup of it is in its snapshot (R41; in its transfer, this one waits).
  */
 export async function backUpNow(
   parts: ServiceParts,
@@ -29,7 +29,7 @@ export async function backUpNow(
   const { catalogue, clock } = parts;
   const date = onDemandExpiry(clock, expiresAt);
   const { id, vaultId } = await getItem(catalogue.read, name);
-  await requireReachable(parts, vaultId);
+  await requireWritable(parts, vaultId);
   return await catalogue.change(async (change) => {
     const item = await itemById(change, id);
     requireAllowed('backUp', item);

@@ -2,9 +2,10 @@
  * Gives the space of deleted and expired points back: quietly, one vault after another, while no job works in it;
  * soon after data was deleted, else once a day. What one run may move is bounded; the next goes on.
  */
-import { compactRepository } from '#backup';
+import { compactRepository, repositoryStatistics } from '#backup';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import { freeingSpace } from '../repositories/freeing-space.ts';
+import type { OpenRepository } from '../repositories/repositories.ts';
 import type { ServiceParts } from '../service-parts.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -55,9 +56,12 @@ async function compactVault(
 ): Promise<void> {
   const { catalogue, clock, log } = parts;
   try {
-    const result = await freeingSpace(parts, id, async (repository) =>
-      compactRepository(repository.parts, { signal, budgetBytes: BUDGET_BYTES }),
-    );
+    const compact = async (repository: OpenRepository) =>
+      await compactRepository(repository.parts, { signal, budgetBytes: BUDGET_BYTES });
+    // Where nothing is dead only packs are merged, which frees nothing: the reserve is not for that.
+    const result = (await hasDead(parts, id))
+      ? await freeingSpace(parts, id, compact)
+      : await parts.repositories.use(id, compact);
     log.info({ vault: name, ...result }, 'compacted');
   } catch (error) {
     if (signal.aborted) return;
@@ -71,4 +75,11 @@ async function compactVault(
       .onConflict((known) => known.column('name').doUpdateSet({ value }))
       .execute();
   });
+}
+
+async function hasDead({ repositories }: ServiceParts, vaultId: string): Promise<boolean> {
+  return await repositories.read(
+    vaultId,
+    async ({ parts }) => repositoryStatistics(parts).deadBytes > 0,
+  );
 }

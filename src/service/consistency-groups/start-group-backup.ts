@@ -10,6 +10,7 @@ import { dueRun } from '../schedule/due-run.ts';
 import { nextRun, type ScheduledRun } from '../schedule/runs.ts';
 import { startOffsetMs } from '../schedule/start-offset.ts';
 import type { ServiceParts } from '../service-parts.ts';
+import { requireWritable } from '../vaults/require-writable.ts';
 import {
   findGroupById,
   getGroup,
@@ -24,7 +25,7 @@ import { membersOf, type GroupRow } from './group-records.ts';
  * Backs all VMs of the group up now, at one instant.
  *
  * @param expiresAt when their points shall expire; undefined: 30 days from now.
- * @throws {HoldfastError} `ResourceNotFound`; of each member as `backUpNow`; `ConsistencyGroupInvalid`.
+ * @throws {HoldfastError} `ResourceNotFound`; `VaultUnavailable`, `StoreReadOnly`; of each member as `backUpNow`; `ConsistencyGroupInvalid`.
  */
 export async function backUpGroupNow(
   parts: ServiceParts,
@@ -32,7 +33,8 @@ export async function backUpGroupNow(
   expiresAt: number | undefined,
 ): Promise<Accepted> {
   const date = onDemandExpiry(parts.clock, expiresAt);
-  const { id } = await getGroup(parts.catalogue.read, name);
+  const { id, vaultId } = await getGroup(parts.catalogue.read, name);
+  await requireWritable(parts, vaultId);
   return await parts.catalogue.change(async (change) => {
     const group = await findGroupById(change, id);
     if (group === undefined) return await gone(change, name);

@@ -67,16 +67,35 @@ async function examineVault(parts: ServiceParts, vault: Vault): Promise<readonly
     return [...found, { severity: 'error', where, what, advice }];
   }
   try {
-    const differing = await parts.repositories.use(vault.id, async (repository) => [
+    const differing = await parts.repositories.read(vault.id, async (repository) => [
       ...(await differingDocuments(parts, vault, repository)),
       ...(await differingPoints(parts, vault, repository)),
     ]);
-    return [...found, ...differing];
+    found.push(...differing);
   } catch (error) {
     if (!isHoldfastError(error)) throw error;
     const what = `its repository cannot be opened: ${error.message} [${error.code}]`;
     const advice = 'mend what the message names; nothing can be backed up or restored until then';
     return [...found, { severity: 'error', where, what, advice }];
+  }
+  return [...found, ...(await notWritable(parts, vault.id, where))];
+}
+
+/** Points of a repository that takes none can be restored all the same. */
+async function notWritable(
+  { repositories }: ServiceParts,
+  vaultId: string,
+  where: string,
+): Promise<readonly Finding[]> {
+  try {
+    await repositories.use(vaultId, async () => undefined);
+    return [];
+  } catch (error) {
+    if (!isHoldfastError(error)) throw error;
+    const what = `nothing can be written to its repository: ${error.message} [${error.code}]`;
+    const advice =
+      'mend what the message names; its points can be restored, and nothing backed up until then';
+    return [{ severity: 'error', where, what, advice }];
   }
 }
 

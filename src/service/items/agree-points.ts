@@ -22,7 +22,7 @@ export async function agreePoints(
   parts: ServiceParts,
   vaultId: string,
 ): Promise<readonly string[]> {
-  const differing = await parts.repositories.use(
+  const differing = await parts.repositories.read(
     vaultId,
     async (repository) => await comparePoints(parts, vaultId, repository),
   );

@@ -1,7 +1,6 @@
 /** The reserve of a full repository is for what frees space in it. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, statfsSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { expirePoints } from '#backup';
@@ -9,6 +8,7 @@ import { backUpNow } from '../backing-up/start-backup.ts';
 import { getItem } from '../items/items.ts';
 import { deleteData, protect } from '../items/protect.ts';
 import type { Service } from '../service.ts';
+import { fillDisk, onOwnDisk } from '../testing/own-disk.ts';
 import { addImages, endOf, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
 import { freeingSpace } from './freeing-space.ts';
 
@@ -30,20 +30,10 @@ async function onFullDisk(
   await protect(service, NAME, { policy: 'DefaultPolicy' });
   const { vaultId } = await getItem(service.catalogue.read, NAME);
   await endOf(service, vaultId, (await backUpNow(service, NAME, undefined)).jobId);
-  const folder = join(made.data, 'vaults', vaultId);
-  const [repository, copy] = [join(folder, 'repository'), join(folder, 'copy')];
-  await service.repositories.release(vaultId);
-  cpSync(repository, copy, { recursive: true });
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', repository]);
-  try {
-    cpSync(copy, repository, { recursive: true });
-    const { bavail, bsize } = statfsSync(repository);
-    writeFileSync(join(repository, 'filler'), Buffer.alloc(bavail * bsize, 1));
+  await onOwnDisk(made, vaultId, async (repository) => {
+    fillDisk(repository);
     await use({ service, vaultId, repository });
-  } finally {
-    await service.repositories.release(vaultId);
-    execFileSync('umount', ['-l', repository]);
-  }
+  });
 }
 
 test('on a full disk others are refused and the reserve stays; what frees space gets it, also beside them', async (t) => {

@@ -91,8 +91,6 @@ type TakenSeat = { readonly seat: Seat; readonly repository: OpenRepository };
 
 function seating(options: PoolOptions): Seating {
   const seats = new Map<string, Seat>();
-  /** Vaults whose repository was open before. */
-  const known = new Set<string>();
   let isEnded = false;
 
   const take = async (vaultId: string, freesSpace: boolean): Promise<Seat> => {
@@ -106,9 +104,7 @@ function seating(options: PoolOptions): Seating {
       }
       await seat.closed;
     }
-    // The first one takes the vault over (take-over-vaults.ts): without it, nobody could free anything.
-    const mayFree = freesSpace || !known.has(vaultId);
-    const seat = sit(options, { vaultId, freesSpace: mayFree }, () => seats.delete(vaultId));
+    const seat = sit(options, { vaultId, freesSpace }, () => seats.delete(vaultId));
     seats.set(vaultId, seat);
     return seat;
   };
@@ -119,7 +115,6 @@ function seating(options: PoolOptions): Seating {
       const seat = await take(vaultId, freesSpace);
       try {
         const repository = await seat.repository;
-        known.add(vaultId);
         return { seat, repository };
       } catch (error) {
         seat.users -= 1;

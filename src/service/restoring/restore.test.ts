@@ -1,15 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import {
-  cpSync,
-  mkdirSync,
-  readFileSync,
-  readdirSync,
-  rmSync,
-  statSync,
-  statfsSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { examine } from '../doctor/doctor.ts';
@@ -21,6 +12,7 @@ import { getItem, type Item } from '../items/items.ts';
 import { protect } from '../items/protect.ts';
 import { listPoints } from '../points/points.ts';
 import { putStorageAccount } from '../storage-accounts/storage-accounts.ts';
+import { fillDisk, onOwnDisk, remount } from '../testing/own-disk.ts';
 import { addImages, endOf, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
 import type { TestService } from '../testing/test-service.ts';
 import type { RestoreRequest } from './restore-request.ts';
@@ -76,24 +68,6 @@ function bytesOf(made: TestService, path: string, format: string): Buffer {
   return readFileSync(raw);
 }
 
-/** The vault's repository on a file system of its own, which the test ends. */
-async function onOwnDisk(
-  { made, item }: Restorable,
-  use: (repository: string) => Promise<void>,
-): Promise<void> {
-  const folder = join(made.data, 'vaults', item.vaultId);
-  const [repository, copy] = [join(folder, 'repository'), join(folder, 'copy')];
-  await made.service().repositories.release(item.vaultId);
-  cpSync(repository, copy, { recursive: true });
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', repository]);
-  try {
-    cpSync(copy, repository, { recursive: true });
-    await use(repository);
-  } finally {
-    execFileSync('umount', ['-l', repository]);
-  }
-}
-
 /** Disks and a new VM, each with the content of the point. */
 async function restoresAll(whole: Restorable, vmName: string): Promise<void> {
   const { made, point, content } = whole;
@@ -108,17 +82,16 @@ async function restoresAll(whole: Restorable, vmName: string): Promise<void> {
 
 test('disks and a new VM are restored from a vault whose disk cannot be written', async (t) => {
   const whole = await restorable(t);
-  await onOwnDisk(whole, async (repository) => {
-    execFileSync('mount', ['-o', 'remount,ro', repository]);
+  await onOwnDisk(whole.made, whole.item.vaultId, async (repository) => {
+    remount(repository, 'ro');
     await restoresAll(whole, 'copy');
   });
 });
 
 test('disks and a new VM are restored from a vault whose disk is full, and its reserve is left', async (t) => {
   const whole = await restorable(t);
-  await onOwnDisk(whole, async (repository) => {
-    const { bavail, bsize } = statfsSync(repository);
-    writeFileSync(join(repository, 'filler'), Buffer.alloc(bavail * bsize, 1));
+  await onOwnDisk(whole.made, whole.item.vaultId, async (repository) => {
+    fillDisk(repository);
     await restoresAll(whole, 'copy');
     assert.ok(statSync(join(repository, 'reserve')).size > 0);
   });

@@ -12,6 +12,7 @@ import { disksAt } from '../points/disks-at.ts';
 import { getPoint, type Point } from '../points/points.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { getStorageAccount } from '../storage-accounts/storage-accounts.ts';
+import { requireWritable } from '../vaults/require-writable.ts';
 import { requireReachable } from '../vaults/vault-reach.ts';
 import { requireRoom } from './require-room.ts';
 import type { RestoreRequest } from './restore-request.ts';
@@ -23,7 +24,7 @@ import type { RestoreRequest } from './restore-request.ts';
  *   `BMSUserErrorProtectedItemNotFound`, `BMSUserErrorRecoveryPointNotFound`; `UserErrorInvalidDiskSelection`;
  *   `VaultUnavailable`; `UserErrorStorageAccountFull`, `StorageAccountUnusable` where its folder is not there;
  *   of a new VM: `InvalidResourceName`, `VmExists`; of a replacement: `UserErrorVmNotShutDown` (R68),
- *   `UserErrorVmNotFoundV2`, and `UserErrorProtectionStopped`, as it takes a backup first.
+ *   `UserErrorVmNotFoundV2`, and `UserErrorProtectionStopped` or `StoreReadOnly`, as it takes a backup first.
  */
 export async function startRestore(
   parts: ServiceParts,
@@ -60,7 +61,8 @@ export async function checkRestore(
   const reader = parts.catalogue.read;
   const item = await getItem(reader, name);
   requireAllowed('restore', item);
-  await requireReachable(parts, item.vaultId);
+  if (request.kind === 'replace') await requireWritable(parts, item.vaultId);
+  else await requireReachable(parts, item.vaultId);
   const point = await getPoint(reader, item.id, request.point);
   await getStorageAccount(reader, request.account);
   disksAt(point, request.luns);

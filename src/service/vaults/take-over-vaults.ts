@@ -156,7 +156,8 @@ async function lookAt(
   }: { readonly revisions: ReadonlyMap<string, number>; readonly isUnfinished: boolean },
 ): Promise<Found> {
   try {
-    return await repositories.use(vaultId, async (repository) => {
+    // As a reader: on a disk that is full or read-only the points can be restored all the same.
+    return await repositories.read(vaultId, async (repository) => {
       const { documents } = repository.state;
       const changed = [...documents].filter(([id, { revision }]) => revisions.get(id) !== revision);
       const { store, keyring } = repository.parts;
