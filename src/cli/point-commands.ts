@@ -23,7 +23,7 @@ export function addPointCommands(program: Command, running: Running): void {
   add('unpin', 'leave a recovery point to its policy again');
   add('extend', 'keep a recovery point longer than its policy does').requiredOption(
     '--until <date>',
-    'as 2030-12-31',
+    'as 2030-12-31, or 30d from now (needed)',
   );
   add('delete', 'delete a recovery point; its vault may keep it restorable for a while').option(
     '--yes',

@@ -50,7 +50,7 @@ test('the change of a policy is shown with the points that it changes, and then 
   assert.match(
     await text('policy', 'preview', ...change),
     new RegExp(
-      `^VM +POINT +TAKEN +NOW +THEN\\nweb +${safety!.id} +\\S+ \\S+ +daily until [\\d: -]+ +daily until [\\d: -]+\\n\\n` +
+      `^VM +POINT +TAKEN +NOW +THEN\\nlab/web +${safety!.id} +\\S+ \\S+ +daily until [\\d: -]+ +daily until [\\d: -]+\\n\\n` +
         '2 points kept, 0 soft-deleted \\(0 B when they go\\), 0 removed by the next clean-up \\(0 B\\)\\.$',
       'm',
     ),

@@ -26,7 +26,7 @@ test('a group is made of protected VMs', async () => {
   await fails(
     ['group', 'create', 'shop', '--vm', 'web', '--vm', 'mail'],
     1,
-    /no VM in the vault mail.*\[ResourceNotFound\]/,
+    /lab\/mail is not protected in the vault lab\/v1: holdfast protect lab\/mail --vault lab\/v1 protects it \[BMSUserErrorProtectedItemNotFound\]/,
   );
   await fails(['group', 'create', 'shop'], 2, /--vm/);
   assert.match(

@@ -27,7 +27,11 @@ test('a VM is protected by the only vault and its default policy', async () => {
   await fails(['protect', 'web'], 1, /there is no vault yet: holdfast vault create/);
   await text('vault', 'create', 'v1');
   await text('storage-account', 'add', 'store', '--path', store);
-  await fails(['backup', 'web'], 1, /web is not protected: holdfast protect web protects it/);
+  await fails(
+    ['backup', 'web'],
+    1,
+    /lab\/web is not protected: holdfast protect lab\/web protects it/,
+  );
   await fails(['protect', 'web', '--policy', 'none'], 1, /no policy none; there is DefaultPolicy/);
   await fails(['protect', 'web', '--exclude-lun', '7'], 1, /\[UserErrorInvalidDiskSelection\]/);
   assert.match(
@@ -42,7 +46,7 @@ test('a backup on a terminal shows what it does, then the point', async () => {
   assert.equal(await session.end(), 0, session.shown);
   assert.match(
     session.shown.replaceAll('\r\u001B[K', '<redrawn>'),
-    /<redrawn>[^\r\n]*(Backup of web|backing up|taking a snapshot)/,
+    /<redrawn>[^\r\n]*(Backup of lab\/web|backing up|taking a snapshot)/,
   );
   assert.match(
     session.shown,
@@ -82,7 +86,7 @@ test('points and jobs are listed and shown', async () => {
     /\n\n2 older jobs: --last 3 shows all\.\n$/,
   );
   const shown = await text('jobs', 'show', job.id.slice(0, 8));
-  assert.match(shown, /^Operation: +Backup of web$/m);
+  assert.match(shown, /^Operation: +Backup of lab\/web$/m);
   assert.match(shown, /^Transfer data to vault +Completed/m);
   await fails(['jobs', 'stop', job.id], 1, /cancelable state.*\[UserErrorJobNotCancellable\]/);
   await fails(['jobs', 'show', 'nope'], 1, /no job nope; there are .*\[ResourceNotFound\]/);
@@ -108,7 +112,7 @@ test('without waiting a job is begun, waited for, and cancelled', async () => {
   const stopped = await json<Job>('jobs', 'stop', running);
   assert.equal(stopped.status, 'Cancelled');
   const { code, stderr } = await result;
-  assert.match(stderr, /^holdfast: the job Backup of web was cancelled.*\[\w+\]\n$/);
+  assert.match(stderr, /^holdfast: the job Backup of lab\/web was cancelled.*\[\w+\]\n$/);
   assert.equal(code, 1);
 });
 
@@ -146,7 +150,11 @@ test('Ctrl-C ends the waiting, not the job', async () => {
 });
 
 test('disks are restored to the storage account: all, or those that were chosen', async () => {
-  await fails(['restore', 'web', '123'], 1, /no point 123.*\[BMSUserErrorRecoveryPointNotFound\]/);
+  await fails(
+    ['restore', 'web', '123'],
+    1,
+    /no recovery point 123 .*\[BMSUserErrorRecoveryPointNotFound\]/,
+  );
   await fails(['restore', 'web', '--host', 'lab'], 2, /belong to --as/);
   await fails(['restore', 'web', '--as', 'x', '--replace'], 2, /contradict each other/);
   const job = await json<Job>('restore', 'web');
@@ -268,6 +276,6 @@ test('a job that fails says why, with its code', async () => {
   await fails(
     ['backup', 'db'],
     1,
-    /the job Backup of db failed: .*VMNotFoundV2.*\[UserErrorVmNotFoundV2\]/,
+    /the job Backup of lab\/db failed: .*VMNotFoundV2.*\[UserErrorVmNotFoundV2\]/,
   );
 });

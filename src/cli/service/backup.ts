@@ -1,12 +1,11 @@
 /** `holdfast backup`: a recovery point of a VM now, in the vault that protects it. */
+import { dateToCome } from '../arguments/dates.ts';
 import { formatBytes, formatDuration } from '../output/units.ts';
-import { UsageError } from '../usage-error.ts';
 import { begin } from './accepted.ts';
 import { failureOfJob, followJob, getJob } from './follow-job.ts';
 import { exitCodeOf, type JobFacts } from './job-facts.ts';
 import { fullName } from './names.ts';
 import { consistencyText, listPoints, type PointFacts } from './points.ts';
-import { instant } from './policies.ts';
 import { FABRIC, findItem } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import { shortTime } from './time.ts';
@@ -18,8 +17,6 @@ export type BackupOptions = {
   readonly wait: boolean;
 };
 
-const DAY_MS = 86_400_000;
-
 /** @throws {ServiceRefusal} with the code of the job where it failed. */
 export async function backUpVm(
   context: ServiceContext,
@@ -28,7 +25,8 @@ export async function backUpVm(
 ): Promise<void> {
   const { service, terminal } = context;
   const { expires, vault: of, wait } = options;
-  const expiry = expires === undefined ? undefined : expiryOf(context, expires);
+  const expiry =
+    expires === undefined ? undefined : dateToCome('--expires', expires, service.clock);
   const target = await findItem(service, name, of);
   const { vault, container, item } = target;
   const { backups } = await service.backup();
@@ -52,15 +50,6 @@ export async function backUpVm(
   if (exitCodeOf(job) !== 0) throw failureOfJob(job);
   const point = (await listPoints(service, target)).find(({ id }) => id === job.pointId);
   terminal.result({ ...job, point }, () => describe(fullName(target.vm), job, point));
-}
-
-/** @param text a date, or a number of days: `30d`. @returns as ISO 8601. */
-export function expiryOf({ surroundings }: ServiceContext, text: string): string {
-  const [, days] = /^(\d{1,6})d(?:ays)?$/i.exec(text) ?? [];
-  if (days === undefined) return instant('--expires', text);
-  const expiry = new Date(surroundings.clock.nowMs() + Number(days) * DAY_MS);
-  if (!Number.isNaN(expiry.getTime())) return expiry.toISOString();
-  throw new UsageError(`--expires "${text}" is too far away`);
 }
 
 function describe(vm: string, job: JobFacts, point: PointFacts | undefined): string {

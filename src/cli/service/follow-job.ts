@@ -4,7 +4,7 @@
  */
 import type { JobResource } from '@azure/arm-recoveryservicesbackup';
 import { HoldfastError, isHoldfastError } from '#base';
-import { hasEnded, jobFacts, type JobFacts } from './job-facts.ts';
+import { entityOf, hasEnded, jobFacts, type JobFacts } from './job-facts.ts';
 import type { Named } from './names.ts';
 import { ServiceRefusal } from './refusal.ts';
 import type { ServiceContext } from './run-service-command.ts';
@@ -41,7 +41,7 @@ export async function followJob(
           const nextTry = job.properties?.[NEXT_TRY];
           // Once a try, also where there is no terminal: it may take hours.
           if (nextTry !== undefined && nextTry !== toldTry) {
-            terminal.warn(`${job.operation} of ${job.vm}: ${waitOf(job.properties ?? {})}`);
+            terminal.warn(`${job.operation} of ${entityOf(job)}: ${waitOf(job.properties ?? {})}`);
           }
           toldTry = nextTry;
           continue;
@@ -95,7 +95,7 @@ export async function cancelJob(
   for (;;) {
     const job = await getJob(service, name);
     if (hasEnded(job)) return job;
-    terminal.announce(`${job.operation} of ${job.vm}: ending`);
+    terminal.announce(`${job.operation} of ${entityOf(job)}: ending`);
     await service.clock.sleep(CANCEL_POLL_MS);
   }
 }
@@ -106,7 +106,8 @@ export async function getJob(service: Service, { vault, id }: JobName): Promise<
 }
 
 function report({ terminal }: ServiceContext, job: JobFacts): void {
-  const { properties = {}, tasks = [], status, operation, vm } = job;
+  const { properties = {}, tasks = [], status, operation } = job;
+  const vm = entityOf(job);
   const doneBytes = bytesOf(properties['Bytes done']);
   if (status === 'Cancelling') return terminal.announce(`${operation} of ${vm}: cancelling`);
   if (properties[NEXT_TRY] !== undefined) {
@@ -134,9 +135,10 @@ function bytesOf(text: string | undefined): number | undefined {
 }
 
 /** A job that did not do what it should, as the error that its command ends with. */
-export function failureOfJob({ errors = [], operation, vm, status, id }: JobFacts): ServiceRefusal {
+export function failureOfJob(job: JobFacts): ServiceRefusal {
+  const { errors = [], operation, status, id } = job;
   const [first] = errors;
-  const what = `the job ${operation} of ${vm} ${status === 'Cancelled' ? 'was cancelled' : 'failed'}`;
+  const what = `the job ${operation} of ${entityOf(job)} ${status === 'Cancelled' ? 'was cancelled' : 'failed'}`;
   const why = first === undefined ? '' : `: ${first.message}`;
   const code = first?.code ?? (status === 'Cancelled' ? 'Cancelled' : 'JobFailed');
   return new ServiceRefusal(200, { code, message: `${what}${why} (job ${id})` });

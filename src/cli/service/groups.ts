@@ -1,14 +1,14 @@
 /** `holdfast group`: VMs of a vault that are backed up at one instant. */
 import { HoldfastError, shellQuoted } from '#base';
+import { dateToCome } from '../arguments/dates.ts';
 import { formatTable, left } from '../output/table.ts';
 import { formatDuration } from '../output/units.ts';
 import { jobOf } from './accepted.ts';
-import { expiryOf } from './backup.ts';
 import { failureOfJob, followJob, getJob } from './follow-job.ts';
 import { exitCodeOf } from './job-facts.ts';
-import { findNamed, fullName, isSame, namedBy, notFound } from './names.ts';
+import { fullName, isSame, namedBy, notFound } from './names.ts';
 import { listPoints } from './points.ts';
-import { findVault, listItems, listVaults, type ServiceVault } from './resources.ts';
+import { findItem, findVault, listItems, listVaults, type ServiceVault } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import type { Service } from './service.ts';
 import { isoTime, shortTime } from './time.ts';
@@ -44,16 +44,9 @@ export async function createGroup(
   { vm: vms, policy, vault: of }: GroupOptions,
 ): Promise<void> {
   const { service, terminal } = context;
-  const vault = await findVault(service, of);
-  const items = await listItems(service, fullName(vault));
-  const members = vms.map(
-    (text) =>
-      findNamed(
-        items.map((item) => ({ ...item.vm, id: item.vmId })),
-        text,
-        'VM in the vault',
-      ).id,
-  );
+  const vault = await findVault(service, of, '--vault');
+  const members: string[] = [];
+  for (const text of vms) members.push((await findItem(service, text, fullName(vault))).vmId);
   const properties = {
     virtualMachineIds: members,
     ...(policy === undefined ? {} : { policyId: `${vault.id}/backupPolicies/${policy}` }),
@@ -133,7 +126,8 @@ export async function backUpGroup(
 ): Promise<void> {
   const { service, terminal } = context;
   const { vault, facts } = await findGroup(service, name, of);
-  const expiry = expires === undefined ? undefined : expiryOf(context, expires);
+  const expiry =
+    expires === undefined ? undefined : dateToCome('--expires', expires, service.clock);
   const properties = expiry === undefined ? {} : { recoveryPointExpiryTimeInUTC: expiry };
   const path = `${pathOf(service, vault, facts.name)}/backup`;
   const at = await service.http.accepted('POST', path, { body: { properties } });

@@ -1,8 +1,8 @@
 /** `holdfast point …`: one recovery point is pinned, kept longer, deleted, brought back. */
+import { dateToCome } from '../arguments/dates.ts';
 import { fullName } from './names.ts';
 import { confirm } from './confirm.ts';
 import { findPoint } from './points.ts';
-import { instant } from './policies.ts';
 import { findItem } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import { shortTime } from './time.ts';
@@ -35,7 +35,8 @@ export async function holdPoint(
   const item = await findItem(service, of.vm, of.vault);
   const { id, resourceId } = await findPoint(service, item, of.point);
   const vm = fullName(item.vm);
-  const expiryTime = of.until === undefined ? undefined : instant('--until', of.until);
+  const expiryTime =
+    of.until === undefined ? undefined : dateToCome('--until', of.until, service.clock);
   if (hold === 'delete') await confirm(context, `delete the recovery point ${id} of ${vm}`, of.yes);
   const own = resourceId!.replace('Microsoft.RecoveryServices', 'Holdfast.Backup');
   const body = expiryTime === undefined ? {} : { expiryTime };

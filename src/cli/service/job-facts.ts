@@ -41,6 +41,11 @@ export function jobFacts({ id, name = '', properties }: JobResource) {
   };
 }
 
+/** What the job is of: `lab/web`; a vault or a group of VMs by its name. */
+export function entityOf({ vm, group }: Pick<JobFacts, 'vm' | 'group'>): string {
+  return group === undefined ? vm : fullName({ group, name: vm });
+}
+
 /** What only a single job tells, not a list. */
 function wholeFacts({ extendedInfo }: Partial<AzureIaaSVMJob>) {
   return {

@@ -3,8 +3,8 @@ import { formatFacts } from '../output/facts.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatCount, formatDuration } from '../output/units.ts';
 import { followJob, getJob, type JobName } from './follow-job.ts';
-import { exitCodeOf, hasEnded, jobFacts, type JobFacts } from './job-facts.ts';
-import { fullName, isSame, notFound, type Named } from './names.ts';
+import { entityOf, exitCodeOf, hasEnded, jobFacts, type JobFacts } from './job-facts.ts';
+import { findById, fullName, isSame, notFound, type Named } from './names.ts';
 import { findVault, listVaults } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import type { Service } from './service.ts';
@@ -47,7 +47,7 @@ export async function showJobs(
       jobs.map((job) => [
         job.id,
         job.operation,
-        job.vm,
+        entityOf(job),
         statusText(job),
         shortTime(job.startTime),
         job.durationSeconds === undefined ? '' : formatDuration(job.durationSeconds),
@@ -136,14 +136,17 @@ export async function stopJob(
     async () => await jobCancellations.trigger(name.vault.name, name.vault.group, name.id),
   );
   const job = wait ? await followJob(context, name) : await getJob(service, name);
-  terminal.result(job, () => `Job ${job.id} (${job.operation} of ${job.vm}): ${job.status}.`);
+  terminal.result(
+    job,
+    () => `Job ${job.id} (${job.operation} of ${entityOf(job)}): ${job.status}.`,
+  );
 }
 
 export function describeJob(job: JobFacts): string {
   const { properties = {}, tasks = [], errors = [], warnings = [], durationSeconds } = job;
   const facts = formatFacts([
     ['Job', job.id],
-    ['Operation', `${job.operation} of ${job.vm}`],
+    ['Operation', `${job.operation} of ${entityOf(job)}`],
     ['Vault', job.vault],
     ['Status', job.status],
     ['Begun', shortTime(job.startTime)],
@@ -221,14 +224,8 @@ function nameIn(vaults: readonly Named[], { id, vault }: JobFacts): JobName {
 async function findJob(service: Service, id: string, vault: string | undefined): Promise<JobName> {
   const vaults = await vaultsOf(service, { vault });
   const jobs = await listJobs(service, vault === undefined ? {} : { vault });
-  const matching = jobs.filter((job) => job.id.toLowerCase().startsWith(id.toLowerCase()));
-  const [found] = matching;
-  if (matching.length === 1 && found !== undefined) return nameIn(vaults, found);
-  const known = matching.length > 1 ? matching : jobs;
-  const message = matching.length > 1 ? `several jobs begin with ${id}` : `there is no job ${id}`;
-  throw notFound(
-    message,
-    'job',
-    known.map((job) => job.id),
-  );
+  const found = findById(jobs, id, 'job');
+  if (found !== undefined) return nameIn(vaults, found);
+  const known = jobs.map((job) => job.id);
+  throw notFound(`there is no job ${id}`, 'job', known);
 }

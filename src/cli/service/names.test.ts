@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isHoldfastError } from '#base';
-import { findNamed, namedBy } from './names.ts';
+import { findById, findNamed, namedBy } from './names.ts';
 
 const VMS = [
   { group: 'Lab', name: 'web' },
@@ -31,4 +31,18 @@ test('an id names a group and a resource, whatever follows', () => {
   const vault = '/subscriptions/s/resourcegroups/G/providers/Microsoft.RecoveryServices/vaults/v';
   assert.deepEqual(namedBy(vault), { group: 'G', name: 'v' });
   assert.deepEqual(namedBy(`${vault}/backupJobs/j`), { group: 'G', name: 'v' });
+});
+
+test('how an id begins is enough where one begins so, whatever the case; the whole id is always', () => {
+  const all = [{ id: '12' }, { id: '123' }, { id: 'ab' }];
+  assert.equal(findById(all, 'A', 'job'), all[2]);
+  assert.equal(findById(all, '123', 'job'), all[1]);
+  assert.equal(findById(all, '12', 'job'), all[0], 'no other begins so, but one that is longer');
+  assert.equal(findById(all, 'x', 'job'), undefined);
+  assert.equal(findById(all, '', 'job'), undefined);
+  assert.throws(
+    () => findById(all, '1', 'job'),
+    (error: unknown) =>
+      isHoldfastError(error, 'NameAmbiguous') && /several jobs .* 1: 12, 123$/.test(error.message),
+  );
 });

@@ -43,6 +43,31 @@ export function findNamed<Entry extends Named>(
   throw notFound(`there is no ${what} ${text}`, what, entries.map(fullName));
 }
 
+/**
+ * By the id, or by how it begins, whatever the case, where only one does.
+ *
+ * @param what for messages: `job`.
+ * @returns undefined: none begins so.
+ * @throws {HoldfastError} `NameAmbiguous`.
+ */
+export function findById<Entry extends { readonly id: string }>(
+  entries: readonly Entry[],
+  text: string,
+  what: string,
+): Entry | undefined {
+  const wanted = text.toLowerCase();
+  if (wanted === '') return undefined;
+  const matching = entries.filter(({ id }) => id.toLowerCase().startsWith(wanted));
+  const exact = matching.find(({ id }) => id.toLowerCase() === wanted);
+  if (exact !== undefined || matching.length < 2) return exact ?? matching[0];
+  const ids = matching.slice(0, MOST_NAMED).map(({ id }) => id);
+  const more = matching.length > MOST_NAMED ? ` and ${matching.length - MOST_NAMED} more` : '';
+  throw new HoldfastError(
+    'NameAmbiguous',
+    `several ${what}s begin with ${text}: ${ids.join(', ')}${more}`,
+  );
+}
+
 /** @param known what there is, to be named where it is little. */
 export function notFound(message: string, what: string, known: readonly string[]): HoldfastError {
   return new HoldfastError('ResourceNotFound', `${message}; ${knownText(what, known)}`);

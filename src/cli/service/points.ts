@@ -5,10 +5,10 @@ import type {
   RecoveryPointResource,
 } from '@azure/arm-recoveryservicesbackup';
 import { HoldfastError, shellQuoted } from '#base';
+import { instant } from '../arguments/dates.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes, formatCount } from '../output/units.ts';
-import { fullName } from './names.ts';
-import { instant } from './policies.ts';
+import { findById, fullName } from './names.ts';
 import { FABRIC, findItem, type ServiceItem } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import type { Service } from './service.ts';
@@ -28,9 +28,11 @@ export async function showPoints(
   const item = await findItem(service, name, options.vault);
   const points = await listPoints(service, item, filterOf(options));
   const vm = fullName(item.vm);
+  const isPart = options.since !== undefined || options.until !== undefined;
+  const all = isPart && points.length === 0 ? await listPoints(service, item) : points;
   terminal.result({ vm, vault: fullName(item.vault), points }, () => {
-    if (points.length === 0)
-      return `${vm} has no recovery points: holdfast backup ${shellQuoted(vm)}`;
+    if (all.length === 0) return `${vm} has no recovery points: holdfast backup ${shellQuoted(vm)}`;
+    if (points.length === 0) return noneThen(item, options, all);
     const isGrouped = points.some(({ group }) => group !== undefined);
     const table = formatTable(
       [
@@ -54,6 +56,22 @@ export async function showPoints(
     );
     return `${table}\n\n${formatCount(points.length, 'point')} of ${vm} in ${fullName(item.vault)}.`;
   });
+}
+
+/** @param all that there are, newest first. */
+function noneThen(
+  { vm, vault }: Pick<ServiceItem, 'vm' | 'vault'>,
+  { since, until }: PointsOptions,
+  all: readonly PointFacts[],
+): string {
+  const from = since === undefined ? '' : ` from ${since}`;
+  const to = until === undefined ? '' : ` until ${until}`;
+  const [newest, oldest] = [all[0]!, all.at(-1)!].map((point) => shortTime(point.takenTime));
+  const taken = all.length === 1 ? `was taken ${newest}` : `were taken from ${oldest} to ${newest}`;
+  return (
+    `${fullName(vm)} has no recovery points in ${fullName(vault)} taken${from}${to}; ` +
+    `the ${formatCount(all.length, 'point')} there ${all.length === 1 ? 'is' : 'are'} ${taken}.`
+  );
 }
 
 const CONSISTENCY: Readonly<Record<string, string>> = {
@@ -96,24 +114,24 @@ export async function listPoints(
   return (await service.all(recoveryPoints.list(...at, options))).map(pointFacts);
 }
 
-/** By its id, how the id begins, or `latest`: but for what a replacement took before (R68), which is what it was to undo. @throws {HoldfastError} `PointNotFound` */
+/** By its id, how the id begins, or `latest`: but for what a replacement took before (R68), which is what it was to undo. @throws {HoldfastError} `BMSUserErrorRecoveryPointNotFound`, `NameAmbiguous` */
 export async function findPoint(
   service: Service,
   item: ServiceItem,
   text: string,
 ): Promise<PointFacts> {
   const points = await listPoints(service, item);
-  const matching =
-    text === 'latest' ? latestOf(points) : points.filter(({ id }) => id.startsWith(text));
-  const exact = points.find(({ id }) => id === text);
-  const found = exact ?? (matching.length === 1 ? matching[0] : undefined);
-  if (found !== undefined) return found;
   const vm = fullName(item.vm);
-  if (points.length === 0) throw new HoldfastError('PointNotFound', `${vm} has no recovery points`);
-  const many = matching.length > 1 ? 'several points that begin with' : 'no point';
-  throw new HoldfastError(
-    'BMSUserErrorRecoveryPointNotFound',
-    `${vm} has ${many} ${text}: holdfast points ${shellQuoted(vm)} lists them`,
+  const unknown = (why: string): HoldfastError =>
+    new HoldfastError('BMSUserErrorRecoveryPointNotFound', `${vm} has no ${why}`);
+  const [latest] = latestOf(points);
+  if (latest === undefined)
+    throw unknown(`recovery points in ${fullName(item.vault)}: holdfast backup ${shellQuoted(vm)}`);
+  if (text === 'latest') return latest;
+  const found = findById(points, text, 'recovery point');
+  if (found !== undefined) return found;
+  throw unknown(
+    `recovery point ${text} in ${fullName(item.vault)}: holdfast points ${shellQuoted(vm)} lists them`,
   );
 }
 

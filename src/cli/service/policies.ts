@@ -3,6 +3,7 @@
  * file out that it does not know, where the service refuses them.
  */
 import { readFile } from 'node:fs/promises';
+import { HoldfastError } from '#base';
 import { formatFacts } from '../output/facts.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { UsageError } from '../usage-error.ts';
@@ -22,14 +23,17 @@ export async function createPolicy(
   name: string,
   options: PolicyChange,
 ): Promise<void> {
-  const vault = await findVault(service, options.vault);
+  const vault = await findVault(service, options.vault, '--vault');
   const properties = await wanted(options);
   const at = pathOf(service, vault, name);
   const body = { properties };
   // Creating is no changing: of a policy that is there, `set` is meant.
   const known = await listPolicies(service, vault);
   if (known.some((policy) => isSame(policy.name, name))) {
-    throw new UsageError(`${fullName(vault)} has a policy ${name} already: policy set changes it`);
+    throw new HoldfastError(
+      'ResourceExists',
+      `${fullName(vault)} has a policy ${name} already: holdfast policy set changes it`,
+    );
   }
   const policy = (await service.http.json('PUT', at, { body })) as WirePolicyResource;
   terminal.result(policy, () => describe(vault, policy));
@@ -101,14 +105,6 @@ export async function deletePolicy(
   );
   const document = { deleted: policy.name, vault: fullName(vault) };
   terminal.result(document, () => `Policy ${policy.name} of ${fullName(vault)} is deleted.`);
-}
-
-/** A date or an instant. @throws {UsageError} */
-export function instant(option: string, text: string): string {
-  const isDate = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/i.test(text);
-  const ms = isDate ? Date.parse(text.replace(' ', 'T')) : Number.NaN;
-  if (!Number.isNaN(ms)) return new Date(ms).toISOString();
-  throw new UsageError(`${option} "${text}" is no date such as 2026-12-31 or 2026-12-31T20:00:00Z`);
 }
 
 /**

@@ -2,10 +2,12 @@
  * `holdfast policy preview`: when a policy would start backups; with a change of it, or with a VM that would get it,
  * also what that would do to recovery points, and how many bytes it would free.
  */
+import { instant } from '../arguments/dates.ts';
 import { formatTable, left } from '../output/table.ts';
 import { formatBytes, formatCount } from '../output/units.ts';
 import { UsageError } from '../usage-error.ts';
-import { findPolicy, instant, pathOf, saysPolicy, wanted, type PolicyChange } from './policies.ts';
+import { fullName } from './names.ts';
+import { findPolicy, pathOf, saysPolicy, wanted, type PolicyChange } from './policies.ts';
 import { findItem } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import type { Service } from './service.ts';
@@ -134,7 +136,7 @@ function pointsText({ points, freedBytes, softDeletedBytes, value }: Preview): s
     recoveryPoints
       .filter((point) => stateText(point) !== stateText(point.before))
       .map((point) => [
-        vm.name,
+        fullName({ group: vm.resourceGroup, name: vm.name }),
         point.name,
         shortTime(point.time),
         stateText(point.before),

@@ -1,19 +1,22 @@
 /** `holdfast protect`, `unprotect`, `undelete` and `resume`: whether a VM is backed up, and by which policy. */
 import type { ProtectedItemUnion } from '@azure/arm-recoveryservicesbackup';
-import { shellQuoted } from '#base';
+import { HoldfastError, shellQuoted } from '#base';
 import { UsageError } from '../usage-error.ts';
 import { begin } from './accepted.ts';
 import { confirm } from './confirm.ts';
 import { followJob } from './follow-job.ts';
 import { itemFacts, type ItemFacts } from './items.ts';
 import { exitCodeOf } from './job-facts.ts';
-import { fullName } from './names.ts';
+import { fullName, isSame } from './names.ts';
 import { findPolicy } from './policies.ts';
 import {
+  byStanding,
   FABRIC,
+  findDeletedItem,
   findItem,
   findVault,
   findVm,
+  isBackedUp,
   listItems,
   pathOfItem,
   type ServiceItem,
@@ -44,8 +47,8 @@ export async function protectVm(
   const { service } = context;
   const vm = await findVm(service, name);
   const items = await listItems(service, options.vault);
-  const known = items.filter((item) => fullName(item.vm) === fullName(vm));
-  const before = known.length === 1 ? known[0] : undefined;
+  const known = byStanding(items).filter((item) => isSame(fullName(item.vm), fullName(vm)));
+  const before = chosenItem(known);
   const { vault, policy } = await chosenPolicy(service, options, before);
   const extendedProperties = selectionOf(options);
   const target = before ?? { vault, vm, vmId: vm.id, ...pathOfItem(vm) };
@@ -62,12 +65,17 @@ export async function protectVm(
   });
 }
 
+/** The only one, or the one that backs the VM up; a VM that only was protected elsewhere may get another vault. */
+function chosenItem([first, ...others]: readonly ServiceItem[]): ServiceItem | undefined {
+  return others.length === 0 || (first !== undefined && isBackedUp(first)) ? first : undefined;
+}
+
 /** In the vault that is named or protects the VM already; else where the policy is, else in the only vault. */
 async function chosenPolicy(service: Service, options: ProtectOptions, before?: ServiceItem) {
   const policy = options.policy ?? policyOf(before) ?? DEFAULT_POLICY;
   const known = options.vault ?? (before && fullName(before.vault));
   const isChosen = known !== undefined || options.policy !== undefined;
-  const vault = isChosen ? known : fullName(await findVault(service, undefined));
+  const vault = isChosen ? known : fullName(await findVault(service, undefined, '--vault'));
   return await findPolicy(service, policy, vault);
 }
 
@@ -163,7 +171,7 @@ export async function undeleteVm(
   name: string,
   { vault }: OfVault,
 ): Promise<void> {
-  const item = await findItem(context.service, name, vault);
+  const item = await findDeletedItem(context.service, name, vault);
   await change(context.service, item, {
     protectedItemType: VM_KIND,
     sourceResourceId: item.vmId,
@@ -186,6 +194,7 @@ export async function resumeVm(
 ): Promise<void> {
   const { service } = context;
   const item = await findItem(service, name, of);
+  refuseResumed(item);
   const policy =
     wanted === undefined
       ? undefined
@@ -200,6 +209,17 @@ export async function resumeVm(
     context,
     item,
     ({ vm, policy: by }) => `${vm} is backed up again by the policy ${by}.`,
+  );
+}
+
+/** By the API that would be a change of policy, or none. @throws {HoldfastError} `UserErrorItemAlreadyProtected` */
+function refuseResumed(item: ServiceItem): void {
+  if (!isBackedUp(item)) return;
+  const vm = fullName(item.vm);
+  throw new HoldfastError(
+    'UserErrorItemAlreadyProtected',
+    `the backups of ${vm} in ${fullName(item.vault)} are not stopped: there is nothing to resume; ` +
+      `holdfast protect ${shellQuoted(vm)} --policy NAME gives it another policy`,
   );
 }
 

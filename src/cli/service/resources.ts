@@ -43,18 +43,22 @@ export async function findVm(service: Service, text: string): Promise<ServiceVm>
     return findNamed(vms, text, 'VM');
   } catch (error) {
     if (!isHoldfastError(error, 'ResourceNotFound')) throw error;
-    throw await withRefreshHint(service, error);
+    throw await withRefreshHint(service, text, error);
   }
 }
 
 /** Of an error for a VM that is not known: it may have been made since its host was listed. */
 async function withRefreshHint(
   service: Service,
+  text: string,
   { code, message, cause }: HoldfastError,
 ): Promise<HoldfastError> {
   const hosts = await listHosts(service);
   const [only] = hosts;
-  const name = hosts.length === 1 && only !== undefined ? shellQuoted(only.name) : 'HOST';
+  const [group, ...rest] = text.split('/');
+  const named = rest.length === 0 ? undefined : hosts.find((host) => isSame(host.name, group!));
+  const meant = named ?? (hosts.length === 1 ? only : undefined);
+  const name = meant === undefined ? 'HOST' : shellQuoted(meant.name);
   const hint =
     only === undefined
       ? 'there is no host yet: holdfast host add NAME --connect URI'
@@ -68,8 +72,15 @@ export async function listVaults(service: Service): Promise<readonly ServiceVaul
   return found.map((resource) => ({ ...namedBy(resource.id), id: resource.id ?? '', resource }));
 }
 
-/** @param text undefined: the only one. */
-export async function findVault(service: Service, text: string | undefined): Promise<ServiceVault> {
+/**
+ * @param text undefined: the only one.
+ * @param option by which one is named; absent: by an argument.
+ */
+export async function findVault(
+  service: Service,
+  text: string | undefined,
+  option?: '--vault',
+): Promise<ServiceVault> {
   const vaults = await listVaults(service);
   if (text !== undefined) return findNamed(vaults, text, 'vault');
   const [only] = vaults;
@@ -77,7 +88,8 @@ export async function findVault(service: Service, text: string | undefined): Pro
   if (only === undefined) {
     throw notFound('there is no vault yet: holdfast vault create makes one', 'vault', []);
   }
-  throw new UsageError(`there are several vaults: name one, ${orOf(vaults.map(fullName))}`);
+  const how = option === undefined ? 'name one,' : `give ${option}`;
+  throw new UsageError(`there are several vaults: ${how} ${orOf(vaults.map(fullName))}`);
 }
 
 /** The group where something new goes. @param text undefined: the only one. */
@@ -120,41 +132,97 @@ export async function listItems(
   return lists.flat().flatMap((resource) => itemOf(resource) ?? []);
 }
 
-/** A VM's item: also of a VM that is gone, or whose protection was stopped. */
+/**
+ * A VM's item: also of a VM that is gone, or whose protection was stopped. Where several vaults know the VM, the one
+ * that backs it up is meant, else one that keeps its points.
+ */
 export async function findItem(
   service: Service,
   text: string,
   vaultName: string | undefined,
 ): Promise<ServiceItem> {
-  const items = await listItems(service, vaultName);
-  const named = items.map((item) => ({ ...item.vm, item }));
-  const different = [...new Map(named.map((one) => [fullName(one).toLowerCase(), one])).values()];
-  if (!different.some((one) => isNamedBy(one, text))) {
-    const vms = await listVms(service);
-    const isThere = vms.some((vm) => isNamedBy(vm, text));
-    const inVault = vaultName === undefined ? 'is not protected' : `is not in ${vaultName}`;
-    if (!isThere) {
-      const names = different.map(fullName);
-      const unknown = notFound(`there is no protected VM ${text}`, 'protected VM', names);
-      throw await withRefreshHint(service, unknown);
-    }
-    throw new HoldfastError(
-      'BMSUserErrorProtectedItemNotFound',
-      `${text} ${inVault}: holdfast protect ${shellQuoted(text)} protects it`,
-    );
-  }
-  const vm = findNamed(different, text, 'protected VM');
-  const matching = items.filter((item) => isSame(fullName(item.vm), fullName(vm)));
-  // Two vaults may know a VM: the one that backs it up is meant.
-  const active = matching.filter(({ properties }) => isBackedUp(properties));
-  const [found] = active.length === 1 ? active : matching;
-  if (active.length === 1 || matching.length === 1) return found!;
-  const vaults = matching.map((item) => fullName(item.vault));
-  throw new UsageError(`${text} is in several vaults: give --vault ${orOf(vaults)}`);
+  return meantOf(await itemsOfVm(service, text, vaultName), STANDINGS);
 }
 
-function isBackedUp({ protectionState }: AzureIaaSComputeVMProtectedItem): boolean {
-  return protectionState !== 'ProtectionStopped' && protectionState !== 'BackupsSuspended';
+/** As `findItem`, but of several vaults the one that has deleted it softly. */
+export async function findDeletedItem(
+  service: Service,
+  text: string,
+  vaultName: string | undefined,
+): Promise<ServiceItem> {
+  return meantOf(await itemsOfVm(service, text, vaultName), STANDINGS.toReversed());
+}
+
+/** What becomes of a VM's points in a vault; what matters most to people first. */
+const STANDINGS = ['backed up', 'stopped', 'soft-deleted'] as const;
+type Standing = (typeof STANDINGS)[number];
+
+function standingOf({ properties }: ServiceItem): Standing {
+  const { protectionState: state, isScheduledForDeferredDelete: isDeleted } = properties;
+  if (isDeleted === true) return 'soft-deleted';
+  return state === 'ProtectionStopped' || state === 'BackupsSuspended' ? 'stopped' : 'backed up';
+}
+
+export function isBackedUp(item: ServiceItem): boolean {
+  return standingOf(item) === 'backed up';
+}
+
+/** Those that back it up first. */
+export function byStanding(items: readonly ServiceItem[]): readonly ServiceItem[] {
+  const rank = (item: ServiceItem): number => STANDINGS.indexOf(standingOf(item));
+  return items.toSorted((a, b) => rank(a) - rank(b));
+}
+
+/** @param items of one VM, at least one. @throws {UsageError} where several stand alike. */
+function meantOf(items: readonly ServiceItem[], order: readonly Standing[]): ServiceItem {
+  const first = order.find((standing) => items.some((item) => standingOf(item) === standing));
+  const meant = items.filter((item) => standingOf(item) === first);
+  if (meant.length === 1) return meant[0]!;
+  const vaults = meant.map((item) => fullName(item.vault));
+  throw new UsageError(
+    `${fullName(items[0]!.vm)} is ${first} in several vaults: give --vault ${orOf(vaults)}`,
+  );
+}
+
+/** Of the one VM of that name that is protected, in each vault that knows it. */
+async function itemsOfVm(
+  service: Service,
+  text: string,
+  vaultName: string | undefined,
+): Promise<readonly ServiceItem[]> {
+  const items = await listItems(service, vaultName);
+  const named = items.map(({ vm }) => vm);
+  const different = [...new Map(named.map((vm) => [fullName(vm).toLowerCase(), vm])).values()];
+  if (!different.some((vm) => isNamedBy(vm, text))) {
+    throw await notProtected(service, { text, vaultName, protectedVms: different });
+  }
+  const vm = fullName(findNamed(different, text, 'protected VM'));
+  return items.filter((item) => isSame(fullName(item.vm), vm));
+}
+
+async function notProtected(
+  service: Service,
+  of: {
+    readonly text: string;
+    readonly vaultName: string | undefined;
+    readonly protectedVms: readonly Named[];
+  },
+): Promise<HoldfastError> {
+  const { text, vaultName, protectedVms } = of;
+  const vms = await listVms(service);
+  if (!vms.some((vm) => isNamedBy(vm, text))) {
+    const names = protectedVms.map(fullName);
+    const unknown = notFound(`there is no protected VM ${text}`, 'protected VM', names);
+    return await withRefreshHint(service, text, unknown);
+  }
+  const vm = fullName(findNamed(vms, text, 'VM'));
+  const inVault =
+    vaultName === undefined ? 'is not protected' : `is not protected in the vault ${vaultName}`;
+  const option = vaultName === undefined ? '' : ` --vault ${shellQuoted(vaultName)}`;
+  return new HoldfastError(
+    'BMSUserErrorProtectedItemNotFound',
+    `${vm} ${inVault}: holdfast protect ${shellQuoted(vm)}${option} protects it`,
+  );
 }
 
 function isNamedBy(named: Named, text: string): boolean {

@@ -60,12 +60,12 @@ export async function createVault(
   terminal.result(
     facts,
     () =>
-      `Vault ${facts.name} in ${facts.group}, its repository in ${facts.repository}.\n${KEY_HINT(facts.name)}`,
+      `Vault ${facts.name} in ${facts.group}, its repository in ${facts.repository}.\n${KEY_HINT(facts)}`,
   );
 }
 
-const KEY_HINT = (name: string): string =>
-  `Print its recovery key and keep it elsewhere: holdfast vault recovery-key ${shellQuoted(name)}`;
+const KEY_HINT = (vault: Named): string =>
+  `Print its recovery key and keep it elsewhere: holdfast vault recovery-key ${shellQuoted(fullName(vault))}`;
 
 function sameVault(one: Named, other: Named): boolean {
   return fullName(one).toLowerCase() === fullName(other).toLowerCase();
@@ -238,16 +238,16 @@ function describe(vault: VaultFacts): string {
     ],
     ['Id', id],
   ]);
-  const hint = hasRecoveryKey ? [] : [KEY_HINT(name)];
+  const hint = hasRecoveryKey ? [] : [KEY_HINT(vault)];
   return [facts, ...unreachableText(vault), ...hint].join('\n\n');
 }
 
 /** Empty where it can be opened. */
 function unreachableText(vault: VaultFacts): readonly string[] {
-  const { name, repositoryState, failure, nextTryTime } = vault;
+  const { repositoryState, failure, nextTryTime } = vault;
   if (repositoryState === 'Ready') return [];
   return [
-    `The repository of ${name} cannot be opened, and nothing can be done with it: ${failure ?? ''}\n` +
+    `The repository of ${fullName(vault)} cannot be opened, and nothing can be done with it: ${failure ?? ''}\n` +
       `It is tried again at ${shortTime(nextTryTime)}; holdfast doctor tries at once.`,
   ];
 }

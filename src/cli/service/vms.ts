@@ -6,7 +6,14 @@ import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes, formatCount } from '../output/units.ts';
 import { fullName, isSame } from './names.ts';
 import { itemFacts, stateWords } from './items.ts';
-import { findVm, listItems, listVms, type ServiceItem, type ServiceVm } from './resources.ts';
+import {
+  byStanding,
+  findVm,
+  listItems,
+  listVms,
+  type ServiceItem,
+  type ServiceVm,
+} from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import type { Service } from './service.ts';
 import { shortTime } from './time.ts';
@@ -129,7 +136,7 @@ function notesOn({
 }
 
 function itemsOf(vm: ServiceVm, items: readonly ServiceItem[]): readonly ServiceItem[] {
-  return items.filter((item) => isSame(fullName(item.vm), fullName(vm)));
+  return byStanding(items).filter((item) => isSame(fullName(item.vm), fullName(vm)));
 }
 
 function factsOf({ id, name, group, resource }: ServiceVm, items: readonly ServiceItem[]) {

@@ -96,13 +96,16 @@ test('a document that was changed, and a policy and an item whose rows were chan
   await catalogue.change(async (change) => {
     await change.updateTable('items').set({ state: 'ProtectionStopped' }).execute();
   });
-  assert.match((await errors(made)).join(), /item web: .* disagree/);
+  assert.match((await errors(made)).join(), /item lab\/web: .* disagree/);
   await made.restart();
   assert.deepEqual(await errors(made), []);
   await made.service().catalogue.change(async (change) => {
     await change.updateTable('policies').set({ createdAt: 7 }).execute();
   });
-  assert.match((await errors(made)).join(), /policy DefaultPolicy: .* disagree/);
+  assert.match(
+    (await errors(made)).join(),
+    /policy DefaultPolicy of the vault lab\/renamed: .* disagree/,
+  );
   await made.restart();
   assert.deepEqual(await errors(made), []);
 });
@@ -137,7 +140,7 @@ test('a lease that nobody works at, a folder that no vault has, and a missing re
   await repositories.release(item.vaultId);
   const folder = join(made.data, 'vaults', item.vaultId, 'repository');
   renameSync(folder, `${folder}.away`);
-  assert.match((await errors(made)).join(), /vault v1: its repository cannot be opened/);
+  assert.match((await errors(made)).join(), /vault lab\/v1: its repository cannot be opened/);
   await made.restart();
   assert.match(made.complaints.join(), /repository of a vault cannot be opened/);
   await made.service().repositories.release(item.vaultId);

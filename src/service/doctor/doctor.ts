@@ -47,15 +47,20 @@ async function examineContent(parts: ServiceParts): Promise<readonly Finding[]> 
   return found;
 }
 
+/** Its name alone is not enough: another group may have a vault of the same. */
+function calledOf({ group, name }: Vault): string {
+  return `${group}/${name}`;
+}
+
 async function examineVault(parts: ServiceParts, vault: Vault): Promise<readonly Finding[]> {
-  const where = `vault ${vault.name}`;
+  const where = `vault ${calledOf(vault)}`;
   const found: Finding[] = [];
   if (!vault.hasRecoveryKey) {
     found.push({
       severity: 'warning',
       where,
       what: 'nobody has fetched its recovery key: without master.key its data would be lost',
-      advice: `run holdfast vault recovery-key ${shellQuoted(vault.name)}, and keep what it prints elsewhere`,
+      advice: `run holdfast vault recovery-key ${shellQuoted(calledOf(vault))}, and keep what it prints elsewhere`,
     });
   }
   const why = parts.reach.all().get(vault.id);
@@ -63,7 +68,7 @@ async function examineVault(parts: ServiceParts, vault: Vault): Promise<readonly
     const what = `its repository cannot be opened: ${whyOutOfReach(why)}`;
     const advice =
       `mend what the message names; nothing can be done with the vault until then, and ${triedAgain(why)}; if it is ` +
-      `gone for good: holdfast vault delete ${shellQuoted(`${vault.group}/${vault.name}`)} --forget-repository`;
+      `gone for good: holdfast vault delete ${shellQuoted(calledOf(vault))} --forget-repository`;
     return [...found, { severity: 'error', where, what, advice }];
   }
   try {
@@ -118,7 +123,7 @@ async function differingDocuments(
   if (differing.length > 0) await forgetRevisions(parts, vault, differing);
   return differing.map((name) => ({
     severity: 'error',
-    where: expected.get(name)?.where ?? `vault ${vault.name}`,
+    where: expected.get(name)?.where ?? `vault ${calledOf(vault)}`,
     what: `the catalogue and the document ${name} of the repository disagree`,
     advice: TAKE_OVER,
   }));
@@ -144,20 +149,20 @@ async function expectedDocuments({ catalogue }: ServiceParts, vault: Vault): Pro
   const add = (where: string, { id, value }: { readonly id: string; readonly value: unknown }) => {
     expected.set(id, { value: JSON.stringify(value), where });
   };
-  add(`vault ${vault.name}`, { ...vaultDocument(vault), id: VAULT_DOCUMENT });
+  const called = calledOf(vault);
+  add(`vault ${called}`, { ...vaultDocument(vault), id: VAULT_DOCUMENT });
   const policies = read.selectFrom('policies').selectAll().where('vaultId', '=', vault.id);
   for (const policy of await policies.execute())
-    add(`policy ${policy.name}`, policyDocument(policy));
+    add(`policy ${policy.name} of the vault ${called}`, policyDocument(policy));
   for (const group of await groupRows(read, vault.id))
-    add(`consistency group ${group.name}`, groupDocument(group));
+    add(`consistency group ${group.name} of the vault ${called}`, groupDocument(group));
   const items = read.selectFrom('items').selectAll().where('vaultId', '=', vault.id);
   for (const item of await items.execute()) {
     const points = read.selectFrom('points').select(['id', 'origin', 'expiresAt', 'retention']);
     const ofItem = points.where('itemId', '=', item.id);
-    add(`item ${item.vmName}`, itemDocument(item, await ofItem.execute()));
+    add(`item ${item.vmGroup}/${item.vmName}`, itemDocument(item, await ofItem.execute()));
   }
-  for (const document of await chargeDocuments(read, vault.id))
-    add(`vault ${vault.name}`, document);
+  for (const document of await chargeDocuments(read, vault.id)) add(`vault ${called}`, document);
   return expected;
 }
 
@@ -168,7 +173,7 @@ async function differingPoints(
 ): Promise<readonly Finding[]> {
   const differing = await comparePoints(parts, vault.id, repository);
   return differing.flatMap(({ item, come, gone, strangers }) => {
-    const where = `item ${item.vmName}`;
+    const where = `item ${item.vmGroup}/${item.vmName}`;
     const say = (what: string, ids: readonly string[], rest: Omit<Finding, 'where' | 'what'>) =>
       ids.length === 0 ? [] : [{ ...rest, where, what: `${what}: ${ids.join(', ')}` }];
     const mended = { severity: 'error', advice: TAKE_OVER } as const;

@@ -123,7 +123,7 @@ test('the doctor tells it, and tries at once', async (t) => {
   assert.deepEqual(others, []);
   assert.match(
     found!,
-    /^vault v1: its repository cannot be opened: .*\[RepositoryNotFound\] -> mend what .*tried again at/,
+    /^vault lab\/v1: its repository cannot be opened: .*\[RepositoryNotFound\] -> mend what .*tried again at/,
   );
   mount();
   assert.deepEqual(await errors(), []);
