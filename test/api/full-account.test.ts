@@ -62,6 +62,33 @@ test('a restore that the account has no room for is refused with both figures; f
   });
 });
 
+test('two restores that do not fit together: the second is refused with what the first is still to write', async (t) => {
+  await inSmallAccount(t, '12m', async ({ lab, restore }) => {
+    const settings = lab.service.settings as { restoresPerStorageAccount: number };
+    settings.restoresPerStorageAccount = 0;
+    const [one, other] = await Promise.all([restore(), restore()]);
+    const [accepted, refused] = one.status === 202 ? [one, other] : [other, one];
+    const first = await lab.jobOf(accepted);
+    assert.deepEqual(
+      [refused.status, refused.body.error.code],
+      [409, 'UserErrorStorageAccountFull'],
+    );
+    const figures = `has 12 MiB free, of which 7 MiB are still to be written by Restore of web \\(job ${first}\\), and .* need 7 MiB`;
+    assert.match(refused.body.error.message, new RegExp(figures));
+    const small = await lab.jobOf(await restore({ restoreDiskLunList: [] }));
+    for (const id of [small, first]) {
+      await lab.client.jobCancellations.trigger(VAULT, GROUP, id);
+      await lab.ended(id);
+    }
+    settings.restoresPerStorageAccount = 1;
+    const done = await lab.ended(await lab.jobOf(await restore()));
+    assert.equal(done.status, 'Completed');
+    // What it has written is not counted twice: it has ended.
+    assert.equal((await restore()).status, 409);
+    assert.equal((await restore({ restoreDiskLunList: [] })).status, 202);
+  });
+});
+
 test('a disk of zeros needs no room, however large it is', async (t) => {
   const lab = await backupLab(t, (made) => {
     const web = addImages(made, 'web', [{ name: 'a', sizeBytes: MIB }]);

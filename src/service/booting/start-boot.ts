@@ -11,6 +11,7 @@ import type { Accepted } from '../items/protect.ts';
 import { LOCATION, nameKey } from '../names.ts';
 import { disksAt } from '../points/disks-at.ts';
 import { getPoint } from '../points/points.ts';
+import { requireRoom, ROOM } from '../restoring/require-room.ts';
 import { requireFree } from '../restoring/start-restore.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { getStorageAccount } from '../storage-accounts/storage-accounts.ts';
@@ -26,7 +27,8 @@ export type WantedBoot = Omit<BootRequest, 'directory' | 'disks'> & {
  *
  * @throws {HoldfastError} `ResourceNotFound` for vault, storage account or host; `BMSUserErrorProtectedItemNotFound`,
  *   `BMSUserErrorRecoveryPointNotFound`; `UserErrorInvalidDiskSelection`; `InvalidResourceName`, `VmExists`; what
- *   `checkBoot` refuses: `DefinitionUnsupported`, `StoreFull`; `HypervisorUnavailable`.
+ *   `checkBoot` refuses: `DefinitionUnsupported`, `StoreFull`; `HypervisorUnavailable`; `UserErrorStorageAccountFull`
+ *   with what other jobs are still to write.
  */
 export async function startBoot(
   parts: ServiceParts,
@@ -51,25 +53,28 @@ export async function startBoot(
       await checkBoot({ repository, point: id, ...disks, directory, newVm, isTrial, clock });
     }),
   );
-  const jobId = await catalogue.change(async (change) => {
-    await requireNobodyBoots(change, wanted);
-    const { vmName, isTrial } = request;
-    const detail = { point: point.id, vm: vmName, isTrial };
-    await noteActivity(parts, change, { action: 'InstantBoot', target: item.vmName, detail });
-    return await jobs.add(change, {
-      vaultId: item.vaultId,
-      itemId: item.id,
-      entity: item.vmName,
-      operation: 'InstantBoot',
-      isUserTriggered: true,
-      request,
-      properties: {
-        'Job Type': isTrial ? 'Instant boot on trial' : 'Instant boot',
-        'Recovery point time': new Date(point.takenAt).toISOString(),
-        'Target VM': vmName,
-        'Target Storage Account Name': account.name,
-        'Target Region': LOCATION,
-      },
+  const jobId = await parts.turns(ROOM, async () => {
+    if (!wanted.isTrial) await requireRoom(parts, { item, point }, wanted);
+    return await catalogue.change(async (change) => {
+      await requireNobodyBoots(change, wanted);
+      const { vmName, isTrial } = request;
+      const detail = { point: point.id, vm: vmName, isTrial };
+      await noteActivity(parts, change, { action: 'InstantBoot', target: item.vmName, detail });
+      return await jobs.add(change, {
+        vaultId: item.vaultId,
+        itemId: item.id,
+        entity: item.vmName,
+        operation: 'InstantBoot',
+        isUserTriggered: true,
+        request,
+        properties: {
+          'Job Type': isTrial ? 'Instant boot on trial' : 'Instant boot',
+          'Recovery point time': new Date(point.takenAt).toISOString(),
+          'Target VM': vmName,
+          'Target Storage Account Name': account.name,
+          'Target Region': LOCATION,
+        },
+      });
     });
   });
   return { jobId };

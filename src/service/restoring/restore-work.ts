@@ -31,6 +31,8 @@ import { recordPoint } from '../points/record-point.ts';
 import type { OpenRepository } from '../repositories/repositories.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { getStorageAccount } from '../storage-accounts/storage-accounts.ts';
+import { chosenOf } from './pending-images.ts';
+import { restoreFolder } from './restore-folder.ts';
 import { restoreRequestFromJson, type RestoreRequest } from './restore-request.ts';
 
 const TASK = 'Transfer data from vault';
@@ -89,7 +91,7 @@ async function restore(parts: ServiceParts, run: JobRun): Promise<void> {
   const request = restoreRequestFromJson(run.job.request);
   const item = await itemById(catalogue.read, run.job.itemId!);
   const point = await getPoint(catalogue.read, item.id, request.point);
-  const directory = await directoryOf(parts, run.job);
+  const directory = await restoreFolder(parts.catalogue.read, run.job);
   await rm(directory, { recursive: true, force: true });
   run.property(FILES, '');
   // A replacement backs up first. What only reads does so beside the owner, also where nothing can be written: then
@@ -102,15 +104,6 @@ async function restore(parts: ServiceParts, run: JobRun): Promise<void> {
     else await replace({ ...whole, request });
   });
   run.property('Target Folder', directory);
-}
-
-/** The same for every try of the job: `web-20261122-101500-1f0c`. */
-async function directoryOf({ catalogue }: ServiceParts, job: Row<'jobs'>): Promise<string> {
-  const { account } = restoreRequestFromJson(job.request);
-  const { path } = await getStorageAccount(catalogue.read, account);
-  const time = new Date(job.createdAt).toISOString().replaceAll(/[-:]|\.\d+Z/g, '');
-  const vm = job.entity.toLowerCase().replaceAll(/[^\p{L}\p{N}_.-]/gu, '_');
-  return join(path, `${vm}-${time.replace('T', '-')}-${job.id.slice(0, 4)}`);
 }
 
 /** What every kind of restore says to the data plane. */
@@ -213,7 +206,7 @@ async function recordSafetyPoint(parts: ServiceParts, run: JobRun): Promise<void
 
 /** An earlier try came to its end, and was killed before it could say so: a VM has the images. */
 async function finishedBefore(parts: ServiceParts, run: JobRun): Promise<boolean> {
-  const directory = await directoryOf(parts, run.job);
+  const directory = await restoreFolder(parts.catalogue.read, run.job);
   const user = await userOf(parts, run.job, directory);
   if (user === undefined) return false;
   await recordSafetyPoint(parts, run);
@@ -272,7 +265,7 @@ async function hostOf({ catalogue }: ServiceParts, itemId: string): Promise<stri
 async function removeRemains(parts: ServiceParts, job: Row<'jobs'>): Promise<void> {
   // R69: whole, and said to be there.
   if ((propertiesFromJson(job.properties)[FILES] ?? '') !== '') return;
-  const directory = await directoryOf(parts, job);
+  const directory = await restoreFolder(parts.catalogue.read, job);
   if ((await userOf(parts, job, directory)) !== undefined) return;
   await rm(directory, { recursive: true, force: true });
 }
@@ -287,7 +280,7 @@ function chosenDisks(
   { luns }: RestoreRequest,
 ): { readonly disks?: readonly string[] } {
   if (luns === undefined) return {};
-  const chosen = facts.disks.filter(({ lun }) => lun === undefined || luns.includes(lun));
+  const chosen = chosenOf(facts.disks, luns);
   return { disks: chosen.map(({ name }) => name) };
 }
 

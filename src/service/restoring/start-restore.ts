@@ -14,7 +14,7 @@ import type { ServiceParts } from '../service-parts.ts';
 import { getStorageAccount } from '../storage-accounts/storage-accounts.ts';
 import { requireWritable } from '../vaults/require-writable.ts';
 import { requireReachable } from '../vaults/vault-reach.ts';
-import { requireRoom } from './require-room.ts';
+import { requireRoom, ROOM } from './require-room.ts';
 import type { RestoreRequest } from './restore-request.ts';
 
 /**
@@ -31,13 +31,26 @@ export async function startRestore(
   name: ItemName,
   request: RestoreRequest,
 ): Promise<Accepted> {
-  const { catalogue, jobs } = parts;
-  const { item, point } = await checkRestore(parts, name, request);
-  const jobId = await catalogue.change(async (change) => {
+  const { item, point } = await checkAllButRoom(parts, name, request);
+  const jobId = await parts.turns(ROOM, async () => {
+    await requireRoom(parts, { item, point }, request);
+    return await addRestore(parts, { item, point }, request);
+  });
+  return { jobId };
+}
+
+type Restorable = { readonly item: Item; readonly point: Point };
+
+async function addRestore(
+  parts: ServiceParts,
+  { item, point }: Restorable,
+  request: RestoreRequest,
+): Promise<string> {
+  return await parts.catalogue.change(async (change) => {
     await getStorageAccount(change, request.account); // Not removed meanwhile: that looks for jobs.
     const detail = { kind: request.kind, point: request.point };
     await noteActivity(parts, change, { action: 'Restore', target: item.vmName, detail });
-    return await jobs.add(change, {
+    return await parts.jobs.add(change, {
       vaultId: item.vaultId,
       itemId: item.id,
       entity: item.vmName,
@@ -49,7 +62,6 @@ export async function startRestore(
       claims: request.kind === 'replace' ? [`item:${item.id}`] : [],
     });
   });
-  return { jobId };
 }
 
 /** What `startRestore` refuses, without starting anything. */
@@ -57,7 +69,17 @@ export async function checkRestore(
   parts: ServiceParts,
   name: ItemName,
   request: RestoreRequest,
-): Promise<{ readonly item: Item; readonly point: Point }> {
+): Promise<Restorable> {
+  const restorable = await checkAllButRoom(parts, name, request);
+  await requireRoom(parts, restorable, request);
+  return restorable;
+}
+
+async function checkAllButRoom(
+  parts: ServiceParts,
+  name: ItemName,
+  request: RestoreRequest,
+): Promise<Restorable> {
   const reader = parts.catalogue.read;
   const item = await getItem(reader, name);
   requireAllowed('restore', item);
@@ -68,7 +90,6 @@ export async function checkRestore(
   disksAt(point, request.luns);
   if (request.kind === 'new-vm') await requireFree(parts, request);
   if (request.kind === 'replace') await requireOff(parts, item);
-  await requireRoom(parts, { item, point }, request);
   return { item, point };
 }
 
