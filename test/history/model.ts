@@ -1,0 +1,309 @@
+/**
+ * One vault by the rules: what each request does to it or is refused with, what passing time does, what is charged.
+ * Knows nothing of the service but the names of its states and codes.
+ */
+import type { BackupPolicy } from '../../src/service/policy/backup-policy.ts';
+import { DAY_MS, newestRun, nextRun, promiseOf, type Class, type Run } from './calendar.ts';
+import {
+  change,
+  dateOf,
+  fateOf,
+  newestOf,
+  tagsOf,
+  type Content,
+  type ModelItem,
+  type ModelPoint,
+  type State,
+} from './rules.ts';
+
+const LONGEST_MS = 99 * 366 * DAY_MS;
+const LEAP_MS = 6 * 3_600_000;
+
+export type ModelVm = {
+  readonly name: string;
+  content: Map<string, number[]>;
+  isThere: boolean;
+  /** By the newest look at its host, or by a backup that missed it. */
+  isKnownGone: boolean;
+};
+
+export type ModelPolicy = { body: BackupPolicy; changedAt: number };
+
+/** What is done with one point; `to`: until when it is extended. */
+type Asked = {
+  readonly action: 'pin' | 'unpin' | 'extend' | 'delete' | 'undelete';
+  readonly to: number;
+};
+
+/** Undefined: it is done; else the code that it is refused with. */
+export type Refusal = string | undefined;
+
+export class Model {
+  readonly vms = new Map<string, ModelVm>();
+  readonly policies = new Map<string, ModelPolicy>();
+  readonly items = new Map<string, ModelItem>();
+  /** Undefined: soft delete is off. */
+  softDeleteDays: number | undefined = 14;
+  now: number;
+  /** Of time that has passed; the wall's end of the same rest, which outlives a start. */
+  #rest = { untilPassed: -Infinity, untilWall: undefined as number | undefined };
+  passed = 0;
+
+  constructor(now: number) {
+    this.now = now;
+  }
+
+  // Time
+
+  pass(ms: number): void {
+    this.now += ms;
+    this.passed += ms;
+  }
+
+  /** The wall is set, and no time passes; seen at the next look. */
+  leap(ms: number): void {
+    this.now += ms;
+    if (ms > LEAP_MS) {
+      this.#rest = { untilPassed: Infinity, untilWall: undefined };
+      this.#leapt = true;
+    } else if (ms < -LEAP_MS) {
+      this.#rest = { untilPassed: -Infinity, untilWall: undefined };
+    }
+  }
+  #leapt = false;
+
+  /** The service has looked at the clock. */
+  looked(): void {
+    if (!this.#leapt) return;
+    this.#leapt = false;
+    this.#rest = { untilPassed: this.passed + DAY_MS, untilWall: this.now + DAY_MS };
+  }
+
+  restarted(): void {
+    this.#leapt = false;
+    const left = (this.#rest.untilWall ?? this.now) - this.now;
+    this.#rest.untilPassed = left > DAY_MS ? -Infinity : this.passed + left;
+  }
+
+  get isResting(): boolean {
+    return this.passed < this.#rest.untilPassed;
+  }
+
+  /** Runs that are due now, by VM. */
+  dueRuns(): Map<string, Run> {
+    const due = new Map<string, Run>();
+    for (const item of this.items.values()) {
+      if (!isActive(item.state) || item.policy === undefined) continue;
+      const { body, changedAt } = this.policies.get(item.policy)!;
+      const newest = newestRun(body, this.now);
+      const next = nextRun(body, this.now);
+      const noted = [Math.max(item.since, changedAt), item.lastRun ?? -Infinity];
+      // What was noted while the clock was ahead by more than a run does not count.
+      const isDone = noted.some((at) => newest.at <= at && (at <= this.now || at <= next));
+      if (!isDone) due.set(item.vm, newest);
+    }
+    return due;
+  }
+
+  /** The job of a run, or of a user, has ended. @param taken undefined: it failed. */
+  backedUp(
+    vm: string,
+    of: { run?: Run; asked?: number; taken: { id: string; at: number } | undefined },
+  ): void {
+    const item = this.items.get(vm)!;
+    const { run, asked, taken } = of;
+    if (run !== undefined) item.lastRun = run.at;
+    if (taken === undefined) {
+      item.lastBackup = 'Failed';
+      this.vms.get(vm)!.isKnownGone = true;
+      return;
+    }
+    item.lastBackup = 'Completed';
+    const policy = this.policies.get(item.policy!)!.body;
+    const tags = run === undefined ? [] : tagsOf(item, policy, run);
+    item.points.push({
+      ...taken,
+      order: Infinity,
+      origin: run === undefined ? 'on-demand' : 'scheduled',
+      asked,
+      runAt: run?.at,
+      content: contentOf(this.vms.get(vm)!),
+      promises: new Map(tags.map((tag: Class) => [tag, promiseOf(policy, tag, taken.at)])),
+      isPinned: false,
+      extended: undefined,
+      lost: undefined,
+    });
+    if (item.state === 'IRPending') item.state = 'Protected';
+  }
+
+  /** What clean-up takes away now. @param byHand whatever the clock did; `deleted`: only what a user deleted of that VM. */
+  expire(byHand?: { vm?: string; deletedOnly?: boolean }): ReadonlySet<string> {
+    const gone = new Set<string>();
+    if (this.isResting && byHand === undefined) return gone;
+    for (const item of this.items.values()) {
+      if (byHand?.vm !== undefined && byHand.vm !== item.vm) continue;
+      for (const point of item.points) {
+        const { fate, by } = fateOf(item, point, this.now);
+        if (fate !== 'removed') continue;
+        if (byHand?.deletedOnly !== true || by === 'deletedByHand') gone.add(point.id);
+      }
+      item.points = item.points.filter(({ id }) => !gone.has(id));
+    }
+    return gone;
+  }
+
+  /** Items whose soft delete has ended are gone. @param atOnce one that was deleted without soft delete. */
+  purge(atOnce?: string): readonly ModelItem[] {
+    const gone = [...this.items.values()].filter(
+      ({ vm, state, purgeAt }) =>
+        state === 'SoftDeleted' && (vm === atOnce || (!this.isResting && purgeAt! <= this.now)),
+    );
+    for (const { vm } of gone) this.items.delete(vm);
+    return gone;
+  }
+
+  // What users do
+
+  putPolicy(name: string, body: BackupPolicy): void {
+    this.policies.set(name, { body, changedAt: this.now });
+    for (const item of this.items.values()) {
+      if (item.policy === name) this.#become(item, item.state, name);
+    }
+  }
+
+  protect(vm: string, policy: string): Refusal {
+    const item = this.items.get(vm);
+    const isKnown = this.vms.get(vm)!.isKnownGone ? 'ResourceNotFound' : undefined;
+    if (item === undefined) {
+      if (isKnown !== undefined) return isKnown;
+      this.items.set(vm, newItem(vm, policy, this.now));
+      return undefined;
+    }
+    if (item.state === 'SoftDeleted') return 'UserErrorItemSoftDeleted';
+    if (isActive(item.state)) {
+      this.#become(item, item.state, policy);
+      return undefined;
+    }
+    if (isKnown !== undefined) return isKnown;
+    this.#become(item, item.points.length === 0 ? 'IRPending' : 'Protected', policy);
+    item.since = this.now;
+    return undefined;
+  }
+
+  stop(vm: string): Refusal {
+    const item = this.items.get(vm);
+    if (item === undefined) return 'BMSUserErrorProtectedItemNotFound';
+    if (item.state === 'ProtectionStopped') return 'UserErrorProtectionStopped';
+    if (item.state === 'SoftDeleted') return 'UserErrorItemSoftDeleted';
+    item.lastPolicy = item.policy;
+    this.#become(item, 'ProtectionStopped', undefined);
+    return undefined;
+  }
+
+  suspend(vm: string): Refusal {
+    const item = this.items.get(vm);
+    if (item === undefined) return 'BMSUserErrorProtectedItemNotFound';
+    if (item.state !== 'Protected') return REFUSALS[item.state];
+    this.#become(item, 'BackupsSuspended', item.policy);
+    return undefined;
+  }
+
+  /** Of an item that is there. */
+  delete(vm: string): Refusal {
+    const item = this.items.get(vm)!;
+    if (item.state === 'SoftDeleted') return 'UserErrorItemSoftDeleted';
+    item.lastPolicy = item.policy ?? item.lastPolicy;
+    this.#become(item, 'SoftDeleted', undefined);
+    item.deletedAt = this.now;
+    item.purgeAt = this.now + (this.softDeleteDays ?? 0) * DAY_MS;
+    return undefined;
+  }
+
+  undelete(vm: string): Refusal {
+    const item = this.items.get(vm);
+    if (item === undefined) return 'BMSUserErrorProtectedItemNotFound';
+    if (item.state !== 'SoftDeleted') return REFUSALS[item.state];
+    if (item.purgeAt! <= this.now) return 'UserErrorSoftDeleteEnded';
+    this.#become(item, 'ProtectionStopped', undefined);
+    [item.deletedAt, item.purgeAt] = [undefined, undefined];
+    return undefined;
+  }
+
+  backUp(vm: string, asked: number): Refusal {
+    const item = this.items.get(vm);
+    if (asked <= this.now) return 'UserErrorInvalidRecoveryPointExpiry';
+    if (item === undefined) return 'BMSUserErrorProtectedItemNotFound';
+    return isActive(item.state) ? undefined : REFUSALS[item.state];
+  }
+
+  hold(vm: string, point: ModelPoint, asked: Asked): Refusal {
+    const item = this.items.get(vm)!;
+    if (item.state === 'SoftDeleted') return 'UserErrorItemSoftDeleted';
+    if (asked.action === 'unpin') {
+      point.isPinned = false;
+      return undefined;
+    }
+    if (asked.action === 'undelete') {
+      if (point.lost?.by !== 'hand') return 'UserErrorRecoveryPointNotDeleted';
+      point.lost = undefined;
+      return undefined;
+    }
+    if (fateOf(item, point, this.now).fate === 'softDeleted') {
+      return 'UserErrorRecoveryPointSoftDeleted';
+    }
+    if (asked.action === 'delete') return this.#deletePoint(item, point);
+    if (asked.action === 'pin') {
+      point.isPinned = true;
+      return undefined;
+    }
+    const { to } = asked;
+    const least = Math.max(dateOf(point).date ?? this.now, this.now);
+    const isRight = to > least && to <= this.now + LONGEST_MS;
+    if (!isRight) return 'UserErrorInvalidRecoveryPointExpiry';
+    point.extended = to;
+    return undefined;
+  }
+
+  #deletePoint(item: ModelItem, point: ModelPoint): Refusal {
+    if (point === newestOf(item, this.now)) return 'UserErrorLastRecoveryPoint';
+    if (point.isPinned) return 'UserErrorRecoveryPointPinned';
+    point.lost = { until: this.now + (this.softDeleteDays ?? 0) * DAY_MS, by: 'hand' };
+    return undefined;
+  }
+
+  /** The points of all items, in the order in which they came. */
+  allPoints(): readonly ModelPoint[] {
+    const all = [...this.items.values()].flatMap(({ points }) => points);
+    return all.toSorted((one, other) => one.order - other.order);
+  }
+
+  #become(item: ModelItem, state: State, policy: string | undefined): void {
+    const { now, softDeleteDays } = this;
+    const body = policy === undefined ? undefined : this.policies.get(policy)!.body;
+    item.policy = policy;
+    change(item, { state, policy: body, now, softDeleteDays });
+  }
+}
+
+/** Of what is done with an item whose state does not allow it. */
+const REFUSALS: Readonly<Record<State, string>> = {
+  IRPending: 'UserErrorInitialBackupPending',
+  Protected: 'UserErrorItemAlreadyProtected',
+  ProtectionStopped: 'UserErrorProtectionStopped',
+  BackupsSuspended: 'UserErrorProtectionStopped',
+  SoftDeleted: 'UserErrorItemSoftDeleted',
+};
+
+function isActive(state: State): boolean {
+  return state === 'IRPending' || state === 'Protected';
+}
+
+function newItem(vm: string, policy: string, now: number): ModelItem {
+  const none = { lastPolicy: undefined, lastRun: undefined, deletedAt: undefined };
+  const rest = { since: now, lastBackup: '', points: [], purgeAt: undefined } as const;
+  return { vm, state: 'IRPending', policy, ...none, ...rest, points: [] };
+}
+
+function contentOf({ content }: ModelVm): Content {
+  return new Map(Array.from(content, ([disk, tokens]) => [disk, [...tokens]]));
+}

@@ -1,0 +1,156 @@
+/**
+ * The rules of retention as a plain model (AZURE-RULES 5.3–5.5, decision 0011): eager where the service is lazy. Each
+ * point carries, class by class, the date that its policy promises at present; every change of a policy or a state
+ * writes them anew.
+ */
+import type { BackupPolicy } from '../../src/service/policy/backup-policy.ts';
+import { CLASSES, DAY_MS, promiseOf, tagRun, type Class, type Run } from './calendar.ts';
+
+export type State =
+  | 'IRPending'
+  | 'Protected'
+  | 'ProtectionStopped'
+  | 'BackupsSuspended'
+  | 'SoftDeleted';
+
+/** Disk → what is in its blocks; 0: zeros. */
+export type Content = ReadonlyMap<string, readonly number[]>;
+
+export type ModelPoint = {
+  readonly id: string;
+  readonly at: number;
+  /** Its place in the log of the repository, among all. */
+  order: number;
+  readonly origin: 'scheduled' | 'on-demand';
+  /** On demand. */
+  readonly asked: number | undefined;
+  readonly runAt: number | undefined;
+  readonly content: Content;
+  /** Each tag, and until when it keeps the point; undefined: no more, or not yet. */
+  readonly promises: Map<Class, number | undefined>;
+  isPinned: boolean;
+  extended: number | undefined;
+  lost: { readonly until: number; readonly by: 'policy' | 'hand' } | undefined;
+};
+
+export type ModelItem = {
+  readonly vm: string;
+  state: State;
+  /** Its name. */
+  policy: string | undefined;
+  lastPolicy: string | undefined;
+  /** Runs count from here: protected, or resumed. */
+  since: number;
+  lastRun: number | undefined;
+  lastBackup: 'Completed' | 'Failed' | '';
+  points: ModelPoint[];
+  deletedAt: number | undefined;
+  purgeAt: number | undefined;
+};
+
+export type Fate = {
+  readonly fate: 'kept' | 'softDeleted' | 'removed';
+  readonly by: string;
+  readonly date: number | undefined;
+};
+
+/** What becomes of a point as things are. */
+export function fateOf(item: ModelItem, point: ModelPoint, now: number): Fate {
+  const isNewest = point === newestOf(item, now);
+  const always = keptAlways(item, point, isNewest);
+  if (always !== undefined) return { fate: 'kept', by: always, date: undefined };
+  const { date, by } = dateOf(point);
+  const isOver = !isAfter(date, now);
+  const { lost } = point;
+  const isLost = lost !== undefined && (lost.by === 'hand' || isOver);
+  if (isNewest) return { fate: 'kept', by: isOver || isLost ? 'latest' : by, date };
+  if (!isLost) return { fate: isOver ? 'removed' : 'kept', by, date };
+  const why = lost.by === 'hand' ? 'deletedByHand' : 'lostByPolicy';
+  return { fate: lost.until <= now ? 'removed' : 'softDeleted', by: why, date: lost.until };
+}
+
+/** R31, R54, R59, and pins. */
+function keptAlways({ state }: ModelItem, point: ModelPoint, isNewest: boolean) {
+  if (state === 'SoftDeleted') return 'itemSoftDeleted';
+  const isDeletedByHand = point.lost?.by === 'hand' && !isNewest;
+  if (state === 'ProtectionStopped' && !isDeletedByHand) return 'stopped';
+  return point.isPinned ? 'pinned' : undefined;
+}
+
+/** R32; one that was taken while the clock was ahead is not the newest before its time. */
+export function newestOf({ points }: ModelItem, now: number): ModelPoint | undefined {
+  const past = points.filter(({ at }) => at <= now);
+  const sorted = (past.length > 0 ? past : points).toSorted(
+    (one, other) => one.at - other.at || (one.id < other.id ? -1 : 1),
+  );
+  return sorted.at(-1);
+}
+
+/** The longest of what rules and wishes promise (R17), of equal ones the higher. */
+export function dateOf(point: ModelPoint): { date: number | undefined; by: string } {
+  const all: (readonly [string, number | undefined])[] = [
+    ...CLASSES.map((of) => [of, point.promises.get(of)] as const),
+    ['asked', point.asked],
+    ['extended', point.extended],
+  ];
+  let longest: { date: number | undefined; by: string } = { date: undefined, by: 'nothing' };
+  for (const [by, date] of all) {
+    if (date !== undefined && !(date < (longest.date ?? -Infinity))) longest = { date, by };
+  }
+  return longest;
+}
+
+/** R22–R24, R54: the item gets that state and that policy. */
+export function change(
+  item: ModelItem,
+  to: {
+    readonly state: State;
+    readonly policy: BackupPolicy | undefined;
+    readonly now: number;
+    readonly softDeleteDays: number | undefined;
+  },
+): void {
+  const { state, policy, now, softDeleteDays } = to;
+  for (const point of item.points) {
+    const before = dateOf(point).date;
+    if (policy !== undefined) promiseAnew(point, policy);
+    if (state === 'ProtectionStopped' || state === 'SoftDeleted' || point.lost?.by === 'hand') {
+      continue;
+    }
+    if (point.isPinned || isAfter(dateOf(point).date, now)) point.lost = undefined;
+    else if (point.lost === undefined && isAfter(before, now) && softDeleteDays !== undefined) {
+      point.lost = { until: now + softDeleteDays * DAY_MS, by: 'policy' };
+    }
+  }
+  item.state = state;
+}
+
+function promiseAnew(point: ModelPoint, policy: BackupPolicy): void {
+  const isOfWeeklySchedule = !point.promises.has('daily') && !point.promises.has('instant');
+  for (const of of point.promises.keys()) {
+    const date = promiseOf(policy, of, point.at);
+    // R22: weekly → daily, they keep their days.
+    const isKept = of === 'weekly' && isOfWeeklySchedule && policy.schedule.frequency !== 'weekly';
+    if (date !== undefined || !isKept) point.promises.set(of, date);
+  }
+}
+
+/** R10, R17–R19: the tags of a point of that run. */
+export function tagsOf(item: ModelItem, policy: BackupPolicy, run: Run): readonly Class[] {
+  return CLASSES.filter((of) => {
+    if (of === 'instant') return policy.schedule.frequency === 'hourly' && !run.isLast;
+    const owed = tagRun(policy, of, run);
+    if (owed === undefined) return false;
+    if (owed.at === run.at) return true;
+    // R18: it stands in for one that failed.
+    return owed.at >= item.since && !item.points.some((point) => isBetween(point, owed, run));
+  });
+}
+
+function isBetween({ runAt }: ModelPoint, from: Run, to: Run): boolean {
+  return runAt !== undefined && runAt >= from.at && runAt < to.at;
+}
+
+function isAfter(date: number | undefined, now: number): boolean {
+  return date !== undefined && date > now;
+}
