@@ -73,7 +73,7 @@ class Killed {
   readonly #sinceMs = Date.now();
   readonly #random: (limit: number) => number;
   readonly #errors: string[] = [];
-  /** Points whose job was seen to have ended well, `vm id`, and when that was by the service's clock. */
+  /** Points whose job was seen to have ended well, `vm id`, and when it began by the service's clock: before them. */
   readonly acknowledged = new Map<string, number>();
   /** Points that a rule of days keeps, as earlier looks found them, and when each was taken. */
   readonly #ofDays = new Map<string, number>();
@@ -147,7 +147,7 @@ class Killed {
     for await (const line of createInterface(child.stdout)) {
       const [word, ...rest] = line.split(' ');
       if (word === 'open' && !whileOpening) kill();
-      else if (word === 'acked') this.#acknowledge(rest.join(' '));
+      else if (word === 'acked') this.#acknowledge(rest);
       else if (word !== 'open') said.push(line);
     }
     const [, signal] = (await exit) as [number | null, string | null];
@@ -155,8 +155,8 @@ class Killed {
     assert.deepEqual(said, []);
   }
 
-  #acknowledge(point: string): void {
-    if (!this.acknowledged.has(point)) this.acknowledged.set(point, this.#nowMs());
+  #acknowledge([startedAt, ...point]: readonly string[]): void {
+    this.acknowledged.set(point.join(' '), Number(startedAt));
   }
 
   #nowMs(): number {
@@ -199,7 +199,9 @@ class Killed {
     const points = await this.#points(service);
     const there = new Set(points.map(({ vm, point }) => `${vm} ${point.id}`));
     const youngMs = service.clock.nowMs() - YOUNG_DAYS * DAY_MS;
-    const lost = [...this.acknowledged].filter(([one, atMs]) => !there.has(one) && atMs > youngMs);
+    const lost = [...this.acknowledged].filter(
+      ([one, startedAt]) => !there.has(one) && startedAt > youngMs,
+    );
     assert.deepEqual(lost, [], 'points are lost');
     this.#checkDays(points, service.clock.nowMs());
     assertWholeGroups(points, service.clock.nowMs());

@@ -3,8 +3,8 @@
  *
  *     node kill-child.ts DATA IMAGES ACCOUNT SINCE SPEED SEED
  *
- * Says on standard output, a line each: `open`; `finding …` of the doctor at the start; `acked VM POINT` for points
- * whose job is seen to have ended well.
+ * Says on standard output, a line each: `open`; `finding …` of the doctor at the start; `acked STARTED VM POINT` for
+ * points whose job, begun at that time, is seen to have ended well.
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -57,14 +57,14 @@ async function acknowledge(): Promise<void> {
   for (;;) {
     const ended = await service.catalogue.read
       .selectFrom('jobs')
-      .select(['id', 'entity', 'pointId'])
+      .select(['id', 'entity', 'pointId', 'startedAt'])
       .where('operation', '=', 'Backup')
       .where('status', 'in', ['Completed', 'CompletedWithWarnings'])
       .execute();
-    for (const { id, entity, pointId } of ended) {
+    for (const { id, entity, pointId, startedAt } of ended) {
       if (told.has(id)) continue;
       told.add(id);
-      say(`acked ${entity} ${pointId}`);
+      say(`acked ${startedAt} ${entity} ${pointId}`);
     }
     await sleep(20);
   }
