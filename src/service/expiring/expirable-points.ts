@@ -2,26 +2,26 @@
 import { z } from 'zod';
 import type { CatalogueReader } from '../catalogue/catalogue.ts';
 import { itemOf, type Item } from '../items/items.ts';
-import { policyOfItem, retainedPoints } from '../points/planned-points.ts';
+import { policiesOf, withPointRows } from '../points/planned-points.ts';
+import { retainedOf } from '../points/points.ts';
 import { planRetention, type PlannedPoint } from '../retention/plan.ts';
 
 export type ItemPlan = { readonly item: Item; readonly points: readonly PlannedPoint[] };
 
-/** Of every item, or of those with these ids. Oldest points first. @param now ms. */
-export async function planItems(
+/** Item by item, by the VM's name: of all, or of that one. Oldest points first. @param now ms. */
+export async function* planItems(
   reader: CatalogueReader,
   vaultId: string,
   of: { readonly now: number; readonly itemId?: string | undefined },
-): Promise<readonly ItemPlan[]> {
+): AsyncGenerator<ItemPlan> {
   let query = reader.selectFrom('items').selectAll().where('vaultId', '=', vaultId);
   if (of.itemId !== undefined) query = query.where('id', '=', of.itemId);
-  const plans: ItemPlan[] = [];
-  for (const item of (await query.orderBy('vmKey').orderBy('vmGroupKey').execute()).map(itemOf)) {
-    const points = await retainedPoints(reader, item.id);
-    const policy = await policyOfItem(reader, item);
-    plans.push({ item, points: planRetention({ state: item.state, policy }, points, of.now) });
+  const items = (await query.orderBy('vmKey').orderBy('vmGroupKey').execute()).map(itemOf);
+  const policies = await policiesOf(reader, vaultId);
+  for await (const { item, rows } of withPointRows(reader, items)) {
+    const retained = { state: item.state, policy: policies.get(item.policyId ?? '') };
+    yield { item, points: planRetention(retained, rows.map(retainedOf), of.now) };
   }
-  return plans;
 }
 
 export type ExpirablePoint = { readonly item: string; readonly point: string };
@@ -40,12 +40,15 @@ export async function expirablePoints(
   },
 ): Promise<readonly ExpirablePoint[]> {
   const used = await usedPoints(reader, vaultId);
-  return (await planItems(reader, vaultId, of)).flatMap(({ item, points }) =>
-    points
-      .filter(({ id, fate }) => fate === 'removed' && !used.has(id))
-      .filter(({ keptBy }) => of.isByHand !== true || keptBy === 'deletedByHand')
-      .map(({ id }) => ({ item: item.id, point: id })),
-  );
+  const expirable: ExpirablePoint[] = [];
+  for await (const { item, points } of planItems(reader, vaultId, of)) {
+    for (const { id, fate, keptBy } of points) {
+      if (fate !== 'removed' || used.has(id)) continue;
+      if (of.isByHand === true && keptBy !== 'deletedByHand') continue;
+      expirable.push({ item: item.id, point: id });
+    }
+  }
+  return expirable;
 }
 
 const OF_POINT = z.object({ point: z.string() });

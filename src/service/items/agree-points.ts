@@ -51,13 +51,16 @@ export async function comparePoints(
 ): Promise<readonly DifferingPoints[]> {
   const { read } = catalogue;
   const { state, parts } = repository;
-  const visible = [...state.points.values()].filter((point) => point.visible);
+  const visible = Map.groupBy(
+    [...state.points.values()].filter((point) => point.visible),
+    ({ item }) => item,
+  );
   const open = await openJobs(read, vaultId);
   const rows = await read.selectFrom('items').selectAll().where('vaultId', '=', vaultId).execute();
   const differing: DifferingPoints[] = [];
   for (const item of rows.map(itemOf).filter(({ id }) => !open.deleting.has(id))) {
     const itemId = parts.keyring.itemId(item.repositoryItem);
-    const there = visible.filter((point) => point.item === itemId).map(({ point }) => point);
+    const there = (visible.get(itemId) ?? []).map(({ point }) => point);
     const known = (
       await read.selectFrom('points').select('id').where('itemId', '=', item.id).execute()
     ).map(({ id }) => id);

@@ -10,6 +10,7 @@ import { changeItem } from '../items/change-item.ts';
 import { getItem, type Item, type ItemName } from '../items/items.ts';
 import { requireAllowed } from '../items/item-states.ts';
 import { DAY_MS } from '../retention/change.ts';
+import { datingBy } from '../retention/expiry-dates.ts';
 import { dateOf, newestOf } from '../retention/plan.ts';
 import type { PointRetention } from '../retention/point-retention.ts';
 import type { ServiceParts } from '../service-parts.ts';
@@ -60,7 +61,7 @@ export async function extendPoint(
     async ({ shown, item }) => {
       requireThere(shown);
       const policy = await policyOfItem(parts.catalogue.read, item);
-      const before = dateOf(policy, shown.point).until ?? now;
+      const before = dateOf(datingBy(policy), shown.point).until ?? now;
       if (!(until > Math.max(before, now) && until <= now + LONGEST_MS)) {
         throw new HoldfastError(
           'UserErrorInvalidRecoveryPointExpiry',

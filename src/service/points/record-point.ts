@@ -4,6 +4,7 @@ import type { Row } from '../catalogue/schema.ts';
 import { changeItem } from '../items/change-item.ts';
 import type { Item } from '../items/items.ts';
 import type { LastBackup } from '../items/last-backup.ts';
+import { datingBy } from '../retention/expiry-dates.ts';
 import { dateOf } from '../retention/plan.ts';
 import { retentionToJson, UNTAGGED, type PointRetention } from '../retention/point-retention.ts';
 import { tagsFor } from '../retention/tag-point.ts';
@@ -53,7 +54,8 @@ export async function recordPoint(
         ...(item.state === 'IRPending' ? { state: 'Protected', stateSince: endedAt } : {}),
       },
       newPoints: [row],
-      also: async (change) => dateOf(await policyOfItem(change, item), retainedOf(row)).until,
+      also: async (change) =>
+        dateOf(datingBy(await policyOfItem(change, item)), retainedOf(row)).until,
     };
   });
 }

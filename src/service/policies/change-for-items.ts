@@ -7,7 +7,7 @@ import { writeRetention } from '../items/change-item.ts';
 import { itemDocument } from '../items/item-documents.ts';
 import { itemOf } from '../items/items.ts';
 import type { Row } from '../catalogue/schema.ts';
-import { softDeleteDays } from '../points/planned-points.ts';
+import { softDeleteDays, withPointRows } from '../points/planned-points.ts';
 import { retainedOf } from '../points/points.ts';
 import type { BackupPolicy } from '../policy/backup-policy.ts';
 import type { VaultChange, VaultDocument } from '../repositories/change-vault.ts';
@@ -48,15 +48,8 @@ export async function itemsAfterChange(
     .orderBy('vmGroupKey')
     .execute();
   const changed: ChangedItem[] = [];
-  for (const row of items) {
+  for await (const { item: row, rows } of withPointRows(reader, items)) {
     const { state } = itemOf(row);
-    const rows = await reader
-      .selectFrom('points')
-      .select(['id', 'takenAt', 'origin', 'expiresAt', 'retention'])
-      .where('itemId', '=', row.id)
-      .orderBy('takenAt')
-      .orderBy('id')
-      .execute();
     const points = rows.map(retainedOf);
     const change = {
       before: { state, policy: before },

@@ -100,10 +100,10 @@ export async function previewExpiry(
   const vault = await getVault(read, name);
   const itemId = vm === undefined ? undefined : (await getItem(read, { vault: name, vm })).id;
   const now = parts.clock.nowMs();
-  const items = (await planItems(read, vault.id, { now, itemId })).map(({ item, points }) => ({
-    item,
-    points: points.map((point) => ({ ...point, before: point })),
-  }));
+  const items: PreviewedItem[] = [];
+  for await (const { item, points } of planItems(read, vault.id, { now, itemId })) {
+    items.push({ item, points: points.map((point) => ({ ...point, before: point })) });
+  }
   const going = await expirablePoints(read, vault.id, { now, itemId });
   const removed = going.map(({ point }) => point);
   return await withBytes(parts, vault.id, { at: now, items, removed });

@@ -3,7 +3,7 @@
  * promised, and which points the change loses. Pure.
  */
 import type { BackupPolicy } from '../policy/backup-policy.ts';
-import { datedTags } from './expiry-dates.ts';
+import { datedTags, datingBy, type Dating } from './expiry-dates.ts';
 import { dateOf, planRetention, type RetainedItem, type RetainedPoint } from './plan.ts';
 import type { PointRetention } from './point-retention.ts';
 
@@ -22,22 +22,23 @@ export function changedPoints(
   points: readonly RetainedPoint[],
   change: RetentionChange,
 ): readonly RetainedPoint[] {
-  const promised = points.map((point) => withPromises(point, change));
+  const dating = datingBy(change.before.policy);
+  const promised = points.map((point) => withPromises(point, { ...change, dating }));
   const isGoing = planRetention(change.after, promised, change.now).map(
     ({ fate, keptBy }) => fate !== 'kept' || keptBy === 'latest',
   );
-  return promised.map((point, at) => withLoss(point, { ...change, isGoing: isGoing[at]! }));
+  return promised.map((point, at) => withLoss(point, { ...change, dating, isGoing: isGoing[at]! }));
 }
 
 /** Where a policy goes, each tag remembers until when it would have kept the point. */
 function withPromises(
   point: RetainedPoint,
-  { before, after }: Pick<RetentionChange, 'before' | 'after'>,
+  { before, after, dating }: RetentionChange & { readonly dating: Dating },
 ): RetainedPoint {
   const { retention, takenAt, origin } = point;
   if (origin === 'on-demand' || before.policy === undefined) return point;
   if (after.policy !== undefined && !dropsWeekly(before.policy, after.policy)) return point;
-  const tags = datedTags(before.policy, retention, takenAt).map(({ class: of, until }) =>
+  const tags = datedTags(dating, retention, takenAt).map(({ class: of, until }) =>
     until === undefined ? { class: of } : { class: of, until },
   );
   return remembering(point, { ...retention, tags });
@@ -52,14 +53,14 @@ function dropsWeekly(before: BackupPolicy, after: BackupPolicy): boolean {
 /** R24: what the old rules would keep and the new ones do not is soft-deleted; what these keep is back. */
 function withLoss(
   point: RetainedPoint,
-  of: RetentionChange & { readonly isGoing: boolean },
+  of: RetentionChange & { readonly dating: Dating; readonly isGoing: boolean },
 ): RetainedPoint {
-  const { before, after, now, softDeleteDays, isGoing } = of;
+  const { dating, after, now, softDeleteDays, isGoing } = of;
   const { lost, ...rest } = point.retention;
   if (lost?.by === 'hand' || isResting(after)) return point;
   if (!isGoing) return lost === undefined ? point : remembering(point, rest);
   if (lost !== undefined || softDeleteDays === undefined) return point;
-  const { until } = dateOf(before.policy, point);
+  const { until } = dateOf(dating, point);
   const isLoss = until !== undefined && until > now;
   if (!isLoss) return point;
   const at = now + softDeleteDays * DAY_MS;

@@ -1,18 +1,24 @@
 /** Until when the tags of a point keep it, by a policy. Pure; times are ms. */
-import { DateTime } from 'luxon';
 import type { BackupPolicy, Duration } from '../policy/backup-policy.ts';
-import { zoneOf } from '../policy/time-zones.ts';
+import { laterDates, type LaterDate } from './later-dates.ts';
 import type { PointRetention, Tag, TagClass } from './point-retention.ts';
 
 /** A tag, and until when its class keeps the point; undefined: no rule does. */
 export type DatedTag = { readonly class: TagClass; readonly until: number | undefined };
+
+/** A policy ready to date many points; its `policy` undefined: there is none. */
+export type Dating = { readonly policy: BackupPolicy | undefined; readonly later: LaterDate };
+
+export function datingBy(policy: BackupPolicy | undefined): Dating {
+  return { policy, later: laterDates(policy?.timeZone ?? 'UTC') };
+}
 
 /**
  * Each tag of a point by the policy in force (R22, R23); a point without tags by the schedule's own class. Without a
  * policy, by what each had promised when that went.
  */
 export function datedTags(
-  policy: BackupPolicy | undefined,
+  { policy, later }: Dating,
   { tags }: PointRetention,
   takenAt: number,
 ): readonly DatedTag[] {
@@ -20,7 +26,7 @@ export function datedTags(
   const own: readonly Tag[] = tags.length > 0 ? tags : [{ class: ownClass(policy) }];
   return own.map((tag) => ({
     class: tag.class,
-    until: untilBy(policy, { tag, tags: own, takenAt }),
+    until: untilBy({ policy, later }, { tag, tags: own, takenAt }),
   }));
 }
 
@@ -30,12 +36,12 @@ function ownClass({ retention }: BackupPolicy): TagClass {
 }
 
 function untilBy(
-  policy: BackupPolicy,
+  { policy, later }: { readonly policy: BackupPolicy; readonly later: LaterDate },
   of: { readonly tag: Tag; readonly tags: readonly Tag[]; readonly takenAt: number },
 ): number | undefined {
   const { tag, tags, takenAt } = of;
   const duration = durationOf(policy, tag.class);
-  if (duration !== undefined) return later(policy, takenAt, duration);
+  if (duration !== undefined) return later(takenAt, duration);
   // R22, weekly → daily: points of the weekly schedule keep the date they had.
   const isOfWeeklySchedule =
     tag.class === 'weekly' &&
@@ -49,10 +55,4 @@ function durationOf(
 ): Duration | undefined {
   if (tagClass === 'instant') return { count: instantRestoreDays, unit: 'days' };
   return retention[tagClass]?.duration;
-}
-
-/** The same wall time that much later in the policy's time zone; of a month without that date, its last. */
-function later({ timeZone }: BackupPolicy, takenAt: number, { count, unit }: Duration): number {
-  const taken = DateTime.fromMillis(takenAt, { zone: zoneOf(timeZone) });
-  return taken.plus({ [unit]: count }).toMillis();
 }

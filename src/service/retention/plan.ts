@@ -15,7 +15,7 @@
 import type { ItemState } from '../items/item-states.ts';
 import type { PointOrigin } from '../points/point-facts.ts';
 import type { BackupPolicy } from '../policy/backup-policy.ts';
-import { datedTags, type DatedTag } from './expiry-dates.ts';
+import { datedTags, datingBy, type DatedTag, type Dating } from './expiry-dates.ts';
 import type { PointRetention, TagClass } from './point-retention.ts';
 
 /** What decides: a class of its tags, or else. */
@@ -71,20 +71,23 @@ export function planRetention(
   now: number,
 ): readonly PlannedPoint[] {
   const newest = newestOf(points, now);
-  return points.map((point) => planPoint(item, { point, isNewest: point === newest, now }));
+  const dating = datingBy(item.policy);
+  return points.map((point) => planPoint(item, { point, isNewest: point === newest, now, dating }));
 }
 
 type Question = {
   readonly point: RetainedPoint;
   readonly isNewest: boolean;
   readonly now: number;
+  readonly dating: Dating;
 };
 
-function planPoint(item: RetainedItem, { point, isNewest, now }: Question): PlannedPoint {
+function planPoint(item: RetainedItem, question: Question): PlannedPoint {
+  const { point, isNewest, now, dating } = question;
   const { id, takenAt, retention } = point;
-  const { tags, until, by } = dateOf(item.policy, point);
+  const { tags, until, by } = dateOf(dating, point);
   const of = { id, takenAt, tags, softDeletedUntil: undefined };
-  const always = keptAlways(item, { point, isNewest, now });
+  const always = keptAlways(item, question);
   if (always !== undefined) return { ...of, fate: 'kept', keptBy: always, expiresAt: undefined };
   const isOver = until === undefined || until <= now;
   const { lost } = retention;
@@ -115,10 +118,10 @@ function keptAlways(
 
 /** Until when rules and wishes keep a point, whatever its item's state; undefined: nothing does. */
 export function dateOf(
-  policy: BackupPolicy | undefined,
+  dating: Dating,
   { takenAt, origin, askedUntil, retention }: RetainedPoint,
 ): { readonly tags: readonly DatedTag[]; readonly until: number | undefined; readonly by: KeptBy } {
-  const tags = origin === 'on-demand' ? [] : datedTags(policy, retention, takenAt);
+  const tags = origin === 'on-demand' ? [] : datedTags(dating, retention, takenAt);
   const dates: readonly { readonly until: number | undefined; readonly by: KeptBy }[] = [
     ...tags.map(({ class: by, until }) => ({ until, by })),
     ...(origin === 'on-demand' ? [{ until: askedUntil, by: 'asked' as const }] : []),
