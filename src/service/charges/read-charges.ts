@@ -36,14 +36,25 @@ export async function readCharges(parts: ServiceParts): Promise<void> {
   for (const vault of await listVaults(parts.catalogue.read)) {
     // Told where it is tried again.
     if (parts.reach.all().has(vault.id)) continue;
-    try {
-      await readVault(parts, vault);
-    } catch (error) {
-      parts.log.warn(
-        { vault: vault.name, error: String(error) },
-        'what a vault stores was not read',
-      );
-    }
+    await readOrTell(parts, vault);
+  }
+}
+
+/**
+ * For whoever is about to remove points of a vault, before its turn: reads the days that have ended and that nobody has
+ * read, so that they are charged as they were. If that fails it is told, and the points go all the same.
+ */
+export async function readChargesBefore(parts: ServiceParts, vaultId: string): Promise<void> {
+  const vault = (await listVaults(parts.catalogue.read)).find(({ id }) => id === vaultId);
+  if (vault !== undefined) await readOrTell(parts, vault);
+}
+
+/** One reading of a vault at a time: who comes meanwhile finds it done. */
+async function readOrTell(parts: ServiceParts, vault: Vault): Promise<void> {
+  try {
+    await parts.turns(`charges ${vault.id}`, async () => await readVault(parts, vault));
+  } catch (error) {
+    parts.log.warn({ vault: vault.name, error: String(error) }, 'what a vault stores was not read');
   }
 }
 
@@ -264,14 +275,37 @@ async function putReading(
     .values({ vaultId, ...told })
     .onConflict((known) => known.column('vaultId').doUpdateSet(told))
     .execute();
-  await change.deleteFrom('chargedPoints').where('vaultId', '=', vaultId).execute();
-  for (const [itemId, { owned, newest }] of measured.items) {
+  await putOwned(change, vaultId, measured);
+}
+
+/** Most points own what they owned the day before: only what differs is written. */
+async function putOwned(
+  change: CatalogueChange,
+  vaultId: string,
+  { items }: Measurement,
+): Promise<void> {
+  const query = change.selectFrom('chargedPoints').selectAll().where('vaultId', '=', vaultId);
+  const gone = new Map((await query.execute()).map((row) => [`${row.itemId}/${row.pointId}`, row]));
+  for (const [itemId, { owned, newest }] of items) {
     for (const [pointId, ownedBytes] of owned) {
-      const used =
+      const usedBytes =
         pointId === newest.id ? JSON.stringify(Object.fromEntries(newest.usedBytes)) : null;
-      const row = { vaultId, itemId, pointId, ownedBytes, usedBytes: used };
-      await change.insertInto('chargedPoints').values(row).execute();
+      const key = `${itemId}/${pointId}`;
+      const known = gone.get(key);
+      gone.delete(key);
+      if (known?.ownedBytes === ownedBytes && known.usedBytes === usedBytes) continue;
+      await change
+        .insertInto('chargedPoints')
+        .values({ vaultId, itemId, pointId, ownedBytes, usedBytes })
+        .onConflict((one) =>
+          one.columns(['itemId', 'pointId']).doUpdateSet({ ownedBytes, usedBytes }),
+        )
+        .execute();
     }
+  }
+  for (const { itemId, pointId } of gone.values()) {
+    const row = change.deleteFrom('chargedPoints').where('itemId', '=', itemId);
+    await row.where('pointId', '=', pointId).execute();
   }
 }
 

@@ -5,12 +5,14 @@
  * ```
  *   turn of the vault ─► plan ─► figures noted in the job's row ─► one log entry ─► documents ─► catalogue
  * ```
+ * Before it, days that have ended are read (decision 0012): they are charged with what is about to go.
  * Nothing that a user does to a policy, an item or a point comes between. Run again after a kill: points that are
  * noted and gone were removed by that try, whose figures count; what is still there is planned anew.
  */
 import { z } from 'zod';
 import { throwIfCancelled } from '#base';
 import { expirePoints, planExpiry } from '#backup';
+import { readChargesBefore } from '../charges/read-charges.ts';
 import { forgettingPoints } from '../items/forget-points.ts';
 import type { JobRun, JobWork } from '../jobs/job-runner.ts';
 import { changeVault } from '../repositories/change-vault.ts';
@@ -57,6 +59,7 @@ export function expireWork(parts: ServiceParts): JobWork {
       request = await takeUp({ parts, run }, request);
       for (;;) {
         throwIfCancelled(run.signal);
+        await readChargesBefore(parts, run.job.vaultId);
         const next = await expireSome({ parts, run }, request);
         if (next === undefined) break;
         request = next;

@@ -6,6 +6,7 @@
 import { pause, throwIfCancelled } from '#base';
 import { expirePoints } from '#backup';
 import { bootedPoints } from '../booting/booted-points.ts';
+import { readChargesBefore } from '../charges/read-charges.ts';
 import type { JobRun, JobWork } from '../jobs/job-runner.ts';
 import { changeVault } from '../repositories/change-vault.ts';
 import { freeingSpace } from '../repositories/freeing-space.ts';
@@ -26,6 +27,7 @@ export function deleteDataWork(parts: ServiceParts): JobWork {
       if (item === undefined) return;
       await run.task({ name: TASK, status: 'InProgress', startedAt: parts.clock.nowMs() });
       await untilNoneBooted(parts, run, item.id);
+      await readChargesBefore(parts, item.vaultId);
       if (await expireAll(parts, run, item.id)) await removeItem(parts, item);
       else run.property('Not deleted', 'The VM was undeleted, or its soft delete has not ended.');
       await run.task({ name: TASK, status: 'Completed', endedAt: parts.clock.nowMs() });
