@@ -1,8 +1,8 @@
 /** The composition root: the one file that knows every room, reads time, randomness and environment. */
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { enableCompileCache } from 'node:module';
-import { hostname, tmpdir } from 'node:os';
+import { hostname, tmpdir, uptime } from 'node:os';
 import { join } from 'node:path';
 import type { RunningService, ServeOptions, ServiceEnvironment, Surroundings } from '#cli';
 
@@ -66,19 +66,22 @@ function serviceEnvironment(): ServiceEnvironment {
 }
 
 async function serve({ data, logsAll, ...options }: ServeOptions): Promise<RunningService> {
-  const [{ openService }, { makeLog, startApi }] = await Promise.all([
+  const [{ openService }, { makeLog, requireListenable, startApi }] = await Promise.all([
     import('#service'),
     import('#api'),
   ]);
   const clock = realClock();
   const [machine, { pid, stderr }] = [hostname(), process];
   const log = makeLog(clock, stderr);
+  const isFirstStart = !existsSync(join(data, 'master.key'));
+  if (isFirstStart) await requireListenable(options);
   const service = await openService({
     data,
     clock,
     random: (sizeBytes) => randomBytes(sizeBytes),
     version: readVersion(),
     process: { host: machine, pid, command: 'holdfast serve' },
+    machine: { bootId: readBootId(), upMs: () => uptime() * 1000 },
     log: logsAll ? log : { ...log, info: () => {} },
   });
   try {
@@ -91,6 +94,14 @@ async function serve({ data, logsAll, ...options }: ServeOptions): Promise<Runni
   } catch (error) {
     await service.close();
     throw error;
+  }
+}
+
+function readBootId(): string | undefined {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  } catch {
+    return undefined; // No Linux: then every start may be one of the machine.
   }
 }
 

@@ -1,6 +1,6 @@
 /** How commands find the service, and what they say where there is none, or not the right one. */
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { run, type Run } from './holdfast.ts';
@@ -51,6 +51,20 @@ test('the service is found by --data, by HOLDFAST_DATA, by HOLDFAST_URL, and whe
   );
   const usual = await list({ HOLDFAST_DATA: '', XDG_STATE_HOME: state });
   assert.match(usual.stdout, /^web +lab/m, usual.stderr);
+});
+
+test('a first start that cannot listen leaves nothing behind; a later one says who has the folder', async () => {
+  const { host } = new URL(url);
+  const other = join(folder, 'new');
+  const listen = host.replace('localhost', '127.0.0.1');
+  const taken = await run(['serve', '--data', other, '--listen', listen], { password: null });
+  assert.match(
+    taken.stderr,
+    /^holdfast: cannot listen at .*something listens.*\[ListenFailed\]\n$/,
+  );
+  assert.deepEqual([taken.code, existsSync(other)], [1, false]);
+  const again = await run(['serve', '--data', data, '--listen', listen], { password: null });
+  assert.match(again.stderr, /\[DataFolderHeld\]\n$/);
 });
 
 test('no service, an incomplete address or one without https: one line that says what to do', async () => {

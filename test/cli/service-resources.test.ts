@@ -129,6 +129,15 @@ test('a storage account is a folder', async () => {
   assert.ok(existsSync(path));
   assert.match(await text('storage-account', 'list'), /^store +lab +\/.*restored$/m);
   await fails(['storage-account', 'remove', 'none'], 1, /there is lab\/store \[ResourceNotFound\]/);
+  const other = join(folder, 'deep', 'er');
+  await fails(
+    ['storage-account', 'add', 'store', '--path', other, '--group', 'else'],
+    1,
+    /has the name 'store'.*\[ResourceExists\]/,
+  );
+  assert.equal(existsSync(join(folder, 'deep')), false, 'what was made for it is gone');
+  await fails(['vault', 'create', 'no name', '--group', 'else'], 1, /\[InvalidResourceName\]/);
+  await fails(['vault', 'create', 'v'], 2, /--group annex, lab or odd;/);
   assert.match(await text('storage-account', 'remove', 'store'), /what is in .* stays/);
 });
 

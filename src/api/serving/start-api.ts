@@ -8,12 +8,13 @@
 import type { AddressInfo, Socket } from 'node:net';
 import { readFile, rm } from 'node:fs/promises';
 import type { Server } from 'node:https';
-import { HoldfastError, pause } from '#base';
+import { pause } from '#base';
 import { openAccess, writePrivate, type Service } from '#service';
 import { buildApp, DEFAULT_LIMITS, type ApiLimits } from '../frame/build-app.ts';
 import { ROUTES } from '../routes.ts';
 import type { KeyAndCertificate } from '../tls/certificates.ts';
 import { openTls, type Tls } from '../tls/open-tls.ts';
+import { listenFailed } from './listen-failed.ts';
 
 type ApiOptions = {
   readonly host: string;
@@ -159,28 +160,9 @@ async function listen(
   try {
     await app.listen({ host, port });
   } catch (error) {
-    const why = whyNot(error as NodeJS.ErrnoException, host);
-    throw new HoldfastError('ListenFailed', `cannot listen at ${host}:${port}: ${why}`, {
-      cause: error,
-    });
+    throw listenFailed({ host, port }, error);
   }
   return (app.server.address() as AddressInfo).port;
-}
-
-function whyNot({ code = '', message }: NodeJS.ErrnoException, host: string): string {
-  switch (code) {
-    case 'EADDRINUSE':
-      return 'something listens there already, perhaps another holdfast serve: stop it, or choose another port (0: a free one)';
-    case 'EADDRNOTAVAIL':
-      return 'it is no address of this machine: choose one that it has, 127.0.0.1 or 0.0.0.0';
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return `there is no machine ${host}, as far as this one knows: write an address`;
-    case 'EACCES':
-      return 'ports below 1024 are for root: choose one above';
-    default:
-      return message;
-  }
 }
 
 function isWildcard(host: string): boolean {

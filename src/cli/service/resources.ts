@@ -92,22 +92,44 @@ export async function findVault(
   throw new UsageError(`there are several vaults: ${how} ${orOf(vaults.map(fullName))}`);
 }
 
-/** The group where something new goes. @param text undefined: the only one. */
-export async function findGroup(service: Service, text: string | undefined): Promise<string> {
+/**
+ * Makes something in a resource group; one that is made for it goes again if that fails.
+ *
+ * @param text undefined: the only group.
+ */
+export async function inGroup<Result>(
+  service: Service,
+  text: string | undefined,
+  work: (group: string) => Promise<Result>,
+): Promise<Result> {
+  const { group, isNew } = await findGroup(service, text);
+  try {
+    return await work(group);
+  } catch (error) {
+    const operations = await service.groups();
+    if (isNew) await operations.beginDeleteAndWait(group).catch(() => undefined); // Somebody uses it by now.
+    throw error;
+  }
+}
+
+async function findGroup(
+  service: Service,
+  text: string | undefined,
+): Promise<{ readonly group: string; readonly isNew: boolean }> {
   const operations = await service.groups();
   const names = (await service.all(operations.list())).map(({ name }) => name ?? '');
   if (text === undefined) {
     const [only] = names;
-    if (names.length === 1 && only !== undefined) return only;
+    if (names.length === 1 && only !== undefined) return { group: only, isNew: false };
     const choice = names.length === 0 ? 'NAME' : orOf(names);
     throw new UsageError(`say in which resource group: --group ${choice}`);
   }
   const known = names.find((name) => isSame(name, text));
-  if (known !== undefined) return known;
+  if (known !== undefined) return { group: known, isNew: false };
   await service.ask(
     async () => await operations.createOrUpdate(text, { location: LOCATION, tags: {} }),
   );
-  return text;
+  return { group: text, isNew: true };
 }
 
 /** `a, b or c` */

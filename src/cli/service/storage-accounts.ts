@@ -1,7 +1,7 @@
 /** `holdfast storage-account …`: folders of the service's machine that disks are restored to. */
 import { formatTable, left } from '../output/table.ts';
 import { findNamed, fullName, namedBy, type Named } from './names.ts';
-import { findGroup } from './resources.ts';
+import { inGroup } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import type { Service } from './service.ts';
 
@@ -26,11 +26,12 @@ export async function addAccount(
   options: { readonly group?: string; readonly path: string; readonly restoresAtOnce?: number },
 ): Promise<void> {
   const { path, restoresAtOnce } = options;
-  const group = await findGroup(service, options.group);
   const limit = restoresAtOnce === undefined ? {} : { restoresAtOnce };
   const body = { properties: { path, ...limit } };
-  const at = pathOf(service, { group, name });
-  const account = factsOf(await service.http.json('PUT', at, { body }));
+  const made = await inGroup(service, options.group, async (group) => {
+    return await service.http.json('PUT', pathOf(service, { group, name }), { body });
+  });
+  const account = factsOf(made);
   terminal.result(
     account,
     () => `Storage account ${fullName(account)} is the folder ${account.path}.`,

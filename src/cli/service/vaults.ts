@@ -6,8 +6,8 @@ import { formatTable, left, right } from '../output/table.ts';
 import { confirm } from './confirm.ts';
 import { fullName, type Named } from './names.ts';
 import {
-  findGroup,
   findVault,
+  inGroup,
   listItems,
   listVaults,
   LOCATION,
@@ -33,10 +33,24 @@ export async function createVault(
   name: string,
   options: VaultChange & { readonly group?: string; readonly repo?: string },
 ): Promise<void> {
-  const group = await findGroup(service, options.group);
-  const at = { group, name };
   terminal.announce(`making the vault ${name} and its repository`);
-  const { repo, ...change } = options;
+  const at = await inGroup(service, options.group, async (group) => {
+    await makeVault(service, { group, name }, options);
+    return { group, name };
+  });
+  const facts = await factsOf(service, await findVault(service, fullName(at)));
+  terminal.result(
+    facts,
+    () =>
+      `Vault ${facts.name} in ${facts.group}, its repository in ${facts.repository}.\n${KEY_HINT(facts)}`,
+  );
+}
+
+async function makeVault(
+  service: Service,
+  at: Named,
+  { repo, ...change }: VaultChange & { readonly repo?: string },
+): Promise<void> {
   if (repo === undefined) {
     const { vaults } = await service.vaults();
     const known = await listVaults(service);
@@ -49,19 +63,13 @@ export async function createVault(
       tags: { ...change.tags },
       properties: { publicNetworkAccess: 'Enabled', ...settingsOf(change) },
     };
-    await service.ask(async () => await vaults.beginCreateOrUpdateAndWait(group, name, body));
+    await service.ask(async () => await vaults.beginCreateOrUpdateAndWait(at.group, at.name, body));
   } else {
     const body = { properties: { repository: repo }, tags: change.tags ?? {} };
     await service.http.json('PUT', ownPath(service, at), { body });
     const { tags: _, ...settings } = change;
     if (Object.keys(settings).length > 0) await patch(service, at, settings);
   }
-  const facts = await factsOf(service, await findVault(service, fullName(at)));
-  terminal.result(
-    facts,
-    () =>
-      `Vault ${facts.name} in ${facts.group}, its repository in ${facts.repository}.\n${KEY_HINT(facts)}`,
-  );
 }
 
 const KEY_HINT = (vault: Named): string =>

@@ -1,6 +1,6 @@
 /** Storage accounts: folders that disks are restored to, each with a queue of its own (M22). */
-import { access, constants, realpath } from 'node:fs/promises';
-import { isAbsolute } from 'node:path';
+import { access, constants, realpath, rmdir } from 'node:fs/promises';
+import { dirname, isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { HoldfastError, makeFolders } from '#base';
 import { noteActivity } from '../activities/activities.ts';
@@ -29,7 +29,7 @@ export type NewStorageAccount = Pick<StorageAccount, 'group' | 'name' | 'path'> 
 };
 
 /**
- * Adds the account, or changes its limit; its folder is made.
+ * Adds the account, or changes its limit; its folder is made, and goes again if that fails.
  *
  * @throws {HoldfastError} `ResourceGroupNotFound`, `InvalidResourceName`; `StorageAccountUnusable` for a path that
  *   is not absolute, no folder, or not writable; `ResourceExists` if the name or the folder is another's.
@@ -38,11 +38,33 @@ export async function putStorageAccount(
   parts: RecordParts,
   account: NewStorageAccount,
 ): Promise<StorageAccount> {
-  const { catalogue, clock } = parts;
   const name = parseName(account.name, 'storage account');
-  const { name: group } = await getResourceGroup(catalogue.read, account.group);
-  const path = await usableFolder(account.path);
-  const { restoresAtOnce } = account;
+  const { name: group } = await getResourceGroup(parts.catalogue.read, account.group);
+  const missing = isAbsolute(account.path) ? await missingFolders(account.path) : [];
+  try {
+    const path = await usableFolder(account.path);
+    return await record(parts, { ...account, group, name, path });
+  } catch (error) {
+    for (const folder of missing) await rmdir(folder).catch(() => undefined); // Not made, or another's by now.
+    throw error;
+  }
+}
+
+/** The deepest first. */
+async function missingFolders(path: string): Promise<readonly string[]> {
+  const isThere = await access(path).then(
+    () => true,
+    (error: unknown) => (error as NodeJS.ErrnoException).code !== 'ENOENT',
+  );
+  const parent = dirname(path);
+  return isThere || parent === path ? [] : [path, ...(await missingFolders(parent))];
+}
+
+async function record(
+  parts: RecordParts,
+  { group, name, path, restoresAtOnce }: NewStorageAccount,
+): Promise<StorageAccount> {
+  const { catalogue, clock } = parts;
   const limits = restoresAtOnce === undefined ? {} : { restoresAtOnce };
   const settings = JSON.stringify(SETTINGS.parse({ version: 1, ...limits }));
   const [groupKey, key] = [nameKey(group), nameKey(name)];
