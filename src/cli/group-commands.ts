@@ -19,7 +19,7 @@ export function addGroupCommands(program: Command, running: Running): void {
   ofService(
     group.command('backup').description('take recovery points of all its VMs at one instant, now'),
   )
-    .argument('<name>', GROUP)
+    .argument('<consistency-group>', GROUP)
     .option('--vault <vault>', ITS_VAULT)
     .option('--expires <date>', 'keep them until then: 2026-12-31, or 30d (default: 30 days)')
     .option('--no-wait', 'do not wait for the job')
@@ -43,7 +43,7 @@ function addChanges(group: Command, running: Running): void {
       }),
     );
   ofService(group.command('delete').description('delete a group; its VMs stay protected'))
-    .argument('<name>', GROUP)
+    .argument('<consistency-group>', GROUP)
     .option('--vault <vault>', ITS_VAULT)
     .action(
       serviceAction<OfVault>(running, async ({ context, args, options }) => {
@@ -65,7 +65,7 @@ function addViews(group: Command, running: Running): void {
       }),
     );
   ofService(group.command('show').description('show a group and its VMs'))
-    .argument('<name>', GROUP)
+    .argument('<consistency-group>', GROUP)
     .option('--vault <vault>', ITS_VAULT)
     .action(
       serviceAction<OfVault>(running, async ({ context, args, options }) => {

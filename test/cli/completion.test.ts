@@ -14,6 +14,8 @@ addVm(service, 'web');
 addVm(service, 'my vm');
 await text('host', 'add', 'lab', '--connect', `images:${images}`);
 await text('vault', 'create', 'v1');
+for (const vm of ['web', 'my vm']) await text('protect', vm);
+await text('group', 'create', 'shop', '--vm', 'web', '--vm', 'my vm');
 
 // Stands for holdfast: completes as it does, and says what it was run with.
 const tools = join(folder, 'tools');
@@ -40,6 +42,8 @@ const LINES: readonly (readonly [string, string])[] = [
   ['backup web --va', '<backup><web><--vault>'],
   ['backup web --vault v', '<backup><web><--vault><v1>'],
   ['backup web --vault=v', '<backup><web><--vault=v1>'],
+  ['group backup s', '<group><backup><shop>'],
+  ['group show s', '<group><show><shop>'],
   ['points my\\ vm --sin', '<points><my vm><--since>'],
   ['vm show --connect qemu:///system --js', '<vm><show><--connect><qemu:///system><--json>'],
   ['repo points only', '<repo><points><only file>'],

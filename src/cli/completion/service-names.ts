@@ -6,6 +6,7 @@ import type { Surroundings } from '../surroundings.ts';
 
 const KINDS = [
   'account',
+  'consistency-group',
   'group',
   'host',
   'job',
@@ -98,6 +99,8 @@ async function find(finder: Finder, kind: NameKind, wanted: Wanted): Promise<rea
       const all = await finder.list(`${root}/providers/Holdfast.Backup/servicePrincipals`);
       return all.map(({ name, properties }) => properties?.displayName ?? name);
     }
+    case 'consistency-group':
+      return namesOnly(await inVaults(finder, wanted, 'consistencyGroups'));
     case 'policy':
       return namesOnly(await inVaults(finder, wanted, 'backupPolicies'));
     case 'job':
@@ -107,11 +110,16 @@ async function find(finder: Finder, kind: NameKind, wanted: Wanted): Promise<rea
   }
 }
 
+/** What Azure has none of lies below our own provider. */
+function pathOf(vaultId: string, what: string): string {
+  const own = vaultId.replace('/Microsoft.RecoveryServices/', '/Holdfast.Backup/');
+  return `${what === 'consistencyGroups' ? own : vaultId}/${what}`;
+}
+
 async function inVaults(finder: Finder, { vault }: Wanted, what: string): Promise<readonly Wire[]> {
   const vaults = await finder.vaults(vault);
-  return (
-    await Promise.all(vaults.map(async ({ id }) => await finder.list(`${id}/${what}`)))
-  ).flat();
+  const paths = vaults.map(({ id }) => pathOf(id, what));
+  return (await Promise.all(paths.map(async (path) => await finder.list(path)))).flat();
 }
 
 async function points(finder: Finder, wanted: Wanted): Promise<readonly string[]> {
