@@ -20,8 +20,16 @@ export type VmRestoreRequest = ImageWriting & {
   /** Of all images; absent: raw what was raw, all else qcow2. */
   readonly format?: 'qcow2';
   /** Absent: only the disks are restored. */
-  readonly newVm?: RestoredVm;
+  readonly newVm?: Omit<RestoredVm, 'hypervisor'> & { readonly lend: LendHypervisor };
 };
+
+/**
+ * Lends a connection for as long as `work` takes: none is held while images are written, as QMP serves one client, and
+ * the VM that runs at the same socket may have to be backed up meanwhile.
+ */
+type LendHypervisor = <Result>(
+  work: (hypervisor: Hypervisor) => Promise<Result>,
+) => Promise<Result>;
 
 export type RestoredVm = Omit<NewVm, 'networks'> & {
   /** `all`: what every card is plugged into. */
@@ -56,15 +64,15 @@ export async function restoreVm(request: VmRestoreRequest): Promise<VmRestoreRes
   const definition = definitionOf(source);
   const vm = newVm?.name ?? definition.vm.name;
   const images = newImages(source, chosen, { directory, vm, timeMs: clock.nowMs(), format });
-  const defined = (made: RestoredVm): DefineRequest => {
+  const defined = (made: Omit<RestoredVm, 'hypervisor'>): DefineRequest => {
     const { name, identity, warn } = made;
     const networks = networksOf(definition, made.networks);
     return { definition, name, identity, networks, disks: images, directory, warn };
   };
   if (newVm !== undefined) {
-    const { hypervisor, starts } = newVm;
+    const { lend, starts } = newVm;
     // Before hours of copying.
-    await hypervisor.creation.check(defined(newVm), { starts });
+    await lend(async ({ creation }) => await creation.check(defined(newVm), { starts }));
   }
   const written = await inVmFolder(
     directory,
@@ -72,9 +80,17 @@ export async function restoreVm(request: VmRestoreRequest): Promise<VmRestoreRes
   );
   const restored = { ...written, lacking: source.lacking };
   if (newVm === undefined) return restored;
-  const { name, hypervisor, starts } = newVm;
+  const { name, lend, starts } = newVm;
+  let unstarted: { readonly error: unknown } | undefined;
   try {
-    await hypervisor.creation.define(defined(newVm));
+    unstarted = await lend(async ({ creation }) => {
+      await creation.define(defined(newVm));
+      if (!starts) return undefined;
+      return await creation.start(name).then(
+        () => undefined,
+        (error: unknown) => ({ error }),
+      );
+    });
   } catch (error) {
     throw stillThere(
       error,
@@ -82,11 +98,9 @@ export async function restoreVm(request: VmRestoreRequest): Promise<VmRestoreRes
       'To go on, mend that and define a VM with these images; or delete them, and run again',
     );
   }
-  try {
-    if (starts) await hypervisor.creation.start(name);
-  } catch (error) {
+  if (unstarted !== undefined) {
     throw stillThere(
-      error,
+      unstarted.error,
       `the disks are restored (${pathsOf(images)}) and the VM ${name} is defined, but could not be started`,
       'To go on, mend that and start it; its images are whole',
     );

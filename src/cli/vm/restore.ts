@@ -7,6 +7,7 @@ import {
   replaceVm,
   restoreVm,
   warmUpRestore,
+  type Hypervisor,
   type VmReplaceResult,
   type VmRestoreResult,
 } from '#backup';
@@ -76,34 +77,29 @@ async function restoreNew(
   const { repo: location, as } = options;
   const directory = resolve(neededFolder(options, 'where do the images go?'));
   checkOutputFolder(directory, location);
-  const restoreInto = async (
-    newVm: Parameters<typeof restoreVm>[0]['newVm'],
-  ): Promise<VmRestoreResult> =>
-    await context.withRepository({ location, access: 'read' }, async (repository) => {
-      const point = await findPoint(repository, options.point ?? 'latest', name);
-      return await restoreVm({
-        ...common(context, options),
-        repository,
-        point,
-        directory,
-        ...(newVm === undefined ? {} : { newVm }),
-      });
-    });
-  const result =
+  const newVm =
     as === undefined
-      ? await restoreInto(undefined)
-      : await withHypervisor(
-          context,
-          options,
-          async (hypervisor) =>
-            await restoreInto({
-              ...newVmArguments(options),
-              name: as,
-              hypervisor,
-              starts: options.start === true,
-              warn: context.terminal.warn,
-            }),
-        );
+      ? {}
+      : {
+          newVm: {
+            ...newVmArguments(options),
+            name: as,
+            lend: async <Result>(work: (hypervisor: Hypervisor) => Promise<Result>) =>
+              await withHypervisor(context, options, work),
+            starts: options.start === true,
+            warn: context.terminal.warn,
+          },
+        };
+  const result = await context.withRepository({ location, access: 'read' }, async (repository) => {
+    const point = await findPoint(repository, options.point ?? 'latest', name);
+    return await restoreVm({
+      ...common(context, options),
+      repository,
+      point,
+      directory,
+      ...newVm,
+    });
+  });
   if (result.lacking.length > 0) {
     const what = result.lacking.join(', ');
     context.terminal.warn(`the point has not all disks of the VM: ${what} was not backed up then`);

@@ -131,20 +131,18 @@ async function makeVm(whole: Restore<Kind<'new-vm'>>): Promise<void> {
   const { parts, run, item, request, directory } = whole;
   const { hostKey, vmName: name, network, starts } = request;
   try {
-    const { disks, vm } = await parts.hosts.use(hostKey, async (hypervisor) =>
-      restoreVm({
-        ...writingOf(whole),
-        format: 'qcow2',
-        newVm: {
-          hypervisor,
-          name,
-          identity: isItself(item, request) ? 'same' : 'new',
-          networks: network === undefined ? 'none' : { all: network },
-          starts,
-          warn: (message) => run.warn(message),
-        },
-      }),
-    );
+    const { disks, vm } = await restoreVm({
+      ...writingOf(whole),
+      format: 'qcow2',
+      newVm: {
+        lend: async (work) => await parts.hosts.use(hostKey, work),
+        name,
+        identity: isItself(item, request) ? 'same' : 'new',
+        networks: network === undefined ? 'none' : { all: network },
+        starts,
+        warn: (message) => run.warn(message),
+      },
+    });
     tellFiles(
       run,
       disks.map(({ path }) => path),

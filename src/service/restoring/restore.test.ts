@@ -97,6 +97,30 @@ test('disks and a new VM are restored from a vault whose disk is full, and its r
   });
 });
 
+test('no connection to a host is held while images are written: QMP serves one client', async (t) => {
+  const whole = await restorable(t);
+  const { made, point, account } = whole;
+  const { hosts } = made.service();
+  const { use } = hosts;
+  const images = (): number =>
+    readdirSync(account, { recursive: true }).filter((name) => String(name).endsWith('.qcow2'))
+      .length;
+  const seen: [number, number][] = [];
+  t.mock.method(hosts, 'use', (async (hostKey, work) => {
+    const before = images();
+    try {
+      return await use(hostKey, work);
+    } finally {
+      seen.push([before, images()]);
+    }
+  }) satisfies typeof use);
+  const vm = { kind: 'new-vm', hostKey: GROUP, vmName: 'copy', starts: false } as const;
+  const job = await restored(whole, { ...vm, point, account: ACCOUNT });
+  assert.equal(job.status, 'Completed');
+  assert.ok(seen.some(([before]) => before === 0) && seen.some(([before]) => before === 1));
+  for (const [before, after] of seen) assert.equal(before, after);
+});
+
 test('a new VM that was made before a kill keeps its disks when the job is run again', async (t) => {
   const whole = await restorable(t);
   const { made, point } = whole;
