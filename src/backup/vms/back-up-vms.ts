@@ -24,7 +24,7 @@ export type GroupBackupRequest = {
   readonly repository: Repository;
   /** Of the consistency group; absent: one is drawn for this set of points. */
   readonly group?: string;
-  /** Two or more; no VM and no item twice. */
+  /** One or more; no VM and no item twice. */
   readonly members: readonly GroupMember[];
   /** An empty folder, for scratch images and sockets. */
   readonly scratchDir: string;
@@ -100,9 +100,7 @@ export async function backUpVms(request: GroupBackupRequest): Promise<GroupBacku
 }
 
 function checkMembers(members: readonly Planned[]): void {
-  if (members.length < 2) {
-    throw new HoldfastError('ArgumentInvalid', 'a group has two VMs or more');
-  }
+  if (members.length === 0) throw new HoldfastError('ArgumentInvalid', 'the group has no VM');
   const isSame = (a: Planned, b: Planned): boolean =>
     a.item === b.item || (a.hypervisor === b.hypervisor && a.vm === b.vm);
   const twice = members.find(

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { renameSync } from 'node:fs';
+import { renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { FakeClock, isHoldfastError, type ErrorCode } from '#base';
 import { startDueBackups } from '../backing-up/scheduler.ts';
@@ -169,6 +170,62 @@ test('the schedule of the group takes the place of its members’ own', async (t
   );
 });
 
+test('a scheduled run leaves out VMs that nobody wants backed up, and says so; resumed they are in it again', async (t) => {
+  const clock = new FakeClock(Date.UTC(2026, 2, 1));
+  const made = await shop(t, clock);
+  const members = [vm('web'), vm('db'), vm('mail')];
+  await putGroup(made.service(), SHOP, { members, policy: 'p' });
+  const nextRun = async (day: number): Promise<Job> => {
+    clock.advance(Date.UTC(2026, 2, day, 2) - clock.nowMs());
+    await startDueBackups(made.service());
+    for (;;) {
+      const [run] = await jobs(made);
+      if (run?.endedAt !== undefined) return run;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  };
+  const counts = async (): Promise<readonly number[]> =>
+    await Promise.all(
+      ['web', 'db', 'mail'].map(async (name) => (await pointsOf(made, name)).length),
+    );
+  await startDueBackups(made.service());
+  assert.deepEqual([(await nextRun(1)).status, await counts()], ['Completed', [1, 1, 1]]);
+
+  await stopRetaining(made.service(), itemName('db'));
+  await deleteData(made.service(), itemName('mail'));
+  const alone = await nextRun(2);
+  assert.equal(alone.status, 'CompletedWithWarnings', JSON.stringify(alone));
+  assert.deepEqual(
+    alone.warnings.map(({ message }) => message),
+    [
+      "'db' is left out: its protection is stopped: resume it first",
+      "'mail' is left out: it is soft-deleted: undelete it first",
+    ],
+  );
+  assert.deepEqual(await counts(), [2, 1, 1]);
+  const { lastBackup } = await getItem(made.service().catalogue.read, itemName('db'));
+  assert.equal(lastBackup?.status, 'Completed', 'it was not tried');
+  const asked = backUpGroupNow(made.service(), SHOP, undefined);
+  await refused(asked, 'UserErrorProtectionStopped', /'db'/);
+
+  await protect(made.service(), itemName('db'), { policy: 'p' });
+  assert.deepEqual(
+    [(await nextRun(3)).status, await counts()],
+    ['CompletedWithWarnings', [3, 2, 1]],
+  );
+  const [web, db] = [await pointsOf(made, 'web'), await pointsOf(made, 'db')];
+  assert.deepEqual(
+    web[0]!.facts.group!.points.map(({ point }) => point),
+    [web[0]!.id, db[0]!.id],
+  );
+
+  for (const name of ['web', 'db']) await stopRetaining(made.service(), itemName(name));
+  const before = (await jobs(made)).length;
+  clock.advance(Date.UTC(2026, 2, 4, 2) - clock.nowMs());
+  await startDueBackups(made.service());
+  assert.equal((await jobs(made)).length, before, 'nobody is left: no job fails again and again');
+});
+
 test('what is no group is refused, and says why', async (t) => {
   const made = await shop(t);
   const service = made.service();
@@ -219,11 +276,10 @@ test('a group survives a lost catalogue, and loses an item that is removed', asy
   await putGroup(made.service(), SHOP, { members: [vm('web'), vm('db')], policy: 'p' });
   await backUp(made);
   const before = await getGroup(made.service().catalogue.read, SHOP);
-  // The revision that the catalogue applied is forgotten: the next start reads the documents again.
-  await made.service().catalogue.change(async (change) => {
-    await change.deleteFrom('documents').execute();
-    await change.deleteFrom('consistencyGroups').execute();
-  });
+  await made.service().close();
+  for (const end of ['', '-wal', '-shm']) {
+    rmSync(join(made.data, `catalogue.db${end}`), { force: true });
+  }
   await made.restart();
   const after = await getGroup(made.service().catalogue.read, SHOP);
   assert.deepEqual(

@@ -191,6 +191,19 @@ export function requireSeveral(members: readonly unknown[]): void {
   if (members.length < 2) throw invalid('it needs two VMs or more');
 }
 
+/**
+ * What is left for a backup: by hand several, as it was asked for; by schedule whoever is left.
+ *
+ * @throws {HoldfastError} `ConsistencyGroupInvalid`.
+ */
+export function requireSome(
+  members: readonly unknown[],
+  { isScheduled }: { readonly isScheduled: boolean },
+): void {
+  if (!isScheduled) requireSeveral(members);
+  else if (members.length === 0) throw invalid('none of its VMs is backed up any more');
+}
+
 async function requireFit(
   parts: ServiceParts,
   of: {

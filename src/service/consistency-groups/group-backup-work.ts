@@ -23,14 +23,14 @@ import { noteBackupFailure, SNAPSHOTS_AHEAD, tellSizes, vmOf } from '../backing-
 import { selectedDisks } from '../backing-up/selected-disks.ts';
 import type { Row } from '../catalogue/schema.ts';
 import type { HostVm } from '../hosts/vms.ts';
-import { requireAllowed } from '../items/item-states.ts';
-import { findItemById, itemById, type Item } from '../items/items.ts';
+import { requireAllowed, whyNot } from '../items/item-states.ts';
+import { findItemById, type Item } from '../items/items.ts';
 import type { JobFailure } from '../jobs/job-records.ts';
 import type { JobRun, JobWork } from '../jobs/job-runner.ts';
 import { recordPoint } from '../points/record-point.ts';
 import type { OpenRepository } from '../repositories/repositories.ts';
 import type { ServiceParts } from '../service-parts.ts';
-import { placesOf, requireSeveral } from './consistency-groups.ts';
+import { placesOf, requireSome } from './consistency-groups.ts';
 
 const SNAPSHOT = 'Take Snapshot';
 const transferOf = (vm: string): string => `Transfer data to vault: ${vm}`;
@@ -79,18 +79,30 @@ async function inQueues(parts: ServiceParts, run: JobRun): Promise<void> {
   const machine = { name: 'backups', limit: backupsAtOnce };
   await run.holding([vault], async () =>
     run.holding([machine], async () => {
-      // As they are now: a member may have been stopped while the job waited.
-      const { members: ids } = groupBackupOf(run.job);
-      const members: Member[] = [];
-      for (const id of ids) {
-        const item = await itemById(parts.catalogue.read, id);
-        requireAllowed('backUp', item);
-        members.push({ item, vm: await vmOf(parts, item) });
-      }
-      requireSeveral(members);
+      const members = await membersNow(parts, run);
       await takePoints(parts, run, members);
     }),
   );
+}
+
+/**
+ * As they are now: a member may have been stopped while the job waited. Whoever asks by hand is refused then; a scheduled
+ * run leaves out what nobody wants backed up, and the others have their points.
+ */
+async function membersNow(parts: ServiceParts, run: JobRun): Promise<readonly Member[]> {
+  const { members: ids, backup } = groupBackupOf(run.job);
+  const isScheduled = backup.origin === 'scheduled';
+  const members: Member[] = [];
+  for (const id of ids) {
+    const item = await findItemById(parts.catalogue.read, id);
+    if (item === undefined) continue; // It is out of the group as well.
+    const why = whyNot('backUp', item);
+    if (why === undefined) members.push({ item, vm: await vmOf(parts, item) });
+    else if (isScheduled) run.warn(`'${item.vmName}' is left out: ${why}`);
+    else requireAllowed('backUp', item);
+  }
+  requireSome(members, { isScheduled });
+  return members;
 }
 
 async function takePoints(
@@ -244,6 +256,8 @@ async function noteFailures(
   failure: JobFailure,
 ): Promise<void> {
   for (const itemId of groupBackupOf(job).members) {
+    const item = await findItemById(parts.catalogue.read, itemId);
+    if (item === undefined || whyNot('backUp', item) !== undefined) continue;
     await noteBackupFailure(parts, { itemId, isOnDemand: job.isUserTriggered === 1, failure });
   }
 }

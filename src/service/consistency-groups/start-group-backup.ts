@@ -3,7 +3,7 @@ import { noteActivity } from '../activities/activities.ts';
 import { onDemandExpiry, requireNoSnapshot } from '../backing-up/start-backup.ts';
 import type { BackupRequest } from '../backing-up/backup-request.ts';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
-import { requireAllowed } from '../items/item-states.ts';
+import { requireAllowed, whyNot } from '../items/item-states.ts';
 import type { Accepted } from '../items/protect.ts';
 import { policyFromJson } from '../policy/policy-json.ts';
 import { dueRun } from '../schedule/due-run.ts';
@@ -141,6 +141,8 @@ async function startRun(parts: ServiceParts, { group, run, nextRunAt }: Start): 
       .set({ lastRunAt: run.atMs, nextRunAt })
       .where('id', 'in', members)
       .execute();
+    // Of a group that nobody wants backed up any more no job fails again and again.
+    if (now.members.every((item) => whyNot('backUp', item) !== undefined)) return;
     await addGroupBackup(parts, change, { group: now, origin: 'scheduled', run });
   });
 }

@@ -89,6 +89,14 @@ export function requireAllowed(
   throw new HoldfastError(code, `'${item.vmName}' cannot be ${PARTICIPLE[action]}: ${why}.`);
 }
 
+/** Why its state does not allow it; undefined: it does. */
+export function whyNot(
+  action: ItemAction,
+  { state }: { readonly state: ItemState },
+): string | undefined {
+  return ALLOWED[action].includes(state) ? undefined : REFUSALS[state].why;
+}
+
 const PARTICIPLE: Readonly<Record<ItemAction, string>> = {
   backUp: 'backed up',
   changePolicy: 'given another policy',
