@@ -3,17 +3,11 @@
  * here, is a model that speaks the agent's protocol on the agent's socket.
  */
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { test, type TestContext } from 'node:test';
-import { promisify } from 'node:util';
-import { refusal, ScriptedAgent } from '../../src/hypervisor/agent/testing/scripted-agent.ts';
-import { ModelGuest } from '../../src/hypervisor/consistency/testing/model-guest.ts';
+import { refusal } from '../../src/hypervisor/agent/testing/scripted-agent.ts';
 import { run, succeed, withoutPasswords } from '../cli/holdfast.ts';
-import { guestFolder } from './tiny-guest.ts';
+import { startWindows, type WindowsVm } from './windows-vm.ts';
 
 withoutPasswords();
 
@@ -23,76 +17,23 @@ type Taken = {
   readonly steps: readonly { readonly name: string; readonly outcome: string }[];
 };
 
-type WindowsVm = {
-  readonly guest: ModelGuest;
-  readonly agent: ScriptedAgent;
-  /** The arguments of a backup of it. */
-  readonly command: readonly string[];
-};
-
-/** QEMU without an operating system: its state is running all the same. */
-async function startWindows(t: TestContext): Promise<WindowsVm> {
-  const folder = await guestFolder(t);
-  const [disk, qmp, repository] = ['disk.qcow2', 'qmp.sock', 'repo'].map((name) =>
-    join(folder, name),
-  ) as [string, string, string];
-  await promisify(execFile)('qemu-img', ['create', '-q', '-f', 'qcow2', disk, '64M']);
-  await promisify(execFile)('qemu-io', ['-f', 'qcow2', '-c', 'write -P 7 1M 4M', disk]);
-  const qemu = spawn(
-    'qemu-system-x86_64',
-    [
-      '-accel',
-      'tcg',
-      '-machine',
-      'q35',
-      '-m',
-      '64',
-      '-display',
-      'none',
-      '-nic',
-      'none',
-      '-name',
-      'windows',
-      '-qmp',
-      `unix:${qmp},server=on,wait=off`,
-      '-blockdev',
-      `qcow2,node-name=d0,file.driver=file,file.filename=${disk}`,
-      '-device',
-      'virtio-blk-pci,drive=d0,id=vd0',
-    ],
-    { stdio: 'ignore' },
-  );
-  const agentPath = join(folder, 'qga.sock');
-  const guest = new ModelGuest('windows');
-  guest.exits.set(' writers', { code: 0, out: "Writer name: 'Registry'\n   State: [1] Stable\n" });
-  const agent = await ScriptedAgent.start(agentPath, guest.script);
-  t.after(async () => {
-    await agent.stop();
-    qemu.kill('SIGKILL');
-    if (qemu.exitCode === null && qemu.signalCode === null) await once(qemu, 'exit');
-  });
-  while (!existsSync(qmp)) await sleep(20);
+/** With the arguments of a backup of it. */
+async function windows(
+  t: TestContext,
+): Promise<WindowsVm & { readonly command: readonly string[] }> {
+  const vm = await startWindows(t);
+  const repository = join(vm.folder, 'repo');
   await succeed(['repo', 'init', repository, '--no-encryption']);
-  const command = [
-    'vm',
-    'backup',
-    'windows',
-    '--connect',
-    `qmp:${qmp},agent=${agentPath}`,
-    '--repo',
-    repository,
-    '--no-encryption',
-    '--json',
-  ];
-  return { guest, agent, command };
+  const to = ['--connect', vm.uri, '--repo', repository, '--no-encryption', '--json'];
+  return { ...vm, command: ['vm', 'backup', vm.name, ...to] };
 }
 
-async function take(vm: WindowsVm): Promise<Taken> {
+async function take(vm: { readonly command: readonly string[] }): Promise<Taken> {
   return JSON.parse((await succeed(vm.command)).stdout) as Taken;
 }
 
 test('M3 Windows: application-consistent through VSS, full by default, copy where the registry says so', async (t) => {
-  const vm = await startWindows(t);
+  const vm = await windows(t);
   const full = await take(vm);
   assert.equal(full.consistency, 'AppConsistent');
   assert.ok(full.frozenMs !== undefined);
@@ -110,7 +51,7 @@ test('M3 Windows: application-consistent through VSS, full by default, copy wher
 });
 
 test('M2 M3 the extension of a Windows guest is VMSnapshot', async (t) => {
-  const vm = await startWindows(t);
+  const vm = await windows(t);
   await take(vm);
   assert.ok(
     [...vm.guest.files.keys()].some((path) => path.includes('\\VMSnapshot\\')),
@@ -119,7 +60,7 @@ test('M2 M3 the extension of a Windows guest is VMSnapshot', async (t) => {
 });
 
 test('M3 Windows: where VSS or a writer fails the point is file-system-consistent, with a warning', async (t) => {
-  const vm = await startWindows(t);
+  const vm = await windows(t);
   vm.guest.exits.set(' writers', { code: 0, out: '   Status: [8] Failed\n' });
   const { stdout, stderr, code } = await run(vm.command);
   assert.equal(code, 0, stderr);
@@ -133,7 +74,7 @@ test('M3 Windows: where VSS or a writer fails the point is file-system-consisten
 });
 
 test('M3 Windows: writers in a bad state fail the job with the code of Azure, and no point appears', async (t) => {
-  const vm = await startWindows(t);
+  const vm = await windows(t);
   vm.guest.next.set('guest-fsfreeze-freeze', [refusal('prepare failed (error: 80042301)')]);
   const { code, stderr } = await run(vm.command);
   assert.equal(code, 1);
