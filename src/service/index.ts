@@ -108,7 +108,14 @@ export type { RestoreRequest } from './restoring/restore-request.ts';
 export { startBoot, type WantedBoot } from './booting/start-boot.ts';
 export { startExport } from './exporting/start-export.ts';
 export { startVerify } from './verifying/start-verify.ts';
-export { countJobs, getJob, JOB_STATUSES, listJobs, type Job } from './jobs/jobs.ts';
+export {
+  countJobs,
+  getJob,
+  isPastCancelling,
+  JOB_STATUSES,
+  listJobs,
+  type Job,
+} from './jobs/jobs.ts';
 export type { JobTask } from './jobs/job-records.ts';
 export type { JobOperation } from './jobs/job-runner.ts';
 export { examine } from './doctor/doctor.ts';

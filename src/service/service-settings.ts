@@ -1,5 +1,7 @@
 /** What an owner may set; every default is what most want. Azure's quotas and courtesies are off (AZURE-RULES). */
 
+import type { Quotas } from './policy/quotas.ts';
+
 export type ServiceSettings = {
   /** Snapshots taken at once on one host. */
   readonly snapshotsPerHost: number;
@@ -30,6 +32,10 @@ export type ServiceSettings = {
   readonly expiryIntervalMs: number;
   /** R11 */
   readonly dstFollowsAzure: boolean;
+  /** R40: a backup whose snapshot has been taken is not cancelled. */
+  readonly cancelOnlyInSnapshot: boolean;
+  /** R14; absent: as many as are asked for. */
+  readonly quotas: Pick<Quotas, 'onDemandBackupsPerDay'>;
   /** How often it is looked whether a day has ended whose charges are to be read. */
   readonly chargeLookMs: number;
   /** R77, Azure's estimate for points without an agent: half of every disk's size. Else what is on it (M26). */
@@ -54,6 +60,8 @@ export const DEFAULT_SETTINGS: ServiceSettings = {
   discoveryIntervalMs: 5 * MINUTE_MS,
   expiryIntervalMs: 4 * 60 * MINUTE_MS,
   dstFollowsAzure: false,
+  cancelOnlyInSnapshot: false,
+  quotas: {},
   chargeLookMs: 10 * MINUTE_MS,
   halfSizeIfCrashConsistent: false,
 };

@@ -145,7 +145,7 @@ test('R79 no snapshot tier is kept, and none is charged for, whatever its price'
   assert.equal(Math.round(cost * 1e6), Math.round((protectedInstance.cost + vaultTier) * 1e6));
 });
 
-test('M27 M30 the documents’ table: each point is charged for the blocks it brought; parts add up to the vault', async (t) => {
+test('M27 M30 R27 the documents’ table: each point is charged for the blocks it brought; parts add up to the vault', async (t) => {
   const image = randomBytes(3 * 16_384);
   const lab = await chargesLab(t, (made) => {
     const folder = addImages(made, 'web', []);

@@ -99,7 +99,7 @@ test('M21 R12 scheduled backups of many VMs start spread over the two hours afte
   assert.ok(Math.max(...starts) - Math.min(...starts) > HOUR_MS / 2, 'they start all at once');
 });
 
-test('M6 snapshot and transfer are two tasks of the job; the transfer waits for its queue', async (t) => {
+test('M6 R40 snapshot and transfer are two tasks of the job; the transfer waits for its queue, and is cancelled there', async (t) => {
   const lab = await backupLab(t, oneVm);
   await lab.protect('web');
   const open = close(lab, 'transfersPerVault');
@@ -129,7 +129,7 @@ test('M9 when the transfer has ended the point is there, and nothing of the snap
   assert.deepEqual(readdirSync(lab.service.dataFolder.scratch), []);
 });
 
-test('M10 a later backup that takes 24 hours fails with a clear timeout; the first one may take longer (R42)', async (t) => {
+test('M10 R42 a later backup that takes 24 hours fails with a clear timeout; the first one may take longer', async (t) => {
   const { clock, pass } = movedClock(t);
   const lab = await backupLab(t, twoVms, { clock });
   for (const vm of ['web', 'sql']) await lab.protect(vm);

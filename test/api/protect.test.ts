@@ -164,7 +164,7 @@ test('M29 a backup by hand is full when it is the first, an increment later, and
   ]);
 });
 
-test('M28 through the API a change of 1 KB stores one block of 16 KiB, the first backup all of them', async (t) => {
+test('M28 R26 through the API a change of 1 KB stores one block of 16 KiB, the first backup all of them', async (t) => {
   const lab = await backupLab(t, oneVm);
   await lab.protect('web');
   await lab.ended(await lab.startBackup('web'));
@@ -178,7 +178,7 @@ test('M28 through the API a change of 1 KB stores one block of 16 KiB, the first
   assert.match(newest!.point.recoveryPointAdditionalInfo!, /b: size 1048576, changed 0/);
 });
 
-test('M30 through the API each point says what it has of its own: D1+D2, then D3, then D2′+D3′', async (t) => {
+test('M30 R27 through the API each point says what it has of its own: D1+D2, then D3, then D2′+D3′', async (t) => {
   const block = 16 * 1024;
   const lab = await backupLab(t, (made) => {
     const folder = addImages(made, 'web', [{ name: 'a', sizeBytes: 4 * block }]);
@@ -255,7 +255,7 @@ test('M33 deleting the data of a VM keeps it restorable for 14 days, or removes 
   assert.equal((await lab.call('DELETE', lab.itemPath('web'))).status, 204);
 });
 
-test('M34 stopping with data retained ends backups and keeps points, in both ways; resuming brings backups back', async (t) => {
+test('M34 R53 stopping with data retained ends backups and keeps points, in both ways; resuming brings backups back', async (t) => {
   const lab = await backupLab(t, oneVm);
   await lab.protect('web');
   await lab.ended(await lab.startBackup('web'));
@@ -286,7 +286,7 @@ test('M34 stopping with data retained ends backups and keeps points, in both way
   assert.equal((await lab.points('web')).length, 2);
 });
 
-test('M35 backups of a VM that is gone fail with UserErrorVmNotFoundV2; one of its name takes its points over', async (t) => {
+test('M35 R55 R56 backups of a VM that is gone fail with UserErrorVmNotFoundV2; one of its name takes its points over', async (t) => {
   const lab = await backupLab(t, oneVm);
   await lab.protect('web');
   await lab.ended(await lab.startBackup('web'));

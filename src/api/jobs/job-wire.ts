@@ -1,5 +1,5 @@
 /** A job on the wire (`AzureIaaSVMJob`). */
-import type { Item, Job, JobTask, VaultName } from '#service';
+import { isPastCancelling, type Item, type Job, type JobTask, type VaultName } from '#service';
 import { isoDuration } from '../frame/durations.ts';
 import type { Site } from '../frame/route.ts';
 import { vaultId } from '../ids.ts';
@@ -29,7 +29,9 @@ export type JobToShow = {
 export function jobToWire({ site, vault, job, item, isWhole }: JobToShow) {
   const now = site.service.clock.nowMs();
   const { id, entity, operation, status, createdAt, endedAt } = job;
-  const canCancel = status === 'InProgress' && CANCELLABLE.has(operation);
+  const { settings } = site.service;
+  const isOpen = status === 'InProgress' && CANCELLABLE.has(operation);
+  const canCancel = isOpen && !isPastCancelling(settings, job);
   const errors = errorDetails(job);
   return {
     id: `${vaultId(site, vault)}/backupJobs/${id}`,

@@ -143,7 +143,7 @@ function withoutDates(value: unknown): unknown {
   return JSON.parse(json);
 }
 
-test('R7, R8, R9, R16: policies of every kind come back as they were put, hh:mm only of times', async (t) => {
+test('R7 R8 R9 R16 policies of every kind come back as they were put, hh:mm only of times', async (t) => {
   const api = await testApi(t);
   const path = `${await withVault(api)}/backupPolicies`;
   const policies = { DAILY, WEEKLY_V1, DAILY_V2, WEEKLY_V2, HOURLY_V2 };

@@ -21,12 +21,18 @@ export function policyFromWire(policy: WirePolicy): unknown {
   const snapshotGroup = present({ namePrefix, nameSuffix });
   return present({
     kind,
-    timeZone: policy.timeZone ?? 'UTC',
+    timeZone: policy.timeZone ?? timeZoneWithout(schedulePolicy),
     schedule: scheduleFromWire(schedulePolicy),
     retention: retentionFromWire(policy.retentionPolicy),
     instantRestoreDays: policy.instantRpRetentionRangeInDays,
     snapshotGroup: Object.keys(snapshotGroup).length === 0 ? undefined : snapshotGroup,
   });
+}
+
+/** R9: an hourly schedule names its own. */
+function timeZoneWithout({ scheduleRunFrequency }: WireSchedule): string {
+  if (scheduleRunFrequency !== 'Hourly') return 'UTC';
+  throw invalid('timeZone is missing, which an hourly schedule needs');
 }
 
 function kindOf({ policyType, schedulePolicy }: WirePolicy): 'standard' | 'enhanced' {

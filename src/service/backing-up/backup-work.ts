@@ -102,6 +102,7 @@ async function takePoint(of: Run): Promise<void> {
           await Promise.race([whole, snapshotTaken.promise]);
         });
         await told(run, await whole!);
+        tellDisks(run, vm, item);
       });
     });
   } catch (error) {
@@ -189,6 +190,14 @@ export function tellSizes(
     `${Math.ceil(disks.reduce((sum, disk) => sum + disk[of], 0) / 1024 ** 2)} MB`;
   run.property('Backup Size', told('stored'));
   run.property('Data Read', told('read'));
+}
+
+/** R43 */
+function tellDisks(run: JobRun, vm: HostVm, item: Item): void {
+  const chosen = selectedDisks(vm, item);
+  const others = vm.facts.disks.filter(({ name }) => !chosen.includes(name));
+  run.property('Backed-up disks', chosen.join(', '));
+  run.property('Excluded disks', others.map(({ name }) => name).join(', '));
 }
 
 async function told(run: JobRun, result: VmBackupResult): Promise<void> {

@@ -6,9 +6,11 @@ import { itemById, getItem, type Item, type ItemName } from '../items/items.ts';
 import { requireAllowed } from '../items/item-states.ts';
 import type { Accepted } from '../items/protect.ts';
 import { tasksFromJson } from '../jobs/job-records.ts';
+import { checkQuota } from '../policy/quotas.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { requireWritable } from '../vaults/require-writable.ts';
 import type { BackupRequest } from './backup-request.ts';
+import { hasNewDisk } from './new-disks.ts';
 
 const LONGEST_DAYS = 99 * 366;
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -19,7 +21,8 @@ const DAY_MS = 24 * 60 * 60 * 1000;
  * @param expiresAt when the point shall expire; undefined: 30 days from now.
  * @throws {HoldfastError} `ResourceNotFound`, `BMSUserErrorProtectedItemNotFound`; `UserErrorProtectionStopped`,
  *   `UserErrorItemSoftDeleted`; `VaultUnavailable`, `StoreReadOnly`; `UserErrorInvalidRecoveryPointExpiry`;
- *   `UserErrorBackupOperationInProgress` while another backup of it is in its snapshot (R41; in its transfer, this one waits).
+ *   `UserErrorBackupOperationInProgress` while another backup of it is in its snapshot (R41; in its transfer, this one
+ *   waits); `UserErrorQuotaExceeded` where the settings have one (R14).
  */
 export async function backUpNow(
   parts: ServiceParts,
@@ -34,6 +37,7 @@ export async function backUpNow(
     const item = await itemById(change, id);
     requireAllowed('backUp', item);
     await requireNoSnapshot(change, item);
+    await requireQuota(parts, change, item);
     await noteActivity(parts, change, { action: 'Backup', target: item.vmName });
     return {
       jobId: await addBackup(parts, change, { item, origin: 'on-demand', expiresAt: date }),
@@ -58,8 +62,8 @@ export async function addBackup(
   backup: BackupRequest & { readonly item: Item },
 ): Promise<string> {
   const { item, ...request } = backup;
-  const isFirst = item.lastBackup?.pointAt === undefined;
-  const deadline = isFirst ? {} : { deadlineAt: clock.nowMs() + settings.backupTimeoutMs };
+  const isUnlimited = await hasNewDisk(change, item);
+  const deadline = isUnlimited ? {} : { deadlineAt: clock.nowMs() + settings.backupTimeoutMs };
   return await jobs.add(change, {
     vaultId: item.vaultId,
     itemId: item.id,
@@ -70,6 +74,23 @@ export async function addBackup(
     claims: [`item:${item.id}`],
     ...deadline,
   });
+}
+
+/** R14: tries count, whatever became of them. @throws {HoldfastError} `UserErrorQuotaExceeded`. */
+async function requireQuota(
+  { clock, settings }: ServiceParts,
+  change: CatalogueChange,
+  { id }: Item,
+): Promise<void> {
+  const { used } = await change
+    .selectFrom('jobs')
+    .select(({ fn }) => fn.countAll<number>().as('used'))
+    .where('itemId', '=', id)
+    .where('operation', '=', 'Backup')
+    .where('isUserTriggered', '=', 1)
+    .where('createdAt', '>', clock.nowMs() - DAY_MS)
+    .executeTakeFirstOrThrow();
+  checkQuota(settings.quotas, 'onDemandBackupsPerDay', used);
 }
 
 /** @throws {HoldfastError} `UserErrorBackupOperationInProgress` (R41). */

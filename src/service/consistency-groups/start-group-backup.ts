@@ -1,5 +1,6 @@
 /** How the jobs of consistency groups come to be: by hand, or by the schedule of the group's policy. */
 import { noteActivity } from '../activities/activities.ts';
+import { hasNewDisk } from '../backing-up/new-disks.ts';
 import { onDemandExpiry, requireNoSnapshot } from '../backing-up/start-backup.ts';
 import type { BackupRequest } from '../backing-up/backup-request.ts';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
@@ -63,8 +64,10 @@ async function addGroupBackup(
 ): Promise<string> {
   const { group, ...request } = backup;
   const { members } = group;
-  const hasFirst = members.some(({ lastBackup }) => lastBackup?.pointAt === undefined);
-  const deadline = hasFirst ? {} : { deadlineAt: clock.nowMs() + settings.backupTimeoutMs };
+  const areNew = await Promise.all(members.map(async (item) => hasNewDisk(change, item)));
+  const deadline = areNew.includes(true)
+    ? {}
+    : { deadlineAt: clock.nowMs() + settings.backupTimeoutMs };
   return await jobs.add(change, {
     vaultId: group.vaultId,
     entity: group.name,

@@ -12,6 +12,7 @@
 import { HoldfastError } from '#base';
 import type { CatalogueReader } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
+import type { ServiceSettings } from '../service-settings.ts';
 import type { JobOperation } from './job-runner.ts';
 import {
   failureFromJson,
@@ -104,6 +105,15 @@ export async function countJobs(
     .groupBy(['operation', 'status'])
     .select(({ fn }) => ['operation', 'status', fn.countAll<number>().as('count')])
     .execute();
+}
+
+/** R40, where the settings say so: a backup past its snapshot. */
+export function isPastCancelling(
+  { cancelOnlyInSnapshot }: ServiceSettings,
+  { operation, tasks }: { readonly operation: string; readonly tasks: readonly JobTask[] },
+): boolean {
+  if (!cancelOnlyInSnapshot || !['Backup', 'GroupBackup'].includes(operation)) return false;
+  return tasks.some(({ name, status }) => name === 'Take Snapshot' && status === 'Completed');
 }
 
 function jobOf(row: Row<'jobs'>): Job {

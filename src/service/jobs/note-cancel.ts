@@ -3,7 +3,9 @@ import { HoldfastError } from '#base';
 import { noteActivity } from '../activities/activities.ts';
 import type { RecordParts } from '../record-parts.ts';
 import { notCancellable } from './job-failures.ts';
+import { tasksFromJson } from './job-records.ts';
 import type { JobWorks } from './job-runner.ts';
+import { isPastCancelling } from './jobs.ts';
 
 type Runner = { readonly parts: RecordParts; readonly works: JobWorks };
 
@@ -20,13 +22,17 @@ export async function noteCancel(
     if (row === undefined) {
       throw new HoldfastError('BMSUserErrorJobNotFound', `The vault has no job '${jobId}'.`);
     }
-    if (row.endedAt !== null) throw notCancellable(`it has ended: ${row.status}`);
+    if (row.endedAt !== null) throw notCancellable(`it isn't in progress, but ${row.status}`);
     if (works[row.operation as keyof JobWorks]?.isCancellable !== true) {
       throw notCancellable(`Cancellation isn't supported for this job type`);
     }
+    const { operation } = row;
+    if (isPastCancelling(parts.settings, { operation, tasks: tasksFromJson(row.tasks) })) {
+      throw notCancellable('its Take Snapshot has ended, and cancelOnlyInSnapshot is set');
+    }
     const columns = { status: 'Cancelling', cancelRequestedAt: parts.clock.nowMs(), notBefore: 0 };
     await change.updateTable('jobs').set(columns).where('id', '=', jobId).execute();
-    const detail = { operation: row.operation, job: jobId };
+    const detail = { operation, job: jobId };
     const by = actor === undefined ? {} : { actor };
     const activity = { action: 'cancel job', target: row.entity, detail };
     await noteActivity({ clock: parts.clock, ...by }, change, activity);
