@@ -3,7 +3,6 @@ import { pause } from '#base';
 import { runSchedule } from './backing-up/scheduler.ts';
 import { readCharges } from './charges/read-charges.ts';
 import { compactVaults } from './compaction/compact-vaults.ts';
-import { watchClock } from './expiring/clock-rest.ts';
 import { expireVaults } from './expiring/start-expiry.ts';
 import { discoverAll } from './hosts/discovery.ts';
 import { purgeEnded } from './items/purge.ts';
@@ -31,12 +30,11 @@ export async function runInBackground(parts: ServiceParts, signal: AbortSignal):
       await pause(parts.clock, everyMs, signal);
     }
   };
-  const rests = watchClock(parts);
   /** What goes by the date of the clock. */
   const byDate =
     (work: (parts: ServiceParts, signal: AbortSignal) => Promise<void>): typeof work =>
     async (of, stop) => {
-      if (!(await rests(of))) await work(of, stop);
+      if (!(await of.clockRest.rests())) await work(of, stop);
     };
   await Promise.all([
     runSchedule(parts, signal),
@@ -45,7 +43,7 @@ export async function runInBackground(parts: ServiceParts, signal: AbortSignal):
     again(parts.settings.expiryIntervalMs, 'expiring recovery points', byDate(expireVaults)),
     again(parts.settings.chargeLookMs, 'reading charges', readCharges),
     again(PURGE_MS, 'ending soft delete', byDate(purgeEnded)),
-    again(FORGET_MS, 'forgetting old jobs', forgetOldJobs),
+    again(FORGET_MS, 'forgetting old jobs', byDate(forgetOldJobs)),
     again(COMPACTION_LOOK_MS, 'compaction', compactVaults),
   ]);
 }

@@ -86,9 +86,11 @@ class Killed {
     const quiet = { info: () => undefined, warn: () => undefined };
     const complain = (facts: object, message: string): void =>
       void this.#errors.push(`${message} ${JSON.stringify(facts)}`);
+    const clock = restingClock(this.#nowMs());
     return await openService({
       data: this.#data,
-      clock: restingClock(this.#nowMs()),
+      clock,
+      machine: { bootId: 'kill', upMs: clock.nowMs },
       random: (sizeBytes) => randomBytes(sizeBytes),
       version: 'test',
       process: { host: 'test', pid: process.pid, command: 'kill-test' },

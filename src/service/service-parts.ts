@@ -2,6 +2,7 @@
 import type { Caller } from '#backup';
 import type { MasterKey } from '#keyvault';
 import type { DataFolder } from './data-folder/data-folder.ts';
+import type { ClockRest } from './expiring/clock-rest.ts';
 import type { HostConnections } from './hosts/host-connections.ts';
 import type { JobRunner } from './jobs/job-runner.ts';
 import type { Underway } from './operations/begin-operation.ts';
@@ -25,4 +26,6 @@ export type ServiceParts = RecordParts & {
   /** Lends connections to hosts. */
   readonly hosts: HostConnections;
   readonly jobs: JobRunner;
+  /** Whether the wall clock may decide what goes. */
+  readonly clockRest: ClockRest;
 };

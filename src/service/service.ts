@@ -16,6 +16,8 @@ import { openCatalogue } from './catalogue/catalogue.ts';
 import { groupBackupWork } from './consistency-groups/group-backup-work.ts';
 import { lockDataFolder } from './data-folder/data-folder.ts';
 import { exportWork } from './exporting/export-work.ts';
+import { unknownMachine, watchClock } from './expiring/clock-rest.ts';
+import type { MachineTime } from './expiring/clock-trust.ts';
 import { expireWork } from './expiring/expire-work.ts';
 import { connectHosts } from './hosts/connect-hosts.ts';
 import { deleteDataWork } from './items/delete-data-work.ts';
@@ -40,6 +42,8 @@ export type ServiceOptions = {
   readonly process: Caller['process'];
   readonly log: ServiceLog;
   readonly settings?: Partial<ServiceSettings>;
+  /** Absent: not known. */
+  readonly machine?: MachineTime;
 };
 
 export type Service = ServiceParts & {
@@ -81,7 +85,9 @@ export async function openService(options: ServiceOptions): Promise<Service> {
       reach,
       hosts: connectHosts(records),
       jobs,
+      clockRest: watchClock(records, options.machine ?? unknownMachine(clock)),
     };
+    await parts.clockRest.rests();
     await takeOver(parts);
     await inScratch(folder.scratch, async () => undefined); // Removes what killed ones left.
     await endAbandonedOperations(parts);

@@ -64,5 +64,11 @@ async function metricsOf(service: Service): Promise<Registry> {
   for (const { name, failure } of await listHosts(read)) {
     hosts.set({ host: name }, failure === undefined ? 1 : 0);
   }
+  const rests = gauge(
+    'expiry_rests',
+    '1: the clock leapt ahead; no recovery point expires and nothing is purged until it is trusted',
+    [],
+  );
+  rests.set((await service.clockRest.rests()) ? 1 : 0);
   return registers[0]!;
 }

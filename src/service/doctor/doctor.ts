@@ -20,6 +20,7 @@ import { reachNow } from '../vaults/reach-again.ts';
 import { triedAgain, whyOutOfReach } from '../vaults/vault-reach.ts';
 import { listVaults, type Vault } from '../vaults/vaults.ts';
 import { examineCatalogue } from './examine-catalogue.ts';
+import { clockFinding } from './clock-finding.ts';
 import type { Finding } from './finding.ts';
 import { strangeFolders } from './strange-folders.ts';
 
@@ -40,6 +41,7 @@ async function examineContent(parts: ServiceParts): Promise<readonly Finding[]> 
     found.push(...(await parts.turns(vault.id, async () => await examineVault(parts, vault))));
   }
   found.push(...(await strangeFolders(parts, new Set(vaults.map(({ id }) => id)))));
+  found.push(...(await clockFinding(parts)));
   found.push(...(await stuckJobs(parts)));
   found.push(...(await silentHosts(parts)));
   found.push(...(await itemsWithoutVm(parts)));

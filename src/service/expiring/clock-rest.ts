@@ -1,67 +1,114 @@
-/**
- * The rest after a leap of the wall clock. Dates are of that clock, and what a wrong one removes is gone: after a leap
- * ahead, beyond the time that has passed, nothing expires or is purged by itself for a day, in which somebody can put it
- * right. The rest outlives the service.
- *
- * A leap while the service was down is not seen: a machine that was off looks the same.
- */
-import type { ServiceParts } from '../service-parts.ts';
+/** The rest after a leap of the wall clock (clock-trust.ts), kept in the catalogue: it outlives the service. */
+import { randomUUID } from 'node:crypto';
+import type { Clock } from '#base';
+import { z } from 'zod';
+import type { RecordParts } from '../record-parts.ts';
+import {
+  trustAt,
+  trusted,
+  type ClockTrust,
+  type Instant,
+  type MachineTime,
+} from './clock-trust.ts';
 
-const LEAP_MS = 6 * 60 * 60 * 1000;
-const REST_MS = 24 * 60 * 60 * 1000;
-/** When the rest ends, by the clock that had leapt. */
-const FACT = 'clockRestUntil';
+const FACT = 'clockTrust';
+/** How old what is kept may be. */
+const NOTE_MS = 10 * 60_000;
 
-/** Whether dates are to be left alone now; asked again and again. */
-export type ClockRest = (parts: ServiceParts) => Promise<boolean>;
+const KEPT = z.object({
+  wallMs: z.number(),
+  upMs: z.number(),
+  bootId: z.string().optional(),
+  leapMs: z.number(),
+  rest: z.object({ leftMs: z.number(), leapMs: z.number(), wasOff: z.boolean() }).optional(),
+});
 
-export function watchClock(watched: Pick<ServiceParts, 'clock'>): ClockRest {
-  const aheadMs = ({ clock }: Pick<ServiceParts, 'clock'>): number =>
-    clock.nowMs() - clock.monotonicMs();
-  let known = aheadMs(watched);
-  /** Monotonic. */
-  let restsUntil = -Infinity;
+export type RestingClock = {
+  /** When it ends, by the wall clock as it is. */
+  readonly until: number;
+  readonly leapMs: number;
+  /** The machine may have been off for so long. */
+  readonly wasOff: boolean;
+};
+
+export type ClockRest = {
+  /** Looks at the clock. @returns whether dates are to be left alone now. */
+  readonly rests: () => Promise<boolean>;
+  /** As it was at the last look; undefined: the clock is trusted. */
+  readonly resting: () => RestingClock | undefined;
+};
+
+/** Of a service that knows nothing of its machine, which may have been started anew with it. */
+export function unknownMachine(clock: Clock): MachineTime {
+  return { bootId: undefined, upMs: clock.monotonicMs };
+}
+
+export function watchClock(
+  parts: Pick<RecordParts, 'catalogue' | 'clock' | 'log'>,
+  machine: MachineTime,
+): ClockRest {
+  const { clock } = parts;
+  const bootId = machine.bootId ?? randomUUID();
+  const look = (): Instant => ({ wallMs: clock.nowMs(), upMs: machine.upMs(), bootId });
+  let known: ClockTrust | undefined;
+  let notedAtMs = -Infinity;
   let remembering: Promise<void> | undefined;
-  return async (parts) => {
-    const { clock, log } = parts;
-    remembering ??= remember(parts).then((leftMs) => {
-      restsUntil = clock.monotonicMs() + leftMs;
+
+  const rests = async (): Promise<boolean> => {
+    remembering ??= remember(parts).then((kept) => {
+      known = kept;
     });
     await remembering;
-    const leapMs = aheadMs(parts) - known;
-    known += leapMs;
-    if (leapMs > LEAP_MS) {
-      restsUntil = clock.monotonicMs() + REST_MS;
-      const now = new Date(clock.nowMs()).toISOString();
-      const what =
-        'the clock leapt ahead: no recovery point expires, and nothing is purged, for a day';
-      log.warn({ leapMs, now }, what);
-      await note(parts, clock.nowMs() + REST_MS);
-    } else if (leapMs < -LEAP_MS) {
-      // Put right: what waits for the wrong time does not matter any more.
-      restsUntil = -Infinity;
-      await note(parts, undefined);
+    const before = known;
+    const now = before === undefined ? trusted(look()) : trustAt(before, look());
+    known = now;
+    const isNew = now.rest !== undefined && now.rest.leapMs !== before?.rest?.leapMs;
+    if (isNew) tell(parts, now);
+    const isChanged = isNew || (now.rest === undefined) !== (before?.rest === undefined);
+    if (isChanged || now.upMs - notedAtMs >= NOTE_MS) {
+      notedAtMs = now.upMs;
+      await note(parts, now);
     }
-    return clock.monotonicMs() < restsUntil;
+    return now.rest !== undefined;
+  };
+
+  return {
+    rests,
+    resting: () => {
+      if (known?.rest === undefined) return undefined;
+      const { leftMs, wasOff } = known.rest;
+      return { until: known.wallMs + leftMs, leapMs: known.leapMs, wasOff };
+    },
   };
 }
 
-/** @returns ms that are left of a rest which began before the service was started. */
-async function remember({ catalogue, clock }: ServiceParts): Promise<number> {
-  const query = catalogue.read.selectFrom('facts').select('value').where('name', '=', FACT);
-  const fact = await query.executeTakeFirst();
-  const leftMs = fact === undefined ? 0 : Number(fact.value) - clock.nowMs();
-  // More than a whole rest: the clock was put right meanwhile.
-  return leftMs > REST_MS ? 0 : leftMs;
+function tell({ log }: Pick<RecordParts, 'log'>, { leapMs, wallMs, rest }: ClockTrust): void {
+  const what =
+    rest?.wasOff === true
+      ? 'the clock leapt ahead, or the machine was off'
+      : 'the clock leapt ahead';
+  const now = new Date(wallMs).toISOString();
+  log.warn({ leapMs, now }, `${what}: no recovery point expires, and nothing is purged, for a day`);
 }
 
-async function note({ catalogue }: ServiceParts, untilMs: number | undefined): Promise<void> {
+async function remember({
+  catalogue,
+}: Pick<RecordParts, 'catalogue'>): Promise<ClockTrust | undefined> {
+  const query = catalogue.read.selectFrom('facts').select('value').where('name', '=', FACT);
+  const fact = await query.executeTakeFirst();
+  return fact === undefined ? undefined : KEPT.parse(JSON.parse(fact.value));
+}
+
+async function note(
+  { catalogue }: Pick<RecordParts, 'catalogue'>,
+  trust: ClockTrust,
+): Promise<void> {
+  const value = JSON.stringify(trust);
   await catalogue.change(async (change) => {
-    await change.deleteFrom('facts').where('name', '=', FACT).execute();
-    if (untilMs === undefined) return;
     await change
       .insertInto('facts')
-      .values({ name: FACT, value: String(untilMs) })
+      .values({ name: FACT, value })
+      .onConflict((known) => known.column('name').doUpdateSet({ value }))
       .execute();
   });
 }

@@ -36,6 +36,8 @@ const REQUEST = z.strictObject({
   itemId: z.string().optional(),
   /** Only points that were deleted by hand; absent: all that the plan removes. */
   isByHand: z.literal(true).optional(),
+  /** Only these of them. */
+  only: z.array(z.string()).optional(),
   /** Of what is done. */
   done: FIGURES.optional(),
   /** What is about to be done, and what it does. */
@@ -59,6 +61,7 @@ export function expireWork(parts: ServiceParts): JobWork {
       request = await takeUp({ parts, run }, request);
       for (;;) {
         throwIfCancelled(run.signal);
+        if (await rests({ parts, run })) break;
         await readChargesBefore(parts, run.job.vaultId);
         const next = await expireSome({ parts, run }, request);
         if (next === undefined) break;
@@ -71,6 +74,13 @@ export function expireWork(parts: ServiceParts): JobWork {
 }
 
 type Running = { readonly parts: ServiceParts; readonly run: JobRun };
+
+/** Nobody asked for it, and the clock may be wrong: the next look comes when it is trusted again. */
+async function rests({ parts, run }: Running): Promise<boolean> {
+  if (run.job.isUserTriggered === 1 || !(await parts.clockRest.rests())) return false;
+  run.property('Not removed', 'The clock leapt ahead: nothing expires by itself for a day.');
+  return true;
+}
 
 /** What an earlier try removed and did not record. */
 async function takeUp({ parts, run }: Running, request: ExpireRequest): Promise<ExpireRequest> {
@@ -103,9 +113,11 @@ async function expireSome(
   const { vaultId } = run.job;
   const { noted: _, ...rest } = request;
   return await changeVault(parts, vaultId, async () => {
-    const { itemId, isByHand } = request;
+    const { itemId, isByHand, only } = request;
     const of = { now: parts.clock.nowMs(), itemId, isByHand };
-    const all = await expirablePoints(parts.catalogue.read, vaultId, of);
+    const expirable = await expirablePoints(parts.catalogue.read, vaultId, of);
+    const all =
+      only === undefined ? expirable : expirable.filter(({ point }) => only.includes(point));
     const chosen = all.slice(0, AT_ONCE);
     if (chosen.length === 0) return { documents: [], apply: async () => undefined };
     const figures = await expireInRepository({ parts, run }, rest, chosen);

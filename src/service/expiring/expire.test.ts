@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FakeClock } from '#base';
 import { expirePoints, planExpiry } from '#backup';
 import { listActivities } from '../activities/activities.ts';
+import { examine } from '../doctor/doctor.ts';
 import { deleteData, protect, stopByPolicy, stopRetaining, undelete } from '../items/protect.ts';
 import type { Job } from '../jobs/jobs.ts';
 import { DAILY, policyOf, weeklyOn } from '../retention/test-policies.ts';
@@ -254,4 +256,92 @@ test('R31 a point that is deleted by hand under a wrong clock takes no other wit
   const { jobId } = await deletePoint(vm.service, { ...WEB, point: first! });
   assert.equal(figuresOf(await vm.ended(jobId!)).removed, 1);
   assert.deepEqual(await vm.pointIds(), [second, third]);
+});
+
+test('R31 leaps that are small add up, also while the service is down; the doctor tells it until the clock is put right', async (t) => {
+  const HOURS_MS = 3_600_000;
+  const vm = await agedVm(t, { policy: QUIET });
+  const points = await v1(vm, [1, 20, 20]);
+  const told = async () => (await examine(vm.service)).filter(({ where }) => where === 'clock');
+  vm.clock.jump(4 * HOURS_MS);
+  await vm.pass(0.01);
+  assert.deepEqual(await told(), []);
+  await vm.service.close();
+  vm.clock.jump(5 * HOURS_MS);
+  await vm.made.restart();
+  const [finding] = await told();
+  assert.match(
+    finding!.what,
+    /9 hours ahead of what has passed: until .* no recovery point expires/,
+  );
+  await vm.pass(0.9);
+  assert.deepEqual(await vm.pointIds(), points);
+  vm.clock.jump(-9 * HOURS_MS);
+  await vm.pass(0.1);
+  assert.deepEqual(await told(), []);
+});
+
+test('R31 a machine that was off for days, or whose clock says so, removes nothing for a day', async (t) => {
+  const clock = new FakeClock();
+  let bootId = 'one';
+  const machine = {
+    get bootId() {
+      return bootId;
+    },
+    upMs: clock.monotonicMs,
+  };
+  const vm = await agedVm(t, { policy: QUIET, clock, machine });
+  const [, second, third] = await v1(vm, [1, 20, 20]);
+  await vm.service.close();
+  bootId = 'two';
+  clock.jump(4 * 86_400_000);
+  await vm.made.restart();
+  await vm.pass(0.5);
+  assert.equal((await vm.pointIds()).length, 3);
+  const [finding] = (await examine(vm.service)).filter(({ where }) => where === 'clock');
+  assert.match(finding!.what, /96 hours ahead .*, or this machine was off for so long/);
+  await vm.pass(0.6);
+  await vm.pass(0.2);
+  assert.deepEqual(await vm.pointIds(), [second, third]);
+});
+
+test('R31 points that were deleted by hand stay for a day after a leap, too, and whatever else is deleted meanwhile', async (t) => {
+  const vm = await agedVm(t, { policy: QUIET });
+  const [first, second, third] = await v1(vm, [100, 100, 3650]);
+  await deletePoint(vm.service, { ...WEB, point: first! });
+  // A backup of the schedule comes meanwhile.
+  const left = async () =>
+    (await vm.pointIds()).filter((id) => [first, second, third].includes(id));
+  vm.clock.jump(30 * 86_400_000);
+  await vm.pass(0.5);
+  assert.equal((await left()).length, 3);
+  await updateVault(vm.service, WEB.vault, { settings: { softDelete: 'Disabled' } });
+  const { jobId } = await deletePoint(vm.service, { ...WEB, point: second! });
+  assert.equal(figuresOf(await vm.ended(jobId!)).removed, 1);
+  assert.deepEqual(await left(), [first, third]);
+  await vm.pass(0.5);
+  assert.deepEqual(await left(), [first, third]);
+  await vm.pass(0.5);
+  await vm.pass(0.2);
+  assert.deepEqual(await left(), [third]);
+});
+
+test('R31 a job of expiry that waited when the clock leapt removes nothing', async (t) => {
+  const vm = await agedVm(t, { policy: QUIET });
+  const points = await v1(vm, [1, 20, 20]);
+  const { vaultId } = await vm.item();
+  vm.clock.jump(365 * 86_400_000);
+  const jobId = await vm.service.catalogue.change(async (change) =>
+    vm.service.jobs.add(change, {
+      vaultId,
+      entity: 'v1',
+      operation: 'Expire',
+      isUserTriggered: false,
+      request: {},
+    }),
+  );
+  const { status, properties } = await vm.ended(jobId);
+  assert.deepEqual([status, properties['Recovery points removed']], ['Completed', '0']);
+  assert.match(properties['Not removed']!, /clock leapt ahead/);
+  assert.deepEqual(await vm.pointIds(), points);
 });

@@ -42,16 +42,22 @@ export async function startExpiry(
 }
 
 /**
- * Within a change: removes the points of an item that were deleted by hand, and no others: the clock may be wrong, and
- * nobody asked for them. @returns the job's id.
+ * Within a change: removes one point that was deleted by hand, and no other: the clock may be wrong, and nobody asked for
+ * them. @returns the job's id.
  */
 export async function addExpiry(
   parts: Pick<ServiceParts, 'jobs'>,
   change: CatalogueChange,
-  of: Pick<ExpiryJob, 'vault' | 'isUserTriggered'> & { readonly itemId: string },
+  of: Pick<ExpiryJob, 'vault' | 'isUserTriggered'> & {
+    readonly itemId: string;
+    readonly point: string;
+  },
 ): Promise<string> {
-  const { itemId, ...rest } = of;
-  return await addJob(parts, change, { ...rest, request: { itemId, isByHand: true } });
+  const { itemId, point, ...rest } = of;
+  return await addJob(parts, change, {
+    ...rest,
+    request: { itemId, isByHand: true, only: [point] },
+  });
 }
 
 type ExpiryJob = {

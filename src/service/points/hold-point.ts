@@ -111,7 +111,12 @@ export async function deletePoint(
       const days = await softDeleteDays(read, item.vaultId);
       const until = parts.clock.nowMs() + (days ?? 0) * DAY_MS;
       const expires = async (change: CatalogueChange) =>
-        await addExpiry(parts, change, { vault, itemId: item.id, isUserTriggered: true });
+        await addExpiry(parts, change, {
+          vault,
+          itemId: item.id,
+          point: name.point,
+          isUserTriggered: true,
+        });
       return {
         retention: { ...shown.point.retention, lost: { until, by: 'hand' } },
         detail: { softDeletedUntil: days === undefined ? null : iso(until) },

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { FakeClock } from '#base';
 import { pointSizes, repositoryStatistics } from '#backup';
 import { backUpNow } from '../backing-up/start-backup.ts';
+import type { MachineTime } from '../expiring/clock-trust.ts';
 import { getItem, type Item, type ItemName } from '../items/items.ts';
 import { protect } from '../items/protect.ts';
 import { getJob, listJobs, type Job } from '../jobs/jobs.ts';
@@ -35,14 +36,19 @@ export type AgedOptions = {
   readonly policy?: BackupPolicy;
   readonly blockCount?: number;
   readonly settings?: Partial<ServiceSettings>;
+  readonly clock?: FakeClock;
+  readonly machine?: MachineTime;
 };
 
 /** It is 2026-01-01, 00:00 UTC. */
 export async function agedVm(t: TestContext, options: AgedOptions = {}) {
-  const { policy, blockCount = 4 } = options;
-  const clock = new FakeClock();
+  const { policy, blockCount = 4, clock = new FakeClock(), machine } = options;
   const settings = { spreadMs: 0, ...options.settings };
-  const made = await testService(t, { clock, settings });
+  const made = await testService(t, {
+    clock,
+    settings,
+    ...(machine === undefined ? {} : { machine }),
+  });
   addImages(made, 'web', [{ name: 'a', sizeBytes: blockCount * BLOCK }]);
   await withVault(made);
   const vm = new Machine(made, clock);

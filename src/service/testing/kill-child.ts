@@ -28,9 +28,11 @@ const random = seeded(Number(seed));
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 const quiet = { info: () => undefined, warn: () => undefined };
 
+const clock = fastClock({ sinceMs: Number(since), speed: Number(speed) });
 const service = await openService({
   data,
-  clock: fastClock({ sinceMs: Number(since), speed: Number(speed) }),
+  clock,
+  machine: { bootId: 'kill', upMs: clock.nowMs },
   random: (sizeBytes) => randomBytes(sizeBytes),
   version: 'test',
   process: { host: 'test', pid: process.pid, command: 'kill-child' },

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { realClock, type Clock } from '#base';
+import type { MachineTime } from '../expiring/clock-trust.ts';
 import { discoverHost } from '../hosts/discovery.ts';
 import { putHost } from '../hosts/hosts.ts';
 import { getJob, type Job } from '../jobs/jobs.ts';
@@ -27,7 +28,12 @@ export type TestService = {
   readonly restart: (place?: string) => Promise<Service>;
 };
 
-export type TestOptions = { readonly clock?: Clock; readonly settings?: Partial<ServiceSettings> };
+export type TestOptions = {
+  readonly clock?: Clock;
+  readonly settings?: Partial<ServiceSettings>;
+  /** Absent: one that runs all the time. */
+  readonly machine?: MachineTime;
+};
 
 export const GROUP = 'lab';
 export const VAULT = { group: GROUP, name: 'v1' };
@@ -41,10 +47,13 @@ export async function testService(t: TestContext, options: TestOptions = {}): Pr
   const complain = (facts: object, message: string): void => {
     complaints.push(`${message} ${JSON.stringify(facts)}`);
   };
+  const clock = options.clock ?? realClock();
+  const machine = options.machine ?? { bootId: 'test', upMs: clock.monotonicMs };
   const open = async (place = data): Promise<Service> =>
     await openService({
       data: place,
-      clock: options.clock ?? realClock(),
+      clock,
+      machine,
       random: (sizeBytes) => randomBytes(sizeBytes),
       version: 'test',
       process: { host: 'test', pid: process.pid, command: 'test' },
