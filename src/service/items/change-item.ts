@@ -6,7 +6,7 @@ import { compactSoon } from '../compaction/compact-vaults.ts';
 import { withoutItem } from '../consistency-groups/group-rows.ts';
 import { policyOfItem, softDeleteDays } from '../points/planned-points.ts';
 import { retainedOf } from '../points/points.ts';
-import { changeVault } from '../repositories/change-vault.ts';
+import { changeVault, type VaultChange } from '../repositories/change-vault.ts';
 import { changedPoints } from '../retention/change.ts';
 import { retentionToJson, type PointRetention } from '../retention/point-retention.ts';
 import type { ServiceParts } from '../service-parts.ts';
@@ -70,24 +70,29 @@ export async function changeItem<Result>(
   });
 }
 
+type Removable = Pick<Item, 'id' | 'vaultId' | 'vmName'>;
+
 /** The item and its points are no more in catalogue and documents; what the repository holds is not touched. */
-export async function removeItem(
+export async function removeItem(parts: ServiceParts, item: Removable): Promise<void> {
+  await changeVault(parts, item.vaultId, async () => await removalOf(parts, item));
+}
+
+/** As a change of its vault. */
+export async function removalOf(
   parts: ServiceParts,
-  { id, vaultId, vmName }: Pick<Item, 'id' | 'vaultId' | 'vmName'>,
-): Promise<void> {
-  await changeVault(parts, vaultId, async () => {
-    const group = await withoutItem(parts.catalogue.read, { id, vaultId });
-    return {
-      documents: [...group.documents, itemGone(id)],
-      apply: async (change) => {
-        await group.apply(change);
-        await change.deleteFrom('points').where('itemId', '=', id).execute();
-        await change.deleteFrom('items').where('id', '=', id).execute();
-        await compactSoon(change, vaultId);
-        await noteActivity(parts, change, { action: 'remove item', target: vmName });
-      },
-    };
-  });
+  { id, vaultId, vmName }: Removable,
+): Promise<VaultChange<void>> {
+  const group = await withoutItem(parts.catalogue.read, { id, vaultId });
+  return {
+    documents: [...group.documents, itemGone(id)],
+    apply: async (change) => {
+      await group.apply(change);
+      await change.deleteFrom('points').where('itemId', '=', id).execute();
+      await change.deleteFrom('items').where('id', '=', id).execute();
+      await compactSoon(change, vaultId);
+      await noteActivity(parts, change, { action: 'remove item', target: vmName });
+    },
+  };
 }
 
 /** Points as they are remembered with what `retention` says; undefined: as they were. */

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expirePoints } from '#backup';
 import { backUpNow } from '../backing-up/start-backup.ts';
 import { examine } from '../doctor/doctor.ts';
+import { getJob } from '../jobs/jobs.ts';
 import { agedVm, WEB } from '../testing/aged-vm.ts';
 import { addImages, endOf, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
+import { updateVault } from '../vaults/vaults.ts';
 import { getItem, listItems } from './items.ts';
 import { deleteData, protect, undelete } from './protect.ts';
 
@@ -88,3 +91,46 @@ for (const end of ['undeleted and protected', 'left as it was'] as const) {
     });
   });
 }
+
+test('R59 what was deleted while soft delete was off is not undeleted while its job waits, nor by a clock that is set back', async (t) => {
+  const vm = await agedVm(t);
+  await vm.backUp(30);
+  await updateVault(vm.service, VAULT, { settings: { softDelete: 'Disabled' } });
+  const { id: itemId, vaultId } = await vm.item();
+  // Its job waits until that one has ended.
+  const { catalogue, jobs } = vm.service;
+  const other = await catalogue.change(async (change) => {
+    const of = { vaultId, itemId, entity: 'web', isUserTriggered: false, request: {} };
+    const id = await jobs.addDone(change, { ...of, operation: 'Backup' });
+    const asked = { point: 'x', account: { group: 'lab', name: 'x' }, directory: 'x' };
+    const request = JSON.stringify({ ...asked, hostKey: 'lab', vmName: 'n', isTrial: false });
+    const row = { status: 'InProgress', endedAt: null, leaseOwner: 'us', leaseUntil: 9e15 };
+    const boot = { ...row, operation: 'InstantBoot', request };
+    await change.updateTable('jobs').set(boot).where('id', '=', id).execute();
+    return id;
+  });
+  const { jobId } = await deleteData(vm.service, WEB);
+  const endOfJob = async (id: string) => {
+    for (;;) {
+      const job = await getJob(catalogue.read, vaultId, id);
+      if (job.endedAt !== undefined) return job;
+      vm.clock.advance(100);
+      await sleep(5);
+    }
+  };
+  const ended = { code: 'UserErrorSoftDeleteEnded', message: /deleted while soft delete was off/ };
+  const protectAgain = async () => await protect(vm.service, WEB, { policy: 'DefaultPolicy' });
+  for (const backMs of [0, 86_400_000]) {
+    vm.clock.jump(-backMs);
+    await assert.rejects(undelete(vm.service, WEB), ended);
+    await assert.rejects(protectAgain(), { code: 'UserErrorItemSoftDeleted' });
+  }
+  await catalogue.change(async (change) => {
+    const row = { status: 'Completed', endedAt: 1, leaseOwner: null };
+    await change.updateTable('jobs').set(row).where('id', '=', other).execute();
+  });
+  assert.equal((await endOfJob(jobId)).status, 'Completed');
+  assert.deepEqual(await listItems(catalogue.read, VAULT), []);
+  await protectAgain();
+  assert.equal((await vm.item()).state, 'IRPending');
+});

@@ -12,7 +12,8 @@ import { changeVault } from '../repositories/change-vault.ts';
 import { freeingSpace } from '../repositories/freeing-space.ts';
 import type { OpenRepository } from '../repositories/repositories.ts';
 import type { ServiceParts } from '../service-parts.ts';
-import { removeItem } from './change-item.ts';
+import { removalOf, removeItem } from './change-item.ts';
+import { isOver } from './item-states.ts';
 import { findItemById, type Item } from './items.ts';
 
 const TASK = 'Delete backup data';
@@ -28,14 +29,14 @@ export function deleteDataWork(parts: ServiceParts): JobWork {
       await run.task({ name: TASK, status: 'InProgress', startedAt: parts.clock.nowMs() });
       await untilNoneBooted(parts, run, item.id);
       await readChargesBefore(parts, item.vaultId);
-      if (await expireAll(parts, run, item.id)) await removeItem(parts, item);
-      else run.property('Not deleted', 'The VM was undeleted, or its soft delete has not ended.');
+      if (!(await deleteAll(parts, run, item.id)))
+        run.property('Not deleted', 'The VM was undeleted, or its soft delete has not ended.');
       await run.task({ name: TASK, status: 'Completed', endedAt: parts.clock.nowMs() });
     },
     // Points expire all at once: from then on the item must go, however often the rest of it was broken off.
     isDone: async ({ job }) => {
       const item = await findItemById(parts.catalogue.read, job.itemId!);
-      if (item === undefined || !isOver(parts, item)) return true;
+      if (item === undefined || !isOver(item, parts.clock.nowMs())) return true;
       const isExpired = await freeingSpace(
         parts,
         item.vaultId,
@@ -47,30 +48,29 @@ export function deleteDataWork(parts: ServiceParts): JobWork {
   };
 }
 
-/** Within a turn of the vault, so that no undeletion comes between. @returns false: the item is to stay. */
-async function expireAll(parts: ServiceParts, run: JobRun, itemId: string): Promise<boolean> {
+/** Points and item within one turn of the vault, so that no undeletion comes between. @returns false: the item is to stay. */
+async function deleteAll(parts: ServiceParts, run: JobRun, itemId: string): Promise<boolean> {
   const { vaultId } = run.job;
   return await changeVault(parts, vaultId, async () => {
     const item = await findItemById(parts.catalogue.read, itemId);
-    const isToGo = item !== undefined && isOver(parts, item);
-    if (isToGo) {
-      await freeingSpace(parts, vaultId, async (repository) => {
-        const points = pointsOf(repository, item);
-        const { freedBytes } = await expirePoints(repository.parts, points);
-        run.property('Recovery points deleted', String(points.length));
-        run.property('Freed', `${Math.ceil(freedBytes / 1024 ** 2)} MB`);
-      });
+    if (item === undefined || !isOver(item, parts.clock.nowMs())) {
+      return { documents: [], apply: async () => false };
     }
-    return { documents: [], apply: async () => isToGo };
+    await freeingSpace(parts, vaultId, async (repository) => {
+      const points = pointsOf(repository, item);
+      const { freedBytes } = await expirePoints(repository.parts, points);
+      run.property('Recovery points deleted', String(points.length));
+      run.property('Freed', `${Math.ceil(freedBytes / 1024 ** 2)} MB`);
+    });
+    const { documents, apply } = await removalOf(parts, item);
+    return {
+      documents,
+      apply: async (change) => {
+        await apply(change);
+        return true;
+      },
+    };
   });
-}
-
-/** One that was deleted without soft delete is over from the start, whatever the clock says later. */
-function isOver(
-  { clock }: ServiceParts,
-  { state, deletedAt = 0, purgeAt = Infinity }: Item,
-): boolean {
-  return state === 'SoftDeleted' && purgeAt <= Math.max(clock.nowMs(), deletedAt);
 }
 
 function pointsOf({ parts, state }: OpenRepository, item: Item): readonly string[] {
@@ -85,7 +85,7 @@ async function untilNoneBooted(parts: ServiceParts, run: JobRun, itemId: string)
   const { catalogue, clock } = parts;
   for (;;) {
     const item = await findItemById(catalogue.read, itemId);
-    if (item === undefined || !isOver(parts, item)) break;
+    if (item === undefined || !isOver(item, parts.clock.nowMs())) break;
     const points = await bootedPoints(catalogue.read, itemId);
     if (points.size === 0) break;
     run.property('Waits for VMs that run from', [...points].join(', '));

@@ -13,7 +13,9 @@
  *          every state     ▼   │
  *                      soft-deleted ──purge, at its time──► (none)      delete with soft delete off ──► (none)
  * ```
- * Soft-deleted shows as ProtectionStopped in Azure's API, with the deletion's dates.
+ * Soft-deleted shows as ProtectionStopped in Azure's API, with the deletion's dates. An item that is deleted while soft
+ * delete is off is soft-deleted, too, until its job has ended; its time is over from the start (`isOver`), so that it
+ * cannot be undeleted, whatever the job waits for.
  */
 import { HoldfastError, type ErrorCode } from '#base';
 
@@ -37,6 +39,20 @@ export type ItemAction =
   /** Pins, extends, deletes one of its points. */
   | 'holdPoint'
   | 'protect';
+
+/** Whether its data goes. One that was deleted while soft delete was off is over from the start, whatever the clock says. */
+export function isOver(
+  { state, deletedAt = 0, purgeAt = Infinity }: Deletion,
+  nowMs: number,
+): boolean {
+  return state === 'SoftDeleted' && purgeAt <= Math.max(nowMs, deletedAt);
+}
+
+type Deletion = {
+  readonly state: ItemState;
+  readonly deletedAt: number | undefined;
+  readonly purgeAt: number | undefined;
+};
 
 type Refusal = { readonly code: ErrorCode; readonly why: string };
 

@@ -17,7 +17,7 @@ import { getVault, type Vault } from '../vaults/vaults.ts';
 import { changeItem } from './change-item.ts';
 import { isSelected, type DiskSelection } from './disk-selection.ts';
 import { itemDocument } from './item-documents.ts';
-import { requireAllowed, type ItemState } from './item-states.ts';
+import { isOver, requireAllowed, type ItemState } from './item-states.ts';
 import { findItem, getItem, type Item, type ItemName } from './items.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -249,15 +249,20 @@ export async function deleteData(parts: ServiceParts, name: ItemName): Promise<A
   });
 }
 
-/** R59: back to stopped, with all points. */
+/**
+ * R59: back to stopped, with all points.
+ *
+ * @throws {HoldfastError} `UserErrorSoftDeleteEnded` once its time is over, also where there was none; as `deleteData`.
+ */
 export async function undelete(parts: ServiceParts, name: ItemName): Promise<Accepted> {
   return await changeItem(parts, await getItem(parts.catalogue.read, name), async (item) => {
     requireAllowed('undelete', item);
     const now = parts.clock.nowMs();
-    if (item.purgeAt !== undefined && item.purgeAt <= now) {
+    if (isOver(item, now)) {
+      const wasSoft = item.purgeAt !== item.deletedAt;
       throw new HoldfastError(
         'UserErrorSoftDeleteEnded',
-        `The data of '${item.vmName}' is being deleted: its soft delete has ended.`,
+        `The data of '${item.vmName}' is being deleted: ${wasSoft ? 'its soft delete has ended' : 'it was deleted while soft delete was off'}.`,
       );
     }
     return {
