@@ -24,6 +24,7 @@ export type Item = {
   /** The one that it had when its protection was stopped; it may be gone. */
   readonly lastPolicyId: string | undefined;
   readonly state: ItemState;
+  /** Since when it is protected, stopped or deleted; its first backup changes nothing. */
   readonly stateSince: number;
   /** Undefined: all disks. */
   readonly diskSelection: DiskSelection | undefined;

@@ -51,7 +51,8 @@ export async function recordPoint(
       item: {
         lastBackup: JSON.stringify(lastBackup),
         // Stopped meanwhile, it stays stopped.
-        ...(item.state === 'IRPending' ? { state: 'Protected', stateSince: endedAt } : {}),
+        // Since when runs are owed (R18) stays: it has been protected before.
+        ...(item.state === 'IRPending' ? { state: 'Protected' } : {}),
       },
       newPoints: [row],
       also: async (change) =>
