@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { isHoldfastError } from '#base';
 import { Terminal } from '../../src/cli/output/terminal.ts';
 import { showCharges, type ChargesOptions } from '../../src/cli/service/charges.ts';
 import { ServiceHttp } from '../../src/cli/service/service-http.ts';
@@ -55,7 +56,17 @@ test('a vault shows its VMs with days, sizes and costs, a VM its points with wha
   assert.match(await lab.text(), /no prices: --prices FILE sets them/);
   const prices = join(lab.made.images, '..', 'prices.json');
   writeFileSync(prices, JSON.stringify(PRICES));
+  const bad = join(lab.made.images, '..', 'bad.json');
+  writeFileSync(bad, JSON.stringify({ ...PRICES, currency: 'usd', instance: { small: -1 } }));
+  await assert.rejects(lab.text('v1', { prices: bad }), (error) => {
+    assert.match(
+      String(error),
+      /bad\.json is no price sheet: currency: .*; instance\.small: .*; instance/,
+    );
+    return isHoldfastError(error, 'PriceSheetInvalid');
+  });
   const priced = await lab.text('v1', { prices });
+  assert.match(priced, /^From \d{4}-\d\d on, lab\/v1 has these prices, in [A-Z]{3}\.\n\n/);
   assert.match(
     priced,
     /^web +3\/\d\d +1\.00 MiB +1\.0\d MiB +<0\.001 +EUR 0\.\d{4} +EUR 0\.\d{4} +EUR 0\.\d{4}$/m,

@@ -241,6 +241,22 @@ test('a policy is made of options, changed, previewed, and read again from its o
     /^weekly +lab\/v1 +0 +Saturday, Sunday at 03:00 +UTC +12 weeks \(Saturday, Sunday\), 3 months/m,
   );
   assert.match(list, /^often +lab\/v1 +0 +every 4 hours from 08:00 for 12 hours +UTC +30 days$/m);
+  const invalid: readonly (readonly [string, RegExp])[] = [
+    ['--daily 22:10', /not valid: --daily is "22:10", allowed: a full or half hour/],
+    ['--weekly sunday --at 22:10', /: --at is "22:10"/],
+    ['--weekly sunday --at 22:00 --keep-daily 10', /: --keep-daily is 10 days, allowed: no daily/],
+    ['--weekly sunday --at 22:00 --keep-weekly-on monday', /: --keep-weekly-on is \["monday"\]/],
+    ['--daily 22:00 --time-zone Mars', /: --time-zone is "Mars"/],
+    ['--daily 22:00 --instant-days 99', /: --instant-days is 99 days/],
+    ['--hourly 5', /: --hourly is 5, allowed: 4, 6, 8, 12/],
+    ['--hourly 4 --for 30 --from 8:15', /: --from is "08:15".*; --for is 30 hours/],
+    ['--daily 22:00 --keep-monthly 3 --keep-monthly-on 31', /: --keep-monthly-on is 31, allowed/],
+    ['--daily 22:00 --keep-yearly 999', /: --keep-yearly is 999 years/],
+  ];
+  for (const [options, says] of invalid)
+    await fails(['policy', 'create', 'x', ...options.split(' ')], 1, says);
+  await fails(['policy', 'set', 'nightly', '--keep-daily', 'none'], 1, /: --keep-daily is missing/);
+  await fails(['policy', 'preview', '--hourly', '5'], 1, /: --hourly is 5/);
   await fails(
     ['policy', 'create', 'x', '--daily', '22:10'],
     1,

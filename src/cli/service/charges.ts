@@ -88,14 +88,18 @@ export async function showCharges(
     if (options.forecast === true) {
       throw new UsageError('--forecast is about one VM: name it');
     }
-    if (options.prices !== undefined)
-      await setPrices(service, vault, { month, file: options.prices });
-    return await showVault(context, vault, month);
+    const { prices } = options;
+    const taken =
+      prices === undefined ? undefined : await setPrices(service, vault, { month, file: prices });
+    return await showVault(context, { vault, month, taken });
   }
   if (options.prices !== undefined) {
     throw new UsageError(`--prices are those of a vault: holdfast charges ${fullName(item.vault)}`);
   }
-  if (options.forecast === true) return await showForecast(context, item);
+  if (options.forecast === true) {
+    if (options.month !== undefined) throw new UsageError('--forecast begins with the next month');
+    return await showForecast(context, item);
+  }
   await showItem(context, item, month);
 }
 
@@ -133,13 +137,33 @@ function inMonth(month: string): { readonly $filter: string } {
   return { $filter: `month eq '${month}'` };
 }
 
+type Prices = { readonly from: string; readonly currency: string };
+
 async function setPrices(
   service: Service,
   vault: Named,
   { month, file }: { readonly month: string; readonly file: string },
-): Promise<void> {
+): Promise<Prices> {
   const path = `${pathOf(service, vault)}/priceSheets/${month}`;
-  await service.http.json('PUT', path, { body: { properties: await readSheet(file) } });
+  const body = { properties: await readSheet(file) };
+  try {
+    await service.http.json('PUT', path, { body });
+    // As it was accepted, it has one.
+    return { from: month, currency: (body.properties as { readonly currency: string }).currency };
+  } catch (error) {
+    if (!(error instanceof ServiceRefusal) || error.code !== 'InvalidRequestContent') throw error;
+    throw new HoldfastError('PriceSheetInvalid', sheetFaults(file, error.message), {
+      cause: error,
+    });
+  }
+}
+
+/** Fields are those of the file, not of the request that it was put into. */
+function sheetFaults(file: string, told: string): string {
+  const faults = told
+    .replace(/^[^:]*content was invalid: /, '')
+    .replaceAll(/'properties(?:\.([^']+))?': /g, (_all, field?: string) => `${field ?? 'it'}: `);
+  return `${file} is no price sheet: ${faults.replace(/\.$/, '')}; holdfast charges --help shows one`;
 }
 
 async function readSheet(file: string): Promise<unknown> {
@@ -155,9 +179,9 @@ async function readSheet(file: string): Promise<unknown> {
 
 async function showVault(
   { service, terminal }: ServiceContext,
-  vault: Named,
-  month: string,
+  of: { readonly vault: Named; readonly month: string; readonly taken: Prices | undefined },
 ): Promise<void> {
+  const { vault, month, taken } = of;
   const path = pathOf(service, vault);
   const query = inMonth(month);
   const summary = (await service.http.json('GET', `${path}/chargeSummary`, { query })) as Summary;
@@ -166,10 +190,12 @@ async function showVault(
     query,
   );
   const items = listed.map(({ properties }) => properties);
-  terminal.result({ vault: fullName(vault), ...summary, items }, () => {
+  const document = { vault: fullName(vault), ...summary, items };
+  terminal.result(taken === undefined ? document : { ...document, prices: taken }, () => {
     const head = `${fullName(vault)} in ${month}`;
+    const prices = taken === undefined ? [] : [takenText(vault, taken)];
     if (items.length === 0)
-      return [`${head}: nothing is charged.`, ...repositoryOf(summary)].join('\n');
+      return [...prices, `${head}: nothing is charged.`, ...repositoryOf(summary)].join('\n');
     const money = moneyIn(summary.currency);
     const table = formatTable(
       [
@@ -198,8 +224,19 @@ async function showVault(
         ? 'no prices: --prices FILE sets them'
         : `${money(summary.cost)}: instances ${money(summary.protectedInstances.cost)}, storage ${money(summary.storage.cost)}`;
     const told = `${head}: ${formatCount(items.length, 'protected instance')}; ${total}.`;
-    return [table, '', told, ...estimated(summary), ...repositoryOf(summary)].join('\n');
+    return [
+      ...prices.flatMap((text) => [text, '']),
+      table,
+      '',
+      told,
+      ...estimated(summary),
+      ...repositoryOf(summary),
+    ].join('\n');
   });
+}
+
+function takenText(vault: Named, { from, currency }: Prices): string {
+  return `From ${from} on, ${fullName(vault)} has these prices, in ${currency}.`;
 }
 
 function repositoryOf({ repository }: Summary): readonly string[] {

@@ -3,6 +3,7 @@
  * Errors name the candidates.
  */
 import { HoldfastError } from '#base';
+import { UsageError } from '../usage-error.ts';
 
 export type Named = { readonly group: string; readonly name: string };
 
@@ -41,6 +42,19 @@ export function findNamed<Entry extends Named>(
     );
   }
   throw notFound(`there is no ${what} ${text}`, what, entries.map(fullName));
+}
+
+/**
+ * Names that become parts of ids. What else a name may be the service knows.
+ *
+ * @param names by the option where each was typed: `as`; undefined: it was not given.
+ * @throws {UsageError}
+ */
+export function requirePlain(names: Readonly<Record<string, string | undefined>>): void {
+  for (const [option, name] of Object.entries(names)) {
+    if (name === undefined || (name !== '' && !name.includes('/'))) continue;
+    throw new UsageError(`--${option} "${name}" is not a name: write one without a slash`);
+  }
 }
 
 /**

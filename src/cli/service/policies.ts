@@ -9,6 +9,7 @@ import { formatTable, left, right } from '../output/table.ts';
 import { UsageError } from '../usage-error.ts';
 import { confirm } from './confirm.ts';
 import { fullName, isSame, notFound, type Named } from './names.ts';
+import { inOptions } from './policy-faults.ts';
 import { policyOf, retentionText, scheduleText, type PolicyOptions } from './policy-words.ts';
 import type { WirePolicy, WirePolicyResource } from './policy-wire.ts';
 import { findVault, listVaults, orOf } from './resources.ts';
@@ -35,7 +36,8 @@ export async function createPolicy(
       `${fullName(vault)} has a policy ${name} already: holdfast policy set changes it`,
     );
   }
-  const policy = (await service.http.json('PUT', at, { body })) as WirePolicyResource;
+  const put = async () => await service.http.json('PUT', at, { body });
+  const policy = (await inOptions(options, put)) as WirePolicyResource;
   terminal.result(policy, () => describe(vault, policy));
 }
 
@@ -47,9 +49,8 @@ export async function setPolicy(
   const { vault, policy: before } = await findPolicy(service, name, options.vault);
   const properties = await wanted(options, before.properties);
   const at = pathOf(service, vault, before.name);
-  const policy = (await service.http.json('PUT', at, {
-    body: { properties },
-  })) as WirePolicyResource;
+  const put = async () => await service.http.json('PUT', at, { body: { properties } });
+  const policy = (await inOptions(options, put)) as WirePolicyResource;
   terminal.result(policy, () => describe(vault, policy));
 }
 

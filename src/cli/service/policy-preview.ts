@@ -7,6 +7,7 @@ import { formatTable, left } from '../output/table.ts';
 import { formatBytes, formatCount } from '../output/units.ts';
 import { UsageError } from '../usage-error.ts';
 import { fullName } from './names.ts';
+import { inOptions } from './policy-faults.ts';
 import { findPolicy, pathOf, saysPolicy, wanted, type PolicyChange } from './policies.ts';
 import { findItem } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
@@ -89,7 +90,11 @@ async function previewChange(
 ): Promise<void> {
   const asked = { count, ...(since === undefined ? {} : { from: instant('--since', since) }) };
   if (name === undefined) {
-    const runs = await runsOf(service, { properties: await wanted(change), ...asked });
+    const properties = await wanted(change);
+    const runs = await inOptions(
+      change,
+      async () => await runsOf(service, { properties, ...asked }),
+    );
     terminal.result({ runs }, () => runsText(runs));
     return;
   }
@@ -101,7 +106,7 @@ async function previewChange(
     return;
   }
   const properties = await wanted(change, policy.properties);
-  const runs = await runsOf(service, { properties, ...asked });
+  const runs = await inOptions(change, async () => await runsOf(service, { properties, ...asked }));
   const body = { change: 'PolicyEdit', policy: policy.name, properties };
   const at = `${ownVault(service, vault)}/previews`;
   const points = (await service.http.json('POST', at, { body })) as Preview;
