@@ -52,7 +52,7 @@ export function failureOf(error: unknown, of: FailedCommand): Failure {
     const report = 'unexpected: please report it with what HOLDFAST_DEBUG=1 shows';
     return failure('Unexpected', `${plainly(message)} (${report})`, 1);
   }
-  const advice = adviceFor(error);
+  const advice = adviceFor(error, command);
   const message = `${PREFIX[error.code] ?? ''}${plainly(error.message)}`;
   const text = advice === undefined ? message : `${message}; ${advice}`;
   if (error.code === 'Cancelled') return failure(error.code, text, interruption.exitCode);
@@ -83,14 +83,18 @@ const ROOM: Readonly<Record<string, string>> = {
   scratch: 'make room there or name another folder with --scratch, then run again',
 };
 
-function adviceFor(error: HoldfastError): string | undefined {
-  const { needs, purpose = '' } = error.details;
+function adviceFor(error: HoldfastError, command: string): string | undefined {
+  const { needs, formats, purpose = '' } = error.details;
   if (error.code === 'StoreFull') {
     const advice = ROOM[purpose] ?? 'make room (expire and compact need little), then run again';
     return advice === '' ? undefined : advice;
   }
   if (error.code === 'DiskFormatUnsupported' && needs !== undefined) {
     return `pass --allow-file ${shellQuoted(String(needs))}`;
+  }
+  // Disks of VMs have theirs by their definitions.
+  if (formats !== undefined && command.startsWith('holdfast repo ')) {
+    return `pass --format DISK=FORMAT: ${String(formats)}`;
   }
   return ADVICE[error.code];
 }

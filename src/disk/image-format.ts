@@ -9,6 +9,9 @@ import { HoldfastError } from '#base';
 const IMAGE_FORMATS = ['raw', 'qcow2', 'qcow', 'vmdk', 'vhdx', 'vpc', 'vdi'] as const;
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
 
+/** What an error says in its detail `formats`: whoever shows it knows how one is named. */
+export const FORMATS_TO_NAME = 'raw, qcow2, vmdk, vhdx, vpc or vdi';
+
 const BY_EXTENSION: Readonly<Record<string, ImageFormat>> = {
   '.raw': 'raw',
   '.img': 'raw',
@@ -42,11 +45,11 @@ export function imageFormatOf(image: {
   const byExtension = BY_EXTENSION[extname(path).toLowerCase()];
   if (byExtension !== undefined) return byExtension;
   throw unsupported(
-    `the format of "${path}" is not clear from its name, and formats are not guessed from content: ` +
-      'name it (--format DISK=raw, qcow2, vmdk, vhdx, vpc or vdi)',
+    `the format of "${path}" is not clear from its name, and formats are not guessed from content: name it`,
+    { path, formats: FORMATS_TO_NAME },
   );
 }
 
-function unsupported(message: string): HoldfastError {
-  return new HoldfastError('DiskFormatUnsupported', message);
+function unsupported(message: string, details = {}): HoldfastError {
+  return new HoldfastError('DiskFormatUnsupported', message, { details });
 }

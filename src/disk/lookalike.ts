@@ -36,9 +36,8 @@ export async function refuseLookalike(path: string): Promise<void> {
   if (found === undefined) return;
   throw new HoldfastError(
     'DiskFormatUnsupported',
-    `"${path}" is named like a raw disk but begins like a ${found.format} image: say which it is ` +
-      `(--format DISK=${found.format} or --format DISK=raw)`,
-    { details: { path, format: found.format } },
+    `"${path}" is named like a raw disk but begins like a ${found.format} image: say which it is`,
+    { details: { path, format: found.format, formats: `${found.format} or raw` } },
   );
 }
 

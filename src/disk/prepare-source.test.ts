@@ -5,7 +5,7 @@ import { appendFile, mkdir, stat, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { Worker } from 'node:worker_threads';
-import { isHoldfastError } from '#base';
+import { isHoldfastError, type HoldfastError } from '#base';
 import { totalBytes } from './extent.ts';
 import { parseNbdUri } from './nbd-address.ts';
 import { openSource } from './open-disk.ts';
@@ -186,7 +186,7 @@ test('an .img that begins like an image of another format is refused until its f
     await run('qemu-img', 'create', '-q', '-f', format, path, '1M');
     await assert.rejects(prepare(t, path), (error: Error & { code?: string }) => {
       assert.equal(error.code, 'DiskFormatUnsupported');
-      assert.match(error.message, new RegExp(`--format DISK=${format} or --format DISK=raw`));
+      assert.equal((error as HoldfastError).details['formats'], `${format} or raw`);
       return true;
     });
   }
@@ -199,7 +199,10 @@ test('a name that does not say the format asks for it; unknown formats and missi
   const { path, content } = await sample(folder);
   const unnamed = join(folder, 'disk');
   await writeFile(unnamed, content);
-  await assert.rejects(prepare(t, unnamed), has('DiskFormatUnsupported', /--format/));
+  await assert.rejects(
+    prepare(t, unnamed),
+    has('DiskFormatUnsupported', /not guessed from content: name it$/),
+  );
   assert.ok((await contentOf(await prepare(t, unnamed, { format: 'raw' }))).equals(content));
   await assert.rejects(prepare(t, path, { format: 'zip' }), has('DiskFormatUnsupported', /zip/));
   await assert.rejects(

@@ -23,7 +23,7 @@ test('a file that is no image of its format is said in our words, those of QEMU 
     prepareSource({ location, clock }),
     says(
       'DiskFormatUnsupported',
-      /^cannot open ".*a\.qcow2" as qcow2: if it has another format, name that with --format.* \(.*not in qcow2 format\)$/,
+      /^cannot open ".*a\.qcow2" as qcow2: if it has another format, name that; else the image is damaged.* \(.*not in qcow2 format\)$/,
     ),
   );
 });

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { HoldfastError, throwIfCancelled, type ErrorCode } from '#base';
+import { FORMATS_TO_NAME } from './image-format.ts';
 import { findImageServer } from './server-folder.ts';
 
 export type ToolRun = {
@@ -80,13 +81,14 @@ export function imageError(
     return diskInUse(path, complaint);
   }
   const text = complaint.replaceAll(/^qemu-\w+: /gm, '').replaceAll('\n', '; ');
-  const failed = (code: ErrorCode, advice: string): HoldfastError =>
+  const failed = (code: ErrorCode, advice: string, details = {}): HoldfastError =>
     new HoldfastError(code, `cannot ${doing} "${path}" as ${format}: ${advice} (${text})`, {
-      details: { path },
+      details: { path, ...details },
     });
   if (/not in \S+ format|Unknown driver|not supported|Unsupported|invalid/i.test(complaint)) {
-    const other = 'if it has another format, name that with --format; else the image is damaged';
-    return failed('DiskFormatUnsupported', `${other}, or of a kind that QEMU does not read`);
+    const other = 'if it has another format, name that; else the image is damaged';
+    const advice = `${other}, or of a kind that QEMU does not read`;
+    return failed('DiskFormatUnsupported', advice, { formats: FORMATS_TO_NAME });
   }
   if (complaint.includes('No such file')) {
     return failed('DiskNotFound', 'a file that it needs is missing: put it back');

@@ -274,7 +274,7 @@ describe('disks that cannot be backed up', () => {
     [
       'a wrong format',
       ['--disk', `vda=${at('no-image.qcow2')}`],
-      /cannot open "[^"]*no-image\.qcow2" as qcow2: .*--format.*\(.*\) \[/,
+      /cannot open "[^"]*no-image\.qcow2" as qcow2: if .* name that; .*\(.*\); pass --format DISK=FORMAT: raw, qcow2.* \[/,
     ],
     [
       'a server that is not there',

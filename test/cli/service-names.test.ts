@@ -130,3 +130,21 @@ test('a point is kept until a date, or for days', async () => {
   assert.equal(Math.round((Date.parse(expiryTime!) - Date.now()) / 86_400_000), 400);
   await fails([...at, 'soon'], 2, /--until "soon" is no date such as .*, and no number of days/);
 });
+
+test('a disk of another format than its name says is refused, with where to say which it is', async () => {
+  const liar = join(images, 'liar');
+  mkdirSync(liar);
+  writeFileSync(join(liar, 'a.qcow2'), noise(MEBIBYTE));
+  await text('host', 'refresh', 'lab');
+  await fails(
+    ['protect', 'liar', '--vault', 'second'],
+    1,
+    /cannot open .*a\.qcow2" as qcow2: if it has another format, name that; .* \("format" in vm\.json: raw, qcow2, .*\)\. Mend that and refresh its host \[DiskUnsupported\]/,
+  );
+  writeFileSync(
+    join(liar, 'vm.json'),
+    JSON.stringify({ disks: [{ file: 'a.qcow2', format: 'raw' }] }),
+  );
+  await text('host', 'refresh', 'lab');
+  assert.match(await text('protect', 'liar', '--vault', 'second'), /^lab\/liar is protected/);
+});

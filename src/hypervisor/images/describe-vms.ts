@@ -76,8 +76,9 @@ async function look(found: FoundDisk, allowedFiles: readonly string[]): Promise<
   };
 }
 
-function refusalOf({ message, details }: HoldfastError): string {
-  return details['needs'] === undefined ? message : `${message} ("allowedFiles" in vm.json)`;
+function refusalOf({ message, details: { needs, formats } }: HoldfastError): string {
+  if (needs !== undefined) return `${message} ("allowedFiles" in vm.json)`;
+  return formats === undefined ? message : `${message} ("format" in vm.json: ${formats})`;
 }
 
 const IN_USE =

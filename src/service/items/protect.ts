@@ -73,11 +73,7 @@ async function protectKnown(
     const isStopped = item.state === 'ProtectionStopped' || item.state === 'BackupsSuspended';
     requireAllowed(isStopped ? 'resume' : 'changePolicy', item);
     const policy = await policyOf(reader, { vault, item, wanted });
-    // A VM that is gone keeps its item, but cannot be given backups again.
-    if (isStopped) {
-      await getVm(parts.catalogue.read, name.vm);
-      await requireUnprotected(parts, vault, name);
-    }
+    if (isStopped) await requireResumable(parts, vault, name);
     if (typeof wanted.diskSelection === 'object') {
       requireDisks(await getVm(parts.catalogue.read, name.vm), wanted.diskSelection);
     }
@@ -96,6 +92,20 @@ async function protectKnown(
       also: async (change) => await done(parts, change, { item, operation: 'ConfigureBackup' }),
     };
   });
+}
+
+/**
+ * A VM that is gone keeps its item, but cannot be given backups again.
+ *
+ * @throws {HoldfastError} `ResourceNotFound`; `UserErrorItemAlreadyProtected` if another vault protects it.
+ */
+export async function requireResumable(
+  parts: Pick<ServiceParts, 'catalogue'>,
+  vault: Pick<Vault, 'id'>,
+  name: ItemName,
+): Promise<void> {
+  await getVm(parts.catalogue.read, name.vm);
+  await requireUnprotected(parts, vault, name);
 }
 
 /** The one that is named, else the item's. */
@@ -301,14 +311,15 @@ function selectionJson(selection: Protection['diskSelection']): string | null {
 
 /** One vault a VM; a soft-deleted item is in the way only in its own vault (R59). */
 async function requireUnprotected(
-  { catalogue }: ServiceParts,
-  vault: Vault,
+  { catalogue }: Pick<ServiceParts, 'catalogue'>,
+  vault: Pick<Vault, 'id'>,
   { vm }: ItemName,
 ): Promise<void> {
   const other = await catalogue.read
     .selectFrom('items')
     .innerJoin('vaults', 'vaults.id', 'items.vaultId')
-    .select(['vaults.name', 'vaults.id'])
+    .innerJoin('resourceGroups', 'resourceGroups.key', 'vaults.groupKey')
+    .select(['vaults.name', 'vaults.id', 'resourceGroups.name as group'])
     .where('items.vmGroupKey', '=', nameKey(vm.group))
     .where('items.vmKey', '=', nameKey(vm.name))
     .where('items.state', 'in', ['IRPending', 'Protected'])
@@ -316,7 +327,7 @@ async function requireUnprotected(
   if (other === undefined || other.id === vault.id) return;
   throw new HoldfastError(
     'UserErrorItemAlreadyProtected',
-    `'${vm.name}' is protected by the vault '${other.name}': stop its protection there first.`,
+    `'${vm.name}' is protected by the vault '${other.name}' of '${other.group}': stop its protection there first.`,
   );
 }
 
@@ -332,9 +343,10 @@ function requireDisks({ name, facts }: HostVm, wanted: Protection['diskSelection
   }
   for (const { name: disk, lun, refusal } of facts.disks) {
     if (refusal === undefined || !isSelected(selection, lun)) continue;
+    const otherwise = lun === undefined ? '' : ', or exclude the disk';
     throw new HoldfastError(
       'DiskUnsupported',
-      `The disk ${disk} of '${name}' cannot be backed up: ${refusal}. Exclude it, or mend that.`,
+      `The disk ${disk} of '${name}' cannot be backed up: ${refusal}. Mend that and refresh its host${otherwise}.`,
     );
   }
 }
