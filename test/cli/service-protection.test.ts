@@ -181,7 +181,19 @@ test('a new VM is made of a point, and a VM gets its disks back', async () => {
   const made = await text('restore', 'web', '--as', 'web-copy');
   assert.match(made, /^Target VM: web-copy$/m);
   assert.match(await text('vm', 'list'), /^web-copy +lab +off +2 +none/m);
-  await fails(['restore', 'web', '--as', 'db'], 1, /There is a VM 'db' on that host.*\[VmExists\]/);
+  await fails(
+    ['restore', 'web', '--as', 'web2', '--network', 'default'],
+    1,
+    /'lab' is a folder of images, whose VMs have no network card .*'default'.*\[DefinitionUnsupported\]/,
+  );
+  await fails(['restore', 'web', '--as', 'a/b'], 2, /--as "a\/b" is not a name: .*\[Usage\]/);
+  await fails(['restore', 'web', '--as', 'x', '--host', 'a/b'], 2, /--host "a\/b" is not a name/);
+  await fails(['boot', 'web', '--as', 'a/b'], 2, /--as "a\/b" is not a name/);
+  await fails(
+    ['restore', 'web', '--as', 'db'],
+    1,
+    /There is a VM 'db' on the host 'lab'.*\[VmExists\]/,
+  );
 
   const image = openSync(join(web, 'a-system.raw'), 'r+');
   writeSync(image, Buffer.alloc(MEBIBYTE), 0, MEBIBYTE, 0);

@@ -7,7 +7,7 @@ import { formatDuration } from '../output/units.ts';
 import { jobOf } from './accepted.ts';
 import { cancelJob, failureOfJob, followJob, getJob, type JobName } from './follow-job.ts';
 import { exitCodeOf, type JobFacts } from './job-facts.ts';
-import { fullName } from './names.ts';
+import { fullName, requirePlain } from './names.ts';
 import { findPoint, type PointFacts } from './points.ts';
 import { findItem } from './resources.ts';
 import { accountOf } from './restore.ts';
@@ -33,6 +33,7 @@ export async function bootVm(
   options: BootOptions,
 ): Promise<void> {
   const { service, terminal } = context;
+  requirePlain({ as: options.as, host: options.host, network: options.network });
   const item = await findItem(service, names.vm, options.vault);
   const [point, account] = await Promise.all([
     findPoint(service, item, names.point),

@@ -9,7 +9,7 @@ import { jobOf } from './accepted.ts';
 import { confirm } from './confirm.ts';
 import { failureOfJob, followJob, getJob } from './follow-job.ts';
 import { exitCodeOf, type JobFacts } from './job-facts.ts';
-import { fullName } from './names.ts';
+import { fullName, requirePlain } from './names.ts';
 import { findPoint, type PointFacts } from './points.ts';
 import { findItem, LOCATION, type ServiceItem } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
@@ -96,6 +96,7 @@ function checkOptions(options: RestoreOptions): void {
   if (as === undefined && ofNewVm) {
     throw new UsageError('--host, --network and --start belong to --as');
   }
+  requirePlain({ as, host, network });
   if (disks !== undefined && onlyOsDisk === true) {
     throw new UsageError('--disks and --only-os-disk contradict each other: give one of them');
   }

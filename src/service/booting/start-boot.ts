@@ -12,6 +12,7 @@ import { LOCATION, nameKey } from '../names.ts';
 import { disksAt } from '../points/disks-at.ts';
 import { getPoint } from '../points/points.ts';
 import { requireRoom, ROOM } from '../restoring/require-room.ts';
+import { requireNetwork } from '../restoring/require-network.ts';
 import { requireFree } from '../restoring/start-restore.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { getStorageAccount } from '../storage-accounts/storage-accounts.ts';
@@ -44,6 +45,7 @@ export async function startBoot(
   const account = await getStorageAccount(reader, wanted.account);
   const disks = luns === undefined ? {} : { disks: disksAt(point, luns).map((disk) => disk.name) };
   await requireRuns(reader, wanted.hostKey);
+  await requireNetwork(reader, item, wanted);
   await requireFree(parts, wanted);
   const request = { ...asked, ...disks, directory: folderOf(parts, account.path, wanted.vmName) };
   await repositories.read(item.vaultId, async (repository) =>

@@ -14,6 +14,7 @@ import type { ServiceParts } from '../service-parts.ts';
 import { getStorageAccount } from '../storage-accounts/storage-accounts.ts';
 import { requireWritable } from '../vaults/require-writable.ts';
 import { requireReachable } from '../vaults/vault-reach.ts';
+import { requireNetwork } from './require-network.ts';
 import { requireRoom, ROOM } from './require-room.ts';
 import type { RestoreRequest } from './restore-request.ts';
 
@@ -88,7 +89,10 @@ async function checkAllButRoom(
   const point = await getPoint(reader, item.id, request.point);
   await getStorageAccount(reader, request.account);
   disksAt(point, request.luns);
-  if (request.kind === 'new-vm') await requireFree(parts, request);
+  if (request.kind === 'new-vm') {
+    await requireNetwork(reader, item, request);
+    await requireFree(parts, request);
+  }
   if (request.kind === 'replace') await requireOff(parts, item);
   return { item, point };
 }
@@ -123,7 +127,7 @@ export async function requireFree(
   if (!(await isThere())) return;
   throw new HoldfastError(
     'VmExists',
-    `There is a VM '${vmName}' on that host: choose another name.`,
+    `There is a VM '${vmName}' on the host '${hostKey}': choose another name.`,
   );
 }
 
