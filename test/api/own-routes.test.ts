@@ -5,6 +5,7 @@ import { request } from 'node:https';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { HoldfastError } from '#base';
+import { stopRetaining } from '#service';
 import { addImages, GROUP, type TestService } from '../../src/service/testing/test-service.ts';
 import { backupLab, type BackupLab } from './backup-lab.ts';
 
@@ -68,12 +69,26 @@ test('the doctor and the metrics warn until the recovery key was fetched', async
   assert.match(text, /holdfast_items\{group="lab",vault="v1",state="Protected"\} 1\n/);
   assert.match(text, /holdfast_jobs\{[^}]*operation="Backup",status="Completed"\} 1\n/);
   assert.match(text, /holdfast_host_reachable\{host="lab"\} 1\n/);
+  const rules = readFileSync('docs/holdfast.rules.yml', 'utf8');
+  const asked = rules.match(/\bholdfast_\w+/g)!;
+  assert.ok(asked.length > 5);
+  for (const name of asked) assert.ok(text.includes(`# TYPE ${name} gauge\n`), name);
   const key = `${lab.group}/providers/Holdfast.Backup/vaults/v1/recoveryKey`;
   const made = await lab.call('POST', key);
   assert.ok(made.status < 300, JSON.stringify(made.body));
   assert.deepEqual(await doctor(), { value: [] });
   assert.ok((await textOf(lab, '/metrics')).text.includes(`${missing} 0\n`));
   assert.equal((await lab.raw('GET', '/metrics')).status, 401);
+  // Nobody is to be woken for the age of a point whose VM is backed up no more.
+  const newest = /^holdfast_item_newest_point_time_seconds\{.*vm="lab\/web"\} \d/m;
+  assert.match(text, newest);
+  await stopRetaining(lab.service, {
+    vault: { group: GROUP, name: 'v1' },
+    vm: { group: GROUP, name: 'web' },
+  });
+  const stopped = (await textOf(lab, '/metrics')).text;
+  assert.doesNotMatch(stopped, newest);
+  assert.match(stopped, /holdfast_items\{[^}]*state="ProtectionStopped"\} 1\n/);
 });
 
 test('a vault is verified by a job, beside a backup; damage fails it and is named', async (t) => {

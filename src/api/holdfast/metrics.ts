@@ -38,10 +38,14 @@ async function metricsOf(service: Service): Promise<Registry> {
     ofVault,
   );
   const items = gauge('items', 'Protected items', [...ofVault, 'state']);
-  const failing = gauge('items_failing', 'Items whose newest backup has failed', ofVault);
+  const failing = gauge(
+    'items_failing',
+    'Items that are backed up, and whose newest backup has failed',
+    ofVault,
+  );
   const newest = gauge(
     'item_newest_point_time_seconds',
-    'When the newest recovery point was taken',
+    'When the newest recovery point of an item that is backed up was taken',
     [...ofVault, 'vm'],
   );
   const jobs = gauge('jobs', 'Jobs that the catalogue holds', [...ofVault, 'operation', 'status']);
@@ -52,6 +56,8 @@ async function metricsOf(service: Service): Promise<Registry> {
     failing.set(labels, 0);
     for (const { state, lastBackup, vmGroup, vmName } of await listItems(read, vault)) {
       items.inc({ ...labels, state });
+      // Of one that is stopped nothing is to be done.
+      if (state !== 'Protected' && state !== 'IRPending') continue;
       if (lastBackup?.status === 'Failed') failing.inc(labels);
       if (lastBackup?.pointAt === undefined) continue;
       newest.set({ ...labels, vm: `${vmGroup}/${vmName}` }, lastBackup.pointAt / 1000);
