@@ -113,6 +113,39 @@ test('R77 Azure’s estimate for crash-consistent points, half of the disks’ s
   assert.equal((await lab.charges('web')).protectedInstance.sizeInBytes, (136 / 2) * MIB);
 });
 
+test('R76 an instance is small up to 50 GB, one unit up to 500 GB, then one for each 500 GB begun', async (t) => {
+  // Azure’s estimate, half of a disk’s size, is that of disks that hold nothing, too.
+  const sizes = { a: 50, b: 51, c: 500, d: 501, e: 1300, f: 2000 };
+  const lab = await chargesLab(
+    t,
+    (made) => {
+      for (const [vm, gb] of Object.entries(sizes)) {
+        const path = join(addImages(made, vm, []), 'a.raw');
+        writeFileSync(path, '');
+        truncateSync(path, gb * 2 * GB);
+      }
+    },
+    { halfSizeIfCrashConsistent: true },
+  );
+  for (const vm of Object.keys(sizes)) await lab.backedUp(vm);
+  await lab.pass(1);
+  const units = [];
+  for (const [vm, gb] of Object.entries(sizes)) {
+    const { protectedInstance, daysInMonth } = await lab.charges(vm);
+    assert.equal(protectedInstance.sizeInBytes, gb * GB);
+    const { small, standard } = protectedInstance.instanceMonths;
+    units.push([small, standard].map((months) => Math.round(months * daysInMonth)));
+  }
+  assert.deepEqual(units, [
+    [1, 0],
+    [0, 1],
+    [0, 1],
+    [0, 2],
+    [0, 3],
+    [0, 4],
+  ]);
+});
+
 test('R78 the system disk alone is the size where it alone is backed up; else all disks are', async (t) => {
   const lab = await chargesLab(t, seventeenAndThirty);
   const luns = (diskLunList: readonly number[]) => ({

@@ -91,6 +91,19 @@ test('R7 a new vault has DefaultPolicy: standard, daily, kept for 30 days', asyn
   });
 });
 
+test('M38 default policies of several vaults run two hours apart by night, while there is room', async (t) => {
+  const { call, path } = await policies(t);
+  const vaults = path.slice(0, path.lastIndexOf('/v/'));
+  const times = [];
+  for (const vault of ['v', 'second', 'third', 'fourth']) {
+    const at = `${vaults}/${vault}`;
+    assert.ok((await call('PUT', at, { body: { location: 'local' } })).status < 300);
+    const { body } = await call('GET', `${at}/backupPolicies/DefaultPolicy`);
+    times.push(body.properties.schedulePolicy.scheduleRunTimes[0].slice(11, 16));
+  }
+  assert.deepEqual(times, ['22:00', '00:00', '02:00', '04:00']);
+});
+
 test('R8 a standard policy runs once a day or on some weekdays, on a half hour of its time zone', async (t) => {
   const { taken, refused, call, subscription } = await policies(t);
   const [one, sundays] = [daily(MONTH), onSundays({ weeks: 4 })];

@@ -1,6 +1,6 @@
 /** What a VM's protection goes through (R53 to R60), through the API on a clock that the test moves. */
 import assert from 'node:assert/strict';
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { BLOCK } from '../../src/service/testing/aged-vm.ts';

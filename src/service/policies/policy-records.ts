@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { NewRow } from '../catalogue/schema.ts';
 import { nameKey } from '../names.ts';
+import type { BackupPolicy } from '../policy/backup-policy.ts';
 import { defaultPolicy, spreadDefaultTime } from '../policy/default-policy.ts';
 import { policyToJson } from '../policy/policy-json.ts';
 import type { VaultDocument } from '../repositories/change-vault.ts';
@@ -21,9 +22,12 @@ const PREFIX = 'policy-';
 export function newDefaultPolicy(of: {
   readonly vaultId: string;
   readonly now: number;
+  /** It runs where none of them does, if there is room (M38); absent: there are none. */
+  readonly others?: readonly BackupPolicy[];
 }): NewRow<'policies'> {
-  const body = policyToJson(defaultPolicy(spreadDefaultTime([])));
-  return newPolicyRow({ ...of, name: DEFAULT_POLICY, body });
+  const { others = [], ...rest } = of;
+  const body = policyToJson(defaultPolicy(spreadDefaultTime(others)));
+  return newPolicyRow({ ...rest, name: DEFAULT_POLICY, body });
 }
 
 export function newPolicyRow(of: {

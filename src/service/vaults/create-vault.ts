@@ -15,6 +15,7 @@ import { createRepository, DEFAULT_BLOCK_SIZE, makeRecoveryKey } from '#backup';
 import { noteActivity } from '../activities/activities.ts';
 import { getResourceGroup } from '../groups/resource-groups.ts';
 import { LOCATION, nameKey, parseName } from '../names.ts';
+import { policyFromJson } from '../policy/policy-json.ts';
 import { newDefaultPolicy, policyDocument } from '../policies/policy-records.ts';
 import { changeVault } from '../repositories/change-vault.ts';
 import { OWN_KEY, vaultIsMade, writeVaultFolder } from '../repositories/vault-folder.ts';
@@ -101,7 +102,9 @@ async function record(
   { repository, repositoryId }: MadeRepository,
 ): Promise<Vault> {
   const { id, group, name, tags, createdAt } = vault;
-  const policy = newDefaultPolicy({ vaultId: id, now: createdAt });
+  const rows = await parts.catalogue.read.selectFrom('policies').select('body').execute();
+  const others = rows.map(({ body }) => policyFromJson(body));
+  const policy = newDefaultPolicy({ vaultId: id, now: createdAt, others });
   return await changeVault(parts, id, async () => ({
     // The vault's own last: without it the next start takes the folder for one that was not finished.
     documents: [policyDocument(policy), vaultDocument(vault)],
