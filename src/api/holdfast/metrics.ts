@@ -23,9 +23,8 @@ async function* once(text: string): AsyncGenerator<string> {
 
 async function metricsOf(service: Service): Promise<Registry> {
   const { read } = service.catalogue;
-  const registers = [new Registry()];
-  const gauge = <Label extends string>(name: string, help: string, labelNames: readonly Label[]) =>
-    new Gauge({ name: `holdfast_${name}`, help, labelNames: [...labelNames], registers });
+  const registry = new Registry();
+  const gauge = gaugesOf(registry);
   const ofVault = ['group', 'vault'] as const;
   const keys = gauge(
     'vault_recovery_key_missing',
@@ -66,8 +65,26 @@ async function metricsOf(service: Service): Promise<Registry> {
       jobs.set({ ...labels, operation, status }, count);
     }
   }
+  await tellMachines(service, gauge);
+  return registry;
+}
+
+type Gauges = ReturnType<typeof gaugesOf>;
+
+function gaugesOf(registry: Registry) {
+  return <Label extends string>(name: string, help: string, labelNames: readonly Label[]) =>
+    new Gauge({
+      name: `holdfast_${name}`,
+      help,
+      labelNames: [...labelNames],
+      registers: [registry],
+    });
+}
+
+/** Of the hosts, and of the machine that the service runs on. */
+async function tellMachines(service: Service, gauge: Gauges): Promise<void> {
   const hosts = gauge('host_reachable', '0: the VMs of the host could not be listed', ['host']);
-  for (const { name, failure } of await listHosts(read)) {
+  for (const { name, failure } of await listHosts(service.catalogue.read)) {
     hosts.set({ host: name }, failure === undefined ? 1 : 0);
   }
   const rests = gauge(
@@ -76,5 +93,4 @@ async function metricsOf(service: Service): Promise<Registry> {
     [],
   );
   rests.set((await service.clockRest.rests()) ? 1 : 0);
-  return registers[0]!;
 }
