@@ -25,6 +25,7 @@ export {
   type ResourceGroup,
 } from './groups/resource-groups.ts';
 export { discoverAll, discoverHost } from './hosts/discovery.ts';
+export { lookAgain } from './hosts/look-again.ts';
 export { getHost, listHosts, putHost, removeHost, runsVms, type Host } from './hosts/hosts.ts';
 export { getVm, listVms, type HostVm } from './hosts/vms.ts';
 export {

@@ -1,5 +1,5 @@
 /** Microsoft.Compute/virtualMachines: the VMs of all hosts, as Azure's clients read them (2022-08-01 to 2026). */
-import { getVm, listVms, type HostVm } from '#service';
+import { getVm, listVms, lookAgain, type HostVm } from '#service';
 import { listAnswer } from '../frame/paging.ts';
 import { GROUP, ok, route, SUBSCRIPTION, type Site } from '../frame/route.ts';
 import { LOCATION } from '../frame/wire.ts';
@@ -20,9 +20,10 @@ export const virtualMachineRoutes = [
     path: `${SUBSCRIPTION}/${VMS}`,
     summary: 'Lists the VMs of all hosts',
     handle: async (request) => {
-      const vms = await listVms(request.service.catalogue.read);
       const withStatus =
         request.query.get('statusOnly') === 'true' || expandsView(request.query.get('$expand'));
+      if (withStatus) await lookAgain(request.service);
+      const vms = await listVms(request.service.catalogue.read);
       return listAnswer(
         request,
         vms.map((vm) => toWire(request, vm, withStatus)),
@@ -34,8 +35,9 @@ export const virtualMachineRoutes = [
     path: `${GROUP}/${VMS}`,
     summary: 'Lists the VMs of a host',
     handle: async (request) => {
-      const vms = await listVms(request.service.catalogue.read, request.params.group);
       const withStatus = expandsView(request.query.get('$expand'));
+      if (withStatus) await lookAgain(request.service, request.params.group);
+      const vms = await listVms(request.service.catalogue.read, request.params.group);
       return listAnswer(
         request,
         vms.map((vm) => toWire(request, vm, withStatus)),
@@ -48,8 +50,10 @@ export const virtualMachineRoutes = [
     summary: 'Shows a VM',
     handle: async (request) => {
       const { service, params, query } = request;
+      const withStatus = expandsView(query.get('$expand'));
+      if (withStatus) await lookAgain(service, params.group);
       const vm = await getVm(service.catalogue.read, { group: params.group, name: params.vm });
-      return ok(toWire(request, vm, expandsView(query.get('$expand'))));
+      return ok(toWire(request, vm, withStatus));
     },
   }),
   route({
@@ -58,6 +62,7 @@ export const virtualMachineRoutes = [
     summary: 'Shows what a VM does',
     handle: async (request) => {
       const { service, params } = request;
+      await lookAgain(service, params.group);
       const vm = await getVm(service.catalogue.read, { group: params.group, name: params.vm });
       return ok(instanceView(vm));
     },
