@@ -23,7 +23,7 @@ const KEPT = z.object({
   rest: z.object({ leftMs: z.number(), leapMs: z.number(), wasOff: z.boolean() }).optional(),
 });
 
-export type RestingClock = {
+type RestingClock = {
   /** When it ends, by the wall clock as it is. */
   readonly until: number;
   readonly leapMs: number;

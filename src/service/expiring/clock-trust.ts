@@ -39,7 +39,7 @@ export type ClockTrust = Instant & {
   readonly rest?: Rest | undefined;
 };
 
-export type Rest = {
+type Rest = {
   readonly leftMs: number;
   /** How far the clock was ahead when it began. */
   readonly leapMs: number;
