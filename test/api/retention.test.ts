@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { policyToWire } from '../../src/api/policies/policy-to-wire.ts';
 import { listActivities } from '../../src/service/activities/activities.ts';
 import type { BackupPolicy } from '../../src/service/policy/backup-policy.ts';
-import { stopByPolicy } from '../../src/service/items/protect.ts';
+import { stopByPolicy, stopRetaining } from '../../src/service/items/protect.ts';
 import { discoverHost } from '#service';
 import { WEB } from '../../src/service/testing/aged-vm.ts';
 import { DAILY, HOURLY, policyOf, weeklyOn } from '../../src/service/retention/test-policies.ts';
@@ -261,6 +261,13 @@ test('a preview of what cannot be is refused as the change itself', async (t) =>
   const vm = { resourceGroup: 'lab', name: 'none' };
   assert.equal(await code({ change: 'DeleteData', vm }), 'BMSUserErrorProtectedItemNotFound');
   assert.equal(await code({ change: 'Nothing' }), 'InvalidRequestContent');
+  // A VM that is gone cannot be resumed.
+  await stopRetaining(api.vm.service, WEB);
+  const folder = join(api.vm.made.images, 'web');
+  renameSync(folder, `${folder}-away`);
+  await discoverHost(api.vm.service, 'lab');
+  const web = { resourceGroup: 'lab', name: 'web' };
+  assert.equal(await code({ change: 'PolicySwitch', vm: web, policy: 'P' }), 'ResourceNotFound');
 });
 
 test('a point is pinned, extended, deleted, had back; each is in the activity log, and refused where a rule forbids it', async (t) => {

@@ -6,6 +6,7 @@ import { planExpiry } from '#backup';
 import { expirablePoints, planItems } from '../expiring/expirable-points.ts';
 import { getItem, itemOf, type Item, type ItemName, type VmName } from '../items/items.ts';
 import { requireAllowed } from '../items/item-states.ts';
+import { requireResumable } from '../items/protect.ts';
 import { policyOfItem, retainedPoints, softDeleteDays } from '../points/planned-points.ts';
 import { itemsAfterChange } from '../policies/change-for-items.ts';
 import { getPolicy, type PolicyName } from '../policies/policies.ts';
@@ -74,6 +75,7 @@ export async function previewPolicySwitch(
   const isStopped = item.state === 'ProtectionStopped' || item.state === 'BackupsSuspended';
   requireAllowed(isStopped ? 'resume' : 'changePolicy', item);
   const { policy } = await getPolicy(read, { vault: name.vault, name: policyName });
+  if (isStopped) await requireResumable(parts, { id: item.vaultId }, name);
   const now = parts.clock.nowMs();
   const change: RetentionChange = {
     before: { state: item.state, policy: await policyOfItem(read, item) },
