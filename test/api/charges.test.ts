@@ -113,7 +113,7 @@ test('R77 Azure’s estimate for crash-consistent points, half of the disks’ s
   assert.equal((await lab.charges('web')).protectedInstance.sizeInBytes, (136 / 2) * MIB);
 });
 
-test('R76 an instance is small up to 50 GB, one unit up to 500 GB, then one for each 500 GB begun', async (t) => {
+test('R76 of VMs of six sizes: an instance is small up to 50 GB, one unit up to 500 GB, then one for each 500 GB begun', async (t) => {
   // Azure’s estimate, half of a disk’s size, is that of disks that hold nothing, too.
   const sizes = { a: 50, b: 51, c: 500, d: 501, e: 1300, f: 2000 };
   const lab = await chargesLab(
