@@ -4,6 +4,7 @@ import type { CatalogueReader } from '../catalogue/catalogue.ts';
 import { itemOf, type Item } from '../items/items.ts';
 import { policiesOf, withPointRows } from '../points/planned-points.ts';
 import { retainedOf } from '../points/points.ts';
+import { datingBy } from '../retention/expiry-dates.ts';
 import { planRetention, type PlannedPoint } from '../retention/plan.ts';
 
 export type ItemPlan = { readonly item: Item; readonly points: readonly PlannedPoint[] };
@@ -18,8 +19,10 @@ export async function* planItems(
   if (of.itemId !== undefined) query = query.where('id', '=', of.itemId);
   const items = (await query.orderBy('vmKey').orderBy('vmGroupKey').execute()).map(itemOf);
   const policies = await policiesOf(reader, vaultId);
+  const datings = new Map(Array.from(policies, ([id, policy]) => [id, datingBy(policy)]));
   for await (const { item, rows } of withPointRows(reader, items)) {
-    const retained = { state: item.state, policy: policies.get(item.policyId ?? '') };
+    const dating = datings.get(item.policyId ?? '') ?? datingBy(undefined);
+    const retained = { state: item.state, policy: dating.policy, dating };
     yield { item, points: planRetention(retained, rows.map(retainedOf), of.now) };
   }
 }

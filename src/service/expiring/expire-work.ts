@@ -64,8 +64,8 @@ export function expireWork(parts: ServiceParts): JobWork {
         if (await rests({ parts, run })) break;
         await readChargesBefore(parts, run.job.vaultId);
         const next = await expireSome({ parts, run }, request);
-        if (next === undefined) break;
-        request = next;
+        request = next.request;
+        if (next.isDone) break;
       }
       told(run, request.done ?? NOTHING);
       await run.task({ name: TASK, status: 'Completed', endedAt: parts.clock.nowMs() });
@@ -105,11 +105,11 @@ async function takeUp({ parts, run }: Running, request: ExpireRequest): Promise<
   });
 }
 
-/** @returns undefined if there was nothing to do. */
+/** @returns `isDone`: nothing is left of what the plan removes. */
 async function expireSome(
   { parts, run }: Running,
   request: ExpireRequest,
-): Promise<ExpireRequest | undefined> {
+): Promise<{ readonly request: ExpireRequest; readonly isDone: boolean }> {
   const { vaultId } = run.job;
   const { noted: _, ...rest } = request;
   return await changeVault(parts, vaultId, async () => {
@@ -119,7 +119,8 @@ async function expireSome(
     const all =
       only === undefined ? expirable : expirable.filter(({ point }) => only.includes(point));
     const chosen = all.slice(0, AT_ONCE);
-    if (chosen.length === 0) return { documents: [], apply: async () => undefined };
+    const isDone = chosen.length === all.length;
+    if (chosen.length === 0) return { documents: [], apply: async () => ({ request, isDone }) };
     const figures = await expireInRepository({ parts, run }, rest, chosen);
     const next = { ...rest, done: sum(rest.done ?? NOTHING, figures) };
     const { documents, apply } = await forgettingPoints(parts, chosen);
@@ -128,7 +129,7 @@ async function expireSome(
       apply: async (change) => {
         await apply(change);
         await noteRequest(change, run, next);
-        return next;
+        return { request: next, isDone };
       },
     };
   });

@@ -12,6 +12,7 @@ import { retainedOf } from '../points/points.ts';
 import type { BackupPolicy } from '../policy/backup-policy.ts';
 import type { VaultChange, VaultDocument } from '../repositories/change-vault.ts';
 import { changedPoints, type RetentionChange } from '../retention/change.ts';
+import { datingBy } from '../retention/expiry-dates.ts';
 import type { RetainedPoint } from '../retention/plan.ts';
 import { retentionToJson } from '../retention/point-retention.ts';
 
@@ -47,13 +48,14 @@ export async function itemsAfterChange(
     .orderBy('vmKey')
     .orderBy('vmGroupKey')
     .execute();
+  const dating = { before: datingBy(before), after: datingBy(after) };
   const changed: ChangedItem[] = [];
   for await (const { item: row, rows } of withPointRows(reader, items)) {
     const { state } = itemOf(row);
     const points = rows.map(retainedOf);
     const change = {
-      before: { state, policy: before },
-      after: { state, policy: after },
+      before: { state, policy: before, dating: dating.before },
+      after: { state, policy: after, dating: dating.after },
       now,
       softDeleteDays: days,
     };

@@ -22,7 +22,7 @@ export function changedPoints(
   points: readonly RetainedPoint[],
   change: RetentionChange,
 ): readonly RetainedPoint[] {
-  const dating = datingBy(change.before.policy);
+  const dating = change.before.dating ?? datingBy(change.before.policy);
   const promised = points.map((point) => withPromises(point, { ...change, dating }));
   const isGoing = planRetention(change.after, promised, change.now).map(
     ({ fate, keptBy }) => fate !== 'kept' || keptBy === 'latest',

@@ -40,6 +40,8 @@ export type RetainedItem = {
   readonly state: ItemState;
   /** Undefined: it has none. */
   readonly policy: BackupPolicy | undefined;
+  /** By that policy, for whoever plans many items of it; absent: made here. */
+  readonly dating?: Dating;
 };
 
 export type RetainedPoint = {
@@ -71,7 +73,7 @@ export function planRetention(
   now: number,
 ): readonly PlannedPoint[] {
   const newest = newestOf(points, now);
-  const dating = datingBy(item.policy);
+  const dating = item.dating ?? datingBy(item.policy);
   return points.map((point) => planPoint(item, { point, isNewest: point === newest, now, dating }));
 }
 
