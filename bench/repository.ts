@@ -16,6 +16,7 @@ import { compare } from './parts/compare.ts';
 import { expiry } from './parts/expiry.ts';
 import { limits } from './parts/limits.ts';
 import { live } from './parts/live.ts';
+import { rules } from './parts/rules.ts';
 import { serve } from './parts/serve.ts';
 import { sparse } from './parts/sparse.ts';
 import { upkeep } from './parts/upkeep.ts';
@@ -33,6 +34,7 @@ const PARTS: Readonly<Record<string, (place: Workplace) => Promise<void>>> = {
   age,
   index: blockIndex,
   live,
+  rules,
 };
 
 const { values } = parseArgs({

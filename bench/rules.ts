@@ -1,7 +1,8 @@
 /**
- * Measures the service's rules on a catalogue of its limits: a vault of 1 000 VMs with 100 recovery points each.
+ * Measures the service's rules at its limits: a vault of 1 000 VMs with 100 recovery points each.
  *
- *     node bench/rules.ts [--only charges] [--work FOLDER] [--small]
+ *     sh scripts/bench.sh --only rules
+ *     node bench/rules.ts [--only charges,stored] [--work FOLDER] [--small]
  *
  * Prints Markdown; what it is doing goes to standard error. `--small` shows that all runs, no more.
  */
@@ -11,9 +12,10 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { printNote, tell } from './measuring/tables.ts';
 import { charges } from './rules/charges.ts';
+import { stored } from './rules/stored.ts';
 import { makeVault, type RulesPlace } from './rules/large-vault.ts';
 
-const PARTS: Readonly<Record<string, (place: RulesPlace) => Promise<void>>> = { charges };
+const PARTS: Readonly<Record<string, (place: RulesPlace) => Promise<void>>> = { charges, stored };
 
 const { values } = parseArgs({
   options: {

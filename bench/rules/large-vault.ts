@@ -23,6 +23,8 @@ const NOW = Date.UTC(2026, 10, 30, 12);
 export type RulesScale = { readonly vms: number; readonly points: number };
 
 export type RulesPlace = {
+  /** For what a part makes; emptied at the end. */
+  readonly folder: string;
   readonly catalogue: OpenCatalogue;
   readonly clock: FakeClock;
   readonly scale: RulesScale;
@@ -53,7 +55,7 @@ export async function makeVault(folder: string, scale: RulesScale): Promise<Rule
     const row = { vaultId: VAULT_ID, month: '2020-01', sheet: JSON.stringify(sheet) };
     await change.insertInto('priceSheets').values(row).execute();
   });
-  return { catalogue, clock: new FakeClock(NOW), scale, months, vm: vmOf };
+  return { folder, catalogue, clock: new FakeClock(NOW), scale, months, vm: vmOf };
 }
 
 function vmOf(number: number): { readonly group: string; readonly name: string } {
@@ -83,7 +85,8 @@ async function makeRows(change: CatalogueChange, { vms, points }: RulesScale): P
     createdAt: 0,
   };
   await change.insertInto('vaults').values(vault).execute();
-  const policy = newDefaultPolicy({ vaultId: VAULT_ID, now: 0 });
+  const of = { vaultId: VAULT_ID, now: 0, others: [] };
+  const policy = newDefaultPolicy(of);
   await change.insertInto('policies').values(policy).execute();
   for (let vm = 0; vm < vms; vm += 1) {
     const { group: vmGroup, name: vmName } = vmOf(vm);
