@@ -75,8 +75,10 @@ class Killed {
   readonly #errors: string[] = [];
   /** Points whose job was seen to have ended well, `vm id`, and when it began by the service's clock: before them. */
   readonly acknowledged = new Map<string, number>();
-  /** Points that a rule of days keeps, as earlier looks found them, and when each was taken. */
+  /** Points that a rule of days keeps, `vm id`, as earlier looks found them, and when each was taken. */
   readonly #ofDays = new Map<string, number>();
+  /** When VMs go that were soft-deleted at the last look. */
+  readonly #goneAt = new Map<string, number | undefined>();
 
   constructor(seed: number) {
     this.#random = seeded(seed);
@@ -205,6 +207,7 @@ class Killed {
       ([one, startedAt]) => !there.has(one) && startedAt > youngMs,
     );
     assert.deepEqual(lost, [], 'points are lost');
+    await this.#checkItems(service);
     this.#checkDays(points, service.clock.nowMs());
     assertWholeGroups(points, service.clock.nowMs());
     await this.#checkPoints(service, vaultId, points);
@@ -214,14 +217,34 @@ class Killed {
     return points.length;
   }
 
-  #checkDays(points: readonly { readonly point: Point }[], nowMs: number): void {
-    const there = new Set(points.map(({ point }) => point.id));
+  #checkDays(
+    points: readonly { readonly vm: string; readonly point: Point }[],
+    nowMs: number,
+  ): void {
+    const there = new Set(points.map(({ vm, point }) => `${vm} ${point.id}`));
     const oldest = nowMs - (DAILY_DAYS - 1) * DAY_MS;
-    const lost = [...this.#ofDays].filter(([id, takenAt]) => takenAt > oldest && !there.has(id));
+    const lost = [...this.#ofDays].filter(([one, takenAt]) => takenAt > oldest && !there.has(one));
     assert.deepEqual(lost, [], 'points that a rule of days keeps are lost');
-    for (const { point } of points) {
+    for (const { vm, point } of points) {
       const isOfDay = point.retention.tags.some((tag) => tag.class === 'daily');
-      if (isOfDay) this.#ofDays.set(point.id, point.takenAt);
+      if (isOfDay) this.#ofDays.set(`${vm} ${point.id}`, point.takenAt);
+    }
+  }
+
+  /** On a busy machine its user may leave one deleted until it goes, with its points. */
+  async #checkItems({ catalogue, clock }: Service): Promise<void> {
+    const items = new Map((await listItems(catalogue.read, VAULT)).map((one) => [one.vmName, one]));
+    for (let number = 0; number < VM_COUNT; number += 1) {
+      const vm = vmName(number);
+      const item = items.get(vm);
+      const goneAt = this.#goneAt.get(vm);
+      const isNew = item !== undefined && goneAt !== undefined && item.createdAt >= goneAt;
+      if (item === undefined || isNew) {
+        assert.ok(goneAt !== undefined && goneAt <= clock.nowMs(), `${vm} is lost`);
+        for (const one of this.#ofDays.keys())
+          if (one.startsWith(`${vm} `)) this.#ofDays.delete(one);
+      }
+      if (item !== undefined) this.#goneAt.set(vm, item.purgeAt);
     }
   }
 

@@ -19,9 +19,9 @@ import { listPoints } from '../points/points.ts';
 import { startRestore } from '../restoring/start-restore.ts';
 import { openService, type Service } from '../service.ts';
 import { fastClock } from './fast-clock.ts';
-import { ACCOUNT, CONSISTENT, KILL_SETTINGS, POLICY } from './kill-world.ts';
+import { ACCOUNT, CONSISTENT, KILL_SETTINGS, POLICY, VM_COUNT, vmName } from './kill-world.ts';
 import { seeded } from './seeded.ts';
-import { VAULT } from './test-service.ts';
+import { GROUP, VAULT } from './test-service.ts';
 
 const [data, since, speed, seed] = process.argv.slice(2) as [string, string, string, string];
 const random = seeded(Number(seed));
@@ -76,9 +76,12 @@ async function acknowledge(): Promise<void> {
 async function act(): Promise<void> {
   for (;;) {
     const items = await listItems(service.catalogue.read, VAULT);
-    const item = items[Math.floor(random(items.length))]!;
+    const vm = { group: GROUP, name: vmName(Math.floor(random(VM_COUNT))) };
+    const item = items.find(({ vmName: name }) => name === vm.name);
     try {
-      await oneAction(service, item);
+      // One that had been deleted for long has gone.
+      if (item === undefined) await protect(service, { vault: VAULT, vm }, { policy: POLICY });
+      else await oneAction(service, item);
     } catch (error) {
       if (!isHoldfastError(error)) throw error;
     }
