@@ -97,23 +97,29 @@ export async function chargeDocumentsGone(
     .map(({ document }) => ({ id: document, value: undefined }));
 }
 
-/** The vault's rows become what its documents say. What points own at present is left to the next reading. */
+/**
+ * The vault's rows become what its documents say. What points own is in none: the catalogue's own reading of the same day
+ * is kept, else it is left to the next one.
+ */
 export async function takeOverCharges(
   change: CatalogueChange,
   vaultId: string,
   documents: readonly { readonly id: string; readonly value: unknown }[],
 ): Promise<void> {
-  await deleteChargeRows(change, vaultId);
-  let through: number | undefined;
-  for (const { id, value } of documents) {
-    if (!id.startsWith(MONTH_PREFIX)) continue;
-    const document = MONTH_DOCUMENT.parse(value);
-    through = Math.max(through ?? document.through, document.through);
-    for (const { days, points, ...item } of document.items) {
+  const readings = change.selectFrom('chargeReadings').select('day').where('vaultId', '=', vaultId);
+  const known = await readings.executeTakeFirst();
+  const months = documents
+    .filter(({ id }) => id.startsWith(MONTH_PREFIX))
+    .map(({ id, value }) => ({ id, ...MONTH_DOCUMENT.parse(value) }));
+  const through = months.length === 0 ? undefined : Math.max(...months.map((one) => one.through));
+  await deleteRows(change, vaultId, MONEY);
+  if (known?.day !== through) await deleteRows(change, vaultId, READINGS);
+  for (const { id, items } of months) {
+    for (const { days, points, ...item } of items) {
       await putMonth(change, vaultId, { item, month: id.slice(MONTH_PREFIX.length), days, points });
     }
   }
-  if (through !== undefined) {
+  if (through !== undefined && known?.day !== through) {
     await change
       .insertInto('chargeReadings')
       .values({ vaultId, day: through, sizes: null })
@@ -124,10 +130,20 @@ export async function takeOverCharges(
     await putPrices(change, vaultId, PRICES_DOCUMENT.parse(prices.value).sheets);
 }
 
+const MONEY = ['chargeMonths', 'priceSheets'] as const;
+const READINGS = ['chargedPoints', 'chargeReadings'] as const;
+
 export async function deleteChargeRows(change: CatalogueChange, vaultId: string): Promise<void> {
-  for (const table of ['chargeMonths', 'chargedPoints', 'chargeReadings', 'priceSheets'] as const) {
+  await deleteRows(change, vaultId, [...MONEY, ...READINGS]);
+}
+
+async function deleteRows(
+  change: CatalogueChange,
+  vaultId: string,
+  tables: readonly (typeof MONEY | typeof READINGS)[number][],
+): Promise<void> {
+  for (const table of tables)
     await change.deleteFrom(table).where('vaultId', '=', vaultId).execute();
-  }
 }
 
 export async function putMonth(
