@@ -91,7 +91,19 @@ export async function assertHolds(world: World, { id, content }: ModelPoint): Pr
   }
 }
 
+/** Disks as they were restored, the system disk first. */
+export function assertSame(restored: readonly Buffer[], content: ModelPoint['content']): void {
+  const expected = Array.from(content.values(), (tokens) => Buffer.concat(tokens.map(bytesOf)));
+  assert.deepEqual(
+    restored.map((disk) => disk.length),
+    expected.map((disk) => disk.length),
+  );
+  for (const [at, disk] of expected.entries()) assert.ok(restored[at]!.equals(disk), `disk ${at}`);
+}
+
 export type Preview = {
+  /** The code that it was refused with; then it tells nothing. */
+  readonly refusal: string | undefined;
   readonly freedBytes: number;
   readonly softDeletedBytes: number;
   /** By VM, oldest first. */
@@ -102,7 +114,10 @@ export type Preview = {
 /** Asks for it, and checks its bytes by the model. */
 export async function previewed({ world, model }: Compared, body: object): Promise<Preview> {
   const { status, body: answer } = await world.call('POST', `${world.ownVault}/previews`, body);
-  assert.equal(status, 200, JSON.stringify(answer));
+  if (status !== 200) {
+    const refusal = String(answer.error.code);
+    return { refusal, freedBytes: 0, softDeletedBytes: 0, told: new Map(), removed: new Set() };
+  }
   const told = new Map<string, Told[]>(
     answer.value.map(({ vm, recoveryPoints }: AnyJson) => [
       vm.name,
@@ -126,7 +141,7 @@ export async function previewed({ world, model }: Compared, body: object): Promi
     gone: named('Removed', 'SoftDeleted'),
     what: 'previewed as removed or soft-deleted',
   });
-  return { freedBytes, softDeletedBytes, told, removed };
+  return { refusal: undefined, freedBytes, softDeletedBytes, told, removed };
 }
 
 /** What the model, changed by now, says of these items is what their preview had said. */

@@ -30,6 +30,8 @@ export class Course {
   readonly story: string[] = [];
   readonly #draw: Draw;
   #pointCount = 0;
+  /** Of which days were read since they were compared. */
+  readonly #months = new Set<string>();
   /** No run was due when it was looked last. */
   #isQuiet = true;
 
@@ -47,7 +49,7 @@ export class Course {
   async hop(ms: number): Promise<void> {
     this.tell(`by ${Math.round(ms / HOUR_MS)} h`);
     await this.world.hop(ms);
-    await this.#follow();
+    await this.follow();
   }
 
   /** Until a minute has passed in which no run was due: clean-up has seen all there is. */
@@ -56,7 +58,7 @@ export class Course {
       const wasQuiet = this.#isQuiet;
       const before = { live: await this.world.liveBytes(), all: this.model.allPoints() };
       await this.world.hop(MINUTE_MS + 1);
-      const { runs, gone } = await this.#follow();
+      const { runs, gone } = await this.follow();
       isQuiet = runs === 0;
       // Beside a backup clean-up may have looked before it, or after.
       if (isQuiet && wasQuiet) {
@@ -69,14 +71,18 @@ export class Course {
   }
 
   /** What has come of the time that has passed. */
-  async #follow(): Promise<{ runs: number; gone: ReadonlySet<string> }> {
+  async follow(): Promise<{ runs: number; gone: ReadonlySet<string> }> {
     this.sync();
     this.model.looked();
     const due = this.model.dueRuns();
     for (const [vm, run] of due) await this.learn(vm, { run });
     await this.order();
+    // What goes is charged for until the day that has ended, whoever reads it first.
+    const isRead = this.#readDays();
     const gone = new Set(this.model.expire());
     for (const { points } of this.model.purge()) for (const { id } of points) gone.add(id);
+    await this.world.readDays();
+    if (isRead && gone.size === 0) await assertOwned(this.compared);
     this.#isQuiet = due.size === 0;
     return { runs: due.size, gone };
   }
@@ -84,6 +90,13 @@ export class Course {
   sync(): void {
     const { clock } = this.world;
     [this.model.now, this.model.passed] = [clock.nowMs(), clock.monotonicMs()];
+  }
+
+  #readDays(): boolean {
+    const before = this.charges.lastRead;
+    if (!this.charges.read(this.model)) return false;
+    for (const day of [before, before + 1, this.charges.lastRead]) this.#months.add(monthOf(day));
+    return true;
   }
 
   /** A backup has ended: its point is the one that was not there. */
@@ -128,12 +141,8 @@ export class Course {
     for (const item of items) await assertPoints(this.compared, item);
     const points = items.flatMap((item): readonly ModelPoint[] => item.points);
     if (points.length > 0) await assertHolds(this.world, pick(this.#draw, points));
-    const before = this.charges.lastRead;
-    await this.world.readDays();
-    if (!this.charges.read(this.model)) return;
-    const days = [before, before + 1, this.charges.lastRead];
-    const months = new Set(days.map(monthOf));
-    await assertCharges(this.compared, this.charges, [...months]);
-    await assertOwned(this.compared);
+    if (this.#months.size === 0) return;
+    await assertCharges(this.compared, this.charges, [...this.#months]);
+    this.#months.clear();
   }
 }

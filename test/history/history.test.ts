@@ -1,7 +1,8 @@
 /**
  * Random histories through the API, on real repositories, against an independent model of the rules (model.ts,
  * rules.ts, calendar.ts, storage.ts, charges.ts). After each step all points with their tags, dates and states, items
- * and charges are compared, and the bytes of one point, read from the repository; previews with what then happened.
+ * and charges are compared, and the bytes of one point, read from the repository; previews with what then happened. One
+ * step in fifty restores through the API; some are killed between a document and the catalogue.
  */
 import os from 'node:os';
 import { enableCompileCache, syncBuiltinESMExports } from 'node:module';

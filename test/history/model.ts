@@ -127,7 +127,7 @@ export class Model {
       origin: run === undefined ? 'on-demand' : 'scheduled',
       asked,
       runAt: run?.at,
-      content: contentOf(this.vms.get(vm)!),
+      content: contentOf(this.vms.get(vm)!, item.disks),
       promises: new Map(tags.map((tag: Class) => [tag, promiseOf(policy, tag, taken.at)])),
       isPinned: false,
       extended: undefined,
@@ -171,20 +171,24 @@ export class Model {
     }
   }
 
-  protect(vm: string, policy: string): Refusal {
+  /** @param disks which are backed up; undefined: as they were, at first all. */
+  protect(vm: string, policy: string, disks: 'all' | 'system' | undefined): Refusal {
     const item = this.items.get(vm);
-    const isKnown = this.vms.get(vm)!.isKnownGone ? 'ResourceNotFound' : undefined;
+    const { isKnownGone } = this.vms.get(vm)!;
     if (item === undefined) {
-      if (isKnown !== undefined) return isKnown;
-      this.items.set(vm, newItem(vm, policy, this.now));
+      if (isKnownGone) return 'ResourceNotFound';
+      this.items.set(vm, { ...newItem(vm, policy, this.now), disks: disks ?? 'all' });
       return undefined;
     }
     if (item.state === 'SoftDeleted') return 'UserErrorItemSoftDeleted';
+    // Disks are chosen of those that are there.
+    const needsVm = !isActive(item.state) || disks === 'system';
+    if (isKnownGone && needsVm) return 'ResourceNotFound';
+    item.disks = disks ?? item.disks;
     if (isActive(item.state)) {
       this.#become(item, item.state, policy);
       return undefined;
     }
-    if (isKnown !== undefined) return isKnown;
     this.#become(item, item.points.length === 0 ? 'IRPending' : 'Protected', policy);
     item.since = this.now;
     return undefined;
@@ -300,10 +304,11 @@ function isActive(state: State): boolean {
 
 function newItem(vm: string, policy: string, now: number): ModelItem {
   const none = { lastPolicy: undefined, lastRun: undefined, deletedAt: undefined };
-  const rest = { since: now, lastBackup: '', points: [], purgeAt: undefined } as const;
+  const rest = { since: now, lastBackup: '', purgeAt: undefined, disks: 'all' } as const;
   return { vm, state: 'IRPending', policy, ...none, ...rest, points: [] };
 }
 
-function contentOf({ content }: ModelVm): Content {
-  return new Map(Array.from(content, ([disk, tokens]) => [disk, [...tokens]]));
+function contentOf({ content }: ModelVm, disks: ModelItem['disks']): Content {
+  const all = [...content].filter(([disk]) => disks === 'all' || disk === 'sda');
+  return new Map(all.map(([disk, tokens]) => [disk, [...tokens]]));
 }

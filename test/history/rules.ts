@@ -38,6 +38,7 @@ export type ModelItem = {
   state: State;
   /** Its name. */
   policy: string | undefined;
+  disks: 'all' | 'system';
   lastPolicy: string | undefined;
   /** Runs count from here: protected, or resumed. */
   since: number;

@@ -3,8 +3,9 @@
  * Nobody waits by the real clock: a hop of time is over when every loop of the service sleeps again and no job is open.
  */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { Agent, request as httpsRequest } from 'node:https';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -57,8 +58,7 @@ export class World {
   #api: Awaited<ReturnType<typeof startApi>> | undefined;
   #agent = new Agent({ keepAlive: true, rejectUnauthorized: false });
   #token: { readonly text: string; readonly at: number } | undefined;
-  /** Of this service, and not of the one before. */
-  #loops = LOOPS;
+  #stepsLeft = Infinity;
 
   private constructor(made: TestService, clock: CountedClock) {
     this.made = made;
@@ -91,7 +91,8 @@ export class World {
   }
 
   async #listen(): Promise<void> {
-    this.#api = await startApi(this.service, {
+    this.#stepsLeft = Infinity;
+    this.#api = await startApi(this.#mortal(), {
       host: '127.0.0.1',
       port: 0,
       machine: 'test',
@@ -99,6 +100,30 @@ export class World {
       limits: { perAccount: UNLIMITED, perAddress: UNLIMITED },
     });
     this.#token = undefined;
+  }
+
+  /** Requests fail after so many more writes, as if the service were killed there; until it is started again. */
+  dieAfter(steps: number): void {
+    this.#stepsLeft = steps;
+  }
+
+  #mortal(): Service {
+    const { service } = this;
+    const { repositories, catalogue } = service;
+    const step = (): void => {
+      this.#stepsLeft -= 1;
+      if (this.#stepsLeft < 0) throw new Error('killed');
+    };
+    const remember: typeof repositories.remember = async (...document) => {
+      step();
+      return await repositories.remember(...document);
+    };
+    const change: typeof catalogue.change = async (work) => {
+      step();
+      return await catalogue.change(work);
+    };
+    const written = { repositories: { ...repositories, remember } };
+    return { ...service, ...written, catalogue: { ...catalogue, change } };
   }
 
   async #hang(): Promise<void> {
@@ -119,7 +144,7 @@ export class World {
     const since = performance.now();
     for (let calm = 0; calm < 3;) {
       for (let turns = 0; turns < 3; turns += 1) await turn();
-      const isAsleep = this.clock.sleeping(IDLE_MS) === this.#loops;
+      const isAsleep = this.clock.sleeping(IDLE_MS) === LOOPS;
       const open = isAsleep ? await this.#openJobs() : undefined;
       calm = open?.length === 0 ? calm + 1 : 0;
       // Nobody works at it: its runner had looked before it was written.
@@ -264,6 +289,32 @@ export class World {
 
   #folder(vm: string): string {
     return join(this.made.images, vm);
+  }
+
+  /** When the schedule looks next, as the service noted it. */
+  async nextRuns(): Promise<readonly number[]> {
+    const query = this.service.catalogue.read.selectFrom('items').select('nextRunAt');
+    const items = await query.where('nextRunAt', 'is not', null).execute();
+    return items.map(({ nextRunAt }) => nextRunAt!);
+  }
+
+  /** The disks that a restore has made, the system disk first; they are removed. */
+  takeRestored(): readonly Buffer[] {
+    const images = readdirSync(this.account, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.qcow2'))
+      .toSorted(
+        (one, other) => Number(one.includes('datadisk')) - Number(other.includes('datadisk')),
+      );
+    const disks = images.map((image) => {
+      const raw = join(this.account, 'raw');
+      const from = ['-f', 'qcow2', '-O', 'raw', join(this.account, image)];
+      execFileSync('qemu-img', ['convert', ...from, raw]);
+      return readFileSync(raw);
+    });
+    for (const name of readdirSync(this.account)) {
+      rmSync(join(this.account, name), { recursive: true });
+    }
+    return disks;
   }
 
   async liveBytes(): Promise<number> {

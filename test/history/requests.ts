@@ -1,0 +1,286 @@
+/** What users ask the API for: each request is made of service and model, its preview asked for before. */
+import assert from 'node:assert/strict';
+import type { AnyJson } from '../../src/api/testing/any-json.ts';
+import { policyToWire } from '../../src/api/policies/policy-to-wire.ts';
+import type { BackupPolicy } from '../../src/service/policy/backup-policy.ts';
+import { DAY_MS } from './calendar.ts';
+import { assertForetold, assertSame, iso, previewed, type Preview } from './checks.ts';
+import type { Course } from './course.ts';
+import type { Model, Refusal } from './model.ts';
+import { pick, randomPolicy, type Draw } from './policies.ts';
+import type { Answer, World } from './world.ts';
+
+/** Of each, its kind for ever (R13). */
+const POLICIES = { P1: 'standard', P2: 'enhanced', P3: 'enhanced' } as const;
+type PolicyName = keyof typeof POLICIES;
+const POLICY_NAMES = Object.keys(POLICIES) as readonly PolicyName[];
+const VM_KIND = 'Microsoft.Compute/virtualMachines';
+/** R73 */
+const SELECTIONS = { all: null, system: { diskLunList: [], isInclusionList: true } } as const;
+
+export class Requests {
+  readonly #course: Course;
+  readonly #world: World;
+  readonly #model: Model;
+  readonly #draw: Draw;
+
+  constructor(course: Course, draw: Draw) {
+    this.#course = course;
+    this.#world = course.world;
+    this.#model = course.model;
+    this.#draw = draw;
+  }
+
+  /** All policies, for the first time. */
+  async begin(): Promise<void> {
+    for (const name of POLICY_NAMES) await this.putPolicy(name);
+  }
+
+  async backUp(vm: string): Promise<void> {
+    const asked = this.#model.now + (1 + this.#draw(60)) * DAY_MS;
+    const properties = {
+      objectType: 'IaasVMBackupRequest',
+      recoveryPointExpiryTimeInUTC: iso(asked),
+    };
+    const path = `${this.#world.itemPath(vm)}/backup`;
+    const answer = await this.#world.call('POST', path, { properties });
+    const refusal = this.#model.backUp(vm, asked);
+    this.#agree(refusal, answer);
+    if (refusal !== undefined) return;
+    await this.#world.quiet();
+    this.#course.sync();
+    await this.#course.learn(vm, { asked });
+    await this.#course.order();
+  }
+
+  async protect(vm: string): Promise<void> {
+    const policy = pick(this.#draw, POLICY_NAMES);
+    const selection = pick(this.#draw, [undefined, undefined, undefined, 'all', 'system'] as const);
+    this.#course.tell(`${policy} ${selection ?? ''}`);
+    const isThere = this.#model.items.has(vm);
+    const body = { change: 'PolicySwitch', vm: { resourceGroup: 'lab', name: vm }, policy };
+    const said = isThere ? await previewed(this.#course.compared, body) : undefined;
+    const policyId = `${this.#world.vaultPath}/backupPolicies/${policy}`;
+    const extended =
+      selection === undefined
+        ? {}
+        : { extendedProperties: { diskExclusionProperties: SELECTIONS[selection] } };
+    const refusal = this.#model.protect(vm, policy, selection);
+    const answer = await this.#put(vm, { policyId, ...extended });
+    if (selection === undefined && said !== undefined) {
+      assert.equal(said.refusal, refusal, 'a preview is refused as the change is');
+    }
+    this.#agree(refusal, answer);
+    if (refusal === undefined && said !== undefined) {
+      assertForetold(this.#model, said);
+      await this.#carryOut(said);
+    }
+  }
+
+  async editPolicy(): Promise<void> {
+    const name = pick(this.#draw, POLICY_NAMES);
+    this.#course.tell(name);
+    const body = this.#draw(3) === 0 ? this.#otherRetention(name) : undefined;
+    await this.putPolicy(name, body);
+  }
+
+  /** Its schedule stays. */
+  #otherRetention(name: PolicyName): BackupPolicy {
+    const before = this.#model.policies.get(name)!.body;
+    for (;;) {
+      const { schedule, retention } = randomPolicy(this.#draw, before.kind);
+      const isLike = schedule.frequency === before.schedule.frequency;
+      if (isLike && before.schedule.frequency === 'daily') {
+        return { ...before, retention: withTimes(retention, before.schedule.runTimes) };
+      }
+      if (before.schedule.frequency !== 'daily') return randomPolicy(this.#draw, before.kind);
+    }
+  }
+
+  async putPolicy(
+    name: PolicyName,
+    body: BackupPolicy = randomPolicy(this.#draw, POLICIES[name]),
+  ): Promise<void> {
+    const { protectedItemsCount: _, ...properties } = policyToWire(body, 0);
+    const isEdit = this.#model.policies.has(name);
+    const asked = { change: 'PolicyEdit', policy: name, properties };
+    const said = isEdit ? await previewed(this.#course.compared, asked) : undefined;
+    const path = `${this.#world.vaultPath}/backupPolicies/${name}`;
+    this.#agree(undefined, await this.#world.call('PUT', path, { properties }));
+    this.#model.putPolicy(name, body);
+    if (said === undefined) return;
+    assertForetold(this.#model, said);
+    await this.#carryOut(said);
+  }
+
+  /** What a change has left to clean-up is what its preview said, and goes by hand to the byte. */
+  async #carryOut({ freedBytes, removed }: Preview): Promise<void> {
+    if (removed.size === 0 || this.#model.isResting || this.#draw(4) === 0) return;
+    const said = await this.expire();
+    assert.deepEqual(said.removed, removed);
+    assert.equal(said.freedBytes, freedBytes);
+  }
+
+  async expire(): Promise<Preview> {
+    const said = await previewed(this.#course.compared, { change: 'Expire' });
+    const before = await this.#world.liveBytes();
+    const answer = await this.#world.call('POST', `${this.#world.ownVault}/expire`, {});
+    assert.equal(answer.status, 202, JSON.stringify(answer.body));
+    await this.#world.quiet();
+    assert.equal(before - (await this.#world.liveBytes()), said.freedBytes);
+    this.#course.sync();
+    assert.deepEqual(said.removed, this.#model.expire({}));
+    return said;
+  }
+
+  async delete(vm: string): Promise<void> {
+    const item = this.#model.items.get(vm);
+    const isThere = item !== undefined;
+    const asked = { change: 'DeleteData', vm: { resourceGroup: 'lab', name: vm } };
+    const said = isThere ? await previewed(this.#course.compared, asked) : undefined;
+    const before = await this.#world.liveBytes();
+    const answer = await this.#world.call('DELETE', this.#world.itemPath(vm));
+    if (item === undefined) {
+      assert.equal(answer.status, 204);
+      return;
+    }
+    const points = item.points.map(({ id }) => id);
+    const refusal = this.#model.delete(vm);
+    this.#agree(refusal, answer);
+    assert.equal(said?.refusal, refusal, 'a preview is refused as the deletion is');
+    if (said === undefined || refusal !== undefined) return;
+    const isSoft = this.#model.softDeleteDays !== undefined;
+    const date = iso(item.purgeAt!);
+    const fate = { fate: isSoft ? 'SoftDeleted' : 'Removed', by: 'itemSoftDeleted', expiry: date };
+    assert.deepEqual(
+      new Set(said.told.get(vm)),
+      new Set(points.map((name) => ({ name, ...fate }))),
+    );
+    if (isSoft) return;
+    await this.#world.quiet();
+    this.#course.sync();
+    this.#model.purge(vm);
+    assert.equal(before - (await this.#world.liveBytes()), said.freedBytes);
+  }
+
+  async hold(vm: string): Promise<void> {
+    const item = this.#model.items.get(vm);
+    if (item === undefined || item.points.length === 0) return;
+    const point = pick(this.#draw, item.points);
+    const action = pick(this.#draw, [
+      'pin',
+      'unpin',
+      'extend',
+      'delete',
+      'delete',
+      'undelete',
+    ] as const);
+    this.#course.tell(`${action} ${point.id}`);
+    const to = this.#model.now + (1 + this.#draw(80)) * DAY_MS;
+    const own = this.#world.itemPath(vm, this.#world.ownVault);
+    const path = `${own}/recoveryPoints/${point.id}/${action}`;
+    const extension = action === 'extend' ? { expiryTime: iso(to) } : undefined;
+    const answer = await this.#world.call('POST', path, extension);
+    const refusal = this.#model.hold(vm, point, { action, to });
+    this.#agree(refusal, answer);
+    if (refusal !== undefined || action !== 'delete') return;
+    await this.#world.quiet();
+    this.#course.sync();
+    if (this.#model.softDeleteDays === undefined) this.#model.expire({ vm, deletedOnly: true });
+  }
+
+  /** Its disks, as images in a storage account. */
+  async restore(vm: string): Promise<void> {
+    const points = this.#model.items.get(vm)?.points ?? [];
+    if (points.length === 0) return;
+    const { id, content } = pick(this.#draw, points);
+    this.#course.tell(id);
+    const properties = {
+      objectType: 'IaasVMRestoreRequest',
+      recoveryPointId: id,
+      recoveryType: 'RestoreDisks',
+      sourceResourceId: this.#world.vmId(vm),
+      storageAccountId: this.#world.accountId,
+      region: 'local',
+    };
+    const path = `${this.#world.itemPath(vm)}/recoveryPoints/${id}/restore`;
+    this.#agree(undefined, await this.#world.call('POST', path, { properties }));
+    await this.#world.quiet();
+    this.#course.sync();
+    assertSame(this.#world.takeRestored(), content);
+  }
+
+  async #put(vm: string, properties: object): Promise<Answer> {
+    const of = { protectedItemType: VM_KIND, sourceResourceId: this.#world.vmId(vm) };
+    return await this.#world.call('PUT', this.#world.itemPath(vm), {
+      properties: { ...of, ...properties },
+    });
+  }
+
+  #agree(refusal: Refusal, { status, body }: Answer): void {
+    if (refusal !== undefined) this.#course.tell(`refused: ${refusal}`);
+    const told: unknown = status < 300 ? undefined : (body as AnyJson)?.error?.code;
+    assert.equal(told, refusal, JSON.stringify(body));
+  }
+
+  async stop(vm: string): Promise<void> {
+    const answer = await this.#put(vm, WANTED.stop);
+    this.#agree(this.#model.stop(vm), answer);
+  }
+
+  async suspend(vm: string): Promise<void> {
+    const answer = await this.#put(vm, WANTED.suspend);
+    this.#agree(this.#model.suspend(vm), answer);
+  }
+
+  async undelete(vm: string): Promise<void> {
+    this.#agree(this.#model.undelete(vm), await this.#put(vm, WANTED.undelete));
+  }
+
+  async softDelete(): Promise<void> {
+    const days = pick(this.#draw, [undefined, 14, 14, 20, 60]);
+    this.#course.tell(String(days));
+    const properties = {
+      softDeleteFeatureState: days === undefined ? 'Disabled' : 'Enabled',
+      ...(days === undefined ? {} : { softDeleteRetentionPeriodInDays: days }),
+    };
+    const path = `${this.#world.vaultPath}/backupconfig/vaultconfig`;
+    this.#agree(undefined, await this.#world.call('PATCH', path, { properties }));
+    this.#model.softDeleteDays = days;
+  }
+
+  /**
+   * A change that is killed before its document is durable, or after it: then the next start finishes it.
+   *
+   * @returns whether it was killed; else it was refused.
+   */
+  async killed(vm: string): Promise<boolean> {
+    const steps = this.#draw(2);
+    const action = pick(this.#draw, ['stop', 'suspend', 'undelete', 'delete'] as const);
+    this.#course.tell(`${action} after ${steps}`);
+    this.#world.dieAfter(steps);
+    const answer =
+      action === 'delete'
+        ? await this.#world.call('DELETE', this.#world.itemPath(vm))
+        : await this.#put(vm, WANTED[action]);
+    this.#world.dieAfter(Infinity);
+    if (answer.status === 204) return false;
+    if (answer.status < 500) {
+      this.#agree(this.#model[action](vm), answer);
+      return false;
+    }
+    if (steps > 0) assert.equal(this.#model[action](vm), undefined);
+    return true;
+  }
+}
+
+const WANTED = {
+  stop: { protectionState: 'ProtectionStopped' },
+  suspend: { protectionState: 'BackupsSuspended' },
+  undelete: { protectionState: 'ProtectionStopped', isRehydrate: true },
+} as const;
+
+function withTimes(retention: BackupPolicy['retention'], times: readonly string[]) {
+  const rules = Object.entries(retention).map(([of, rule]) => [of, { ...rule, times }]);
+  return Object.fromEntries(rules) as BackupPolicy['retention'];
+}
