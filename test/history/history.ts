@@ -112,7 +112,6 @@ export class History {
 
   async #restart(): Promise<void> {
     await this.#course.world.restart();
-    this.#course.model.restarted();
     this.#course.sync();
     // A start looks at the hosts, and at what is due.
     this.#machines.seen();

@@ -45,8 +45,10 @@ export class Model {
   /** Undefined: soft delete is off. */
   softDeleteDays: number | undefined = 14;
   now: number;
-  /** Of time that has passed; the wall's end of the same rest, which outlives a start. */
-  #rest = { untilPassed: -Infinity, untilWall: undefined as number | undefined };
+  /** How far the wall is ahead of the time that has passed, as far as it was seen. */
+  #ahead = 0;
+  /** Clean-up rests: until when, in time that has passed; how far the wall was ahead then. */
+  #rest: { readonly until: number; readonly ahead: number } | undefined;
   passed = 0;
 
   constructor(now: number) {
@@ -60,33 +62,28 @@ export class Model {
     this.passed += ms;
   }
 
-  /** The wall is set, and no time passes; seen at the next look. */
+  /** The wall is set, and no time passes. */
   leap(ms: number): void {
     this.now += ms;
-    if (ms > LEAP_MS) {
-      this.#rest = { untilPassed: Infinity, untilWall: undefined };
-      this.#leapt = true;
-    } else if (ms < -LEAP_MS) {
-      this.#rest = { untilPassed: -Infinity, untilWall: undefined };
-    }
+    this.#ahead += ms;
   }
-  #leapt = false;
 
-  /** The service has looked at the clock. */
+  /** The service has looked at the clock: one that is ahead by more than six hours is not trusted for a day. */
   looked(): void {
-    if (!this.#leapt) return;
-    this.#leapt = false;
-    this.#rest = { untilPassed: this.passed + DAY_MS, untilWall: this.now + DAY_MS };
+    if (Math.abs(this.#ahead) <= LEAP_MS) this.#rest = undefined;
+    else if (this.#ahead < 0) this.#trust();
+    else if (this.#rest === undefined || this.#ahead - this.#rest.ahead > LEAP_MS) {
+      this.#rest = { until: this.passed + DAY_MS, ahead: this.#ahead };
+    } else if (this.passed >= this.#rest.until) this.#trust();
   }
 
-  restarted(): void {
-    this.#leapt = false;
-    const left = (this.#rest.untilWall ?? this.now) - this.now;
-    this.#rest.untilPassed = left > DAY_MS ? -Infinity : this.passed + left;
+  #trust(): void {
+    this.#ahead = 0;
+    this.#rest = undefined;
   }
 
   get isResting(): boolean {
-    return this.passed < this.#rest.untilPassed;
+    return this.#rest !== undefined;
   }
 
   /** Runs that are due now, by VM. */
