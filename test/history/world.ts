@@ -10,7 +10,6 @@ import { Agent, request as httpsRequest } from 'node:https';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { FakeClock, type Clock } from '#base';
 import { startApi } from '#api';
 import { forEachBlock } from '#repository';
 import { discoverHost, putStorageAccount, readCharges } from '#service';
@@ -24,6 +23,7 @@ import {
   withVault,
   type TestService,
 } from '../../src/service/testing/test-service.ts';
+import { CountedClock } from './counted-clock.ts';
 import { BLOCK } from './storage.ts';
 
 /** Longer than a history; told by this number from the sleeps of the loops. */
@@ -372,43 +372,4 @@ export function bytesOf(token: number): Buffer {
   const made = token === 0 ? Buffer.alloc(BLOCK) : Buffer.concat(parts);
   contents.set(token, made);
   return made;
-}
-
-/** A fake clock that knows who sleeps on it. */
-class CountedClock implements Clock {
-  readonly #clock: FakeClock;
-  readonly #asleep = new Map<object, number>();
-
-  constructor(startMs: number) {
-    this.#clock = new FakeClock(startMs);
-  }
-
-  readonly nowMs = (): number => this.#clock.nowMs();
-  readonly monotonicMs = (): number => this.#clock.monotonicMs();
-  readonly sleep = async (durationMs: number, signal?: AbortSignal): Promise<void> => {
-    const sleeper = {};
-    this.#asleep.set(sleeper, durationMs);
-    try {
-      await this.#clock.sleep(durationMs, signal);
-    } finally {
-      this.#asleep.delete(sleeper);
-    }
-  };
-
-  advance(ms: number): void {
-    this.#clock.advance(ms);
-  }
-
-  jump(ms: number): void {
-    this.#clock.jump(ms);
-  }
-
-  durations(): readonly number[] {
-    return [...this.#asleep.values()];
-  }
-
-  /** How many sleep, but for so long. */
-  sleeping(butFor: number): number {
-    return this.durations().filter((duration) => duration !== butFor).length;
-  }
 }
