@@ -26,7 +26,7 @@ import {
 import { CountedClock } from './counted-clock.ts';
 import { BLOCK } from './storage.ts';
 
-/** Longer than a history; told by this number from the sleeps of the loops. */
+/** Longer than a history; told by this number from the sleeps of the loops, which are waited for. */
 const IDLE_MS = 123_456_789_012_345;
 const NEVER_MS = 1e15;
 /** What the service does by itself, its two loops of jobs, and the API's renewal of certificates. */
@@ -43,6 +43,8 @@ const SETTINGS = {
   // One after the other: points come in the order of their ids.
   backupsAtOnce: 1,
   repositoryIdleMs: IDLE_MS,
+  // Whoever asks a host sleeps on it meanwhile, and must not count as a loop.
+  hostTimeoutMs: IDLE_MS,
   discoveryIntervalMs: NEVER_MS,
   expiryIntervalMs: MINUTE_MS,
   // Days are read by `World.readDays`.
