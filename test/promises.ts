@@ -116,5 +116,8 @@ export const PROMISES: Readonly<Record<string, readonly RegExp[]>> = {
     /a point that has expired stays, free of charge/,
   ],
   M37: [/8 TiB disk with 5 % churn/, /work of an increment with a hint follows the churn/],
-  M38: [/default policies of several vaults run two hours apart/],
+  M38: [
+    /default policies of several vaults run two hours apart/,
+    /told an idle storage account, warned of a loaded one; the doctor points out/,
+  ],
 };

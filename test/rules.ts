@@ -82,7 +82,6 @@ export const NOT_YET: Readonly<Record<string, string>> = {
 
 /** Of promises and rules that are shown, parts that are not there. */
 export const PARTS_NOT_YET: Readonly<Record<string, string>> = {
-  M38: 'A restore neither picks an idle storage account nor warns of a loaded one; crowded ones are not pointed out.',
   R53: 'ProtectionError, ProtectionPaused and Invalid are states that no VM here is in.',
   R58: 'Mails: nothing is mailed.',
   R60: 'A vault goes only without items, and for good: there are no soft-deleted vaults.',

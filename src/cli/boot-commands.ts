@@ -23,7 +23,7 @@ export function addBootCommands(program: Command, running: Running): void {
     .option('--vault <vault>', ITS_VAULT)
     .option('--host <host>', 'on this host (default: the one of the VM)')
     .option('--network <network>', 'plugged in here (default: nowhere)')
-    .option('--storage-account <account>', 'where its disks go (default: the only one)')
+    .option('--storage-account <account>', 'where its disks go (default: an idle one with room)')
     .option('--disks <luns>', DISKS, lunList)
     .option('--trial', 'copy nothing; Ctrl-C, or "jobs stop", discards the VM')
     .option('--no-wait', 'do not wait for the job')

@@ -121,7 +121,10 @@ function addRestore(program: Command, running: Running): void {
     .argument('<vm>', VM)
     .argument('[point]', 'its id, how the id begins, or "latest"', 'latest')
     .option('--vault <vault>', ITS_VAULT)
-    .option('--storage-account <account>', 'where images are written (default: the only one)')
+    .option(
+      '--storage-account <account>',
+      'where images are written (default: an idle one with room)',
+    )
     .option('--disks <luns>', 'only these disks, as 0,2, and the system disk', lunList)
     .option('--only-os-disk', 'only the system disk')
     .option('--as <new-name>', 'make a new VM of this name')

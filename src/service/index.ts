@@ -28,6 +28,7 @@ export { discoverAll, discoverHost } from './hosts/discovery.ts';
 export { lookAgain } from './hosts/look-again.ts';
 export { getHost, listHosts, putHost, removeHost, runsVms, type Host } from './hosts/hosts.ts';
 export { getVm, listVms, type HostVm } from './hosts/vms.ts';
+export { accountLoads, type AccountLoad } from './storage-accounts/account-loads.ts';
 export {
   getStorageAccount,
   listStorageAccounts,
@@ -104,6 +105,7 @@ export {
   previewPolicySwitch,
   type Preview,
 } from './previews/preview.ts';
+export { adviseAccount } from './restoring/advise-account.ts';
 export { checkRestore, startRestore } from './restoring/start-restore.ts';
 export type { RestoreRequest } from './restoring/restore-request.ts';
 export { startBoot, type WantedBoot } from './booting/start-boot.ts';

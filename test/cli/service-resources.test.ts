@@ -127,7 +127,10 @@ test('a storage account is a folder', async () => {
   );
   assert.deepEqual([made.group, made.path], ['lab', path]);
   assert.ok(existsSync(path));
-  assert.match(await text('storage-account', 'list'), /^store +lab +\/.*restored$/m);
+  assert.match(
+    await text('storage-account', 'list'),
+    /^store +lab +idle +\d[^/]*iB +\/.*restored$/m,
+  );
   await fails(['storage-account', 'remove', 'none'], 1, /there is lab\/store \[ResourceNotFound\]/);
   const other = join(folder, 'deep', 'er');
   await fails(

@@ -5,12 +5,12 @@
 import { HoldfastError } from '#base';
 import { formatDuration } from '../output/units.ts';
 import { jobOf } from './accepted.ts';
+import { accountFor } from './advise-account.ts';
 import { cancelJob, failureOfJob, followJob, getJob, type JobName } from './follow-job.ts';
 import { exitCodeOf, type JobFacts } from './job-facts.ts';
-import { fullName, requirePlain } from './names.ts';
+import { fullName, ownPath, requirePlain } from './names.ts';
 import { findPoint, type PointFacts } from './points.ts';
 import { findItem } from './resources.ts';
-import { accountOf } from './restore.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import { shortTime } from './time.ts';
 
@@ -35,10 +35,8 @@ export async function bootVm(
   const { service, terminal } = context;
   requirePlain({ as: options.as, host: options.host, network: options.network });
   const item = await findItem(service, names.vm, options.vault);
-  const [point, account] = await Promise.all([
-    findPoint(service, item, names.point),
-    accountOf(service, options),
-  ]);
+  const point = await findPoint(service, item, names.point);
+  const account = await accountFor(context, { item, point }, options);
   const { as, host = item.vm.group, network, disks, trial: isTrial = false } = options;
   const group = `${service.root}/resourceGroups/${host}`;
   const networkId = `${group}/providers/Microsoft.Network/virtualNetworks/${network}`;
@@ -62,11 +60,6 @@ export async function bootVm(
   }
   if (isTrial) await runTrial(context, { name, vm });
   else await runToEnd(context, { name, vm, point });
-}
-
-/** Of Holdfast's own provider, beside what Azure's has. */
-export function ownPath(id: string): string {
-  return id.replace(/Microsoft\.RecoveryServices/i, 'Holdfast.Backup');
 }
 
 async function runToEnd(

@@ -4,7 +4,7 @@
  */
 import { formatTable, left } from '../output/table.ts';
 import { jobOf } from './accepted.ts';
-import { ownPath } from './boot.ts';
+import { ownPath } from './names.ts';
 import { cancelJob, failureOfJob, followJob } from './follow-job.ts';
 import { exitCodeOf, type JobFacts } from './job-facts.ts';
 import { findPoint } from './points.ts';

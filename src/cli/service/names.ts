@@ -13,6 +13,11 @@ export function namedBy(id: string | undefined): Named {
   return { group: found?.[1] ?? '', name: found?.[2] ?? '' };
 }
 
+/** Of Holdfast's own provider, beside what Azure's has. */
+export function ownPath(id: string): string {
+  return id.replace(/Microsoft\.RecoveryServices/i, 'Holdfast.Backup');
+}
+
 /** What has no group is called by its name alone. */
 export function fullName({ group, name }: Named): string {
   return group === '' ? name : `${group}/${name}`;

@@ -6,6 +6,7 @@ import { formatDuration } from '../output/units.ts';
 import { canPrompt } from '../password/prompt.ts';
 import { UsageError } from '../usage-error.ts';
 import { jobOf } from './accepted.ts';
+import { accountFor, type ChosenAccount } from './advise-account.ts';
 import { confirm } from './confirm.ts';
 import { failureOfJob, followJob, getJob } from './follow-job.ts';
 import { exitCodeOf, type JobFacts } from './job-facts.ts';
@@ -14,7 +15,7 @@ import { findPoint, type PointFacts } from './points.ts';
 import { findItem, LOCATION, type ServiceItem } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import type { Service } from './service.ts';
-import { findAccount, listAccounts, type AccountFacts } from './storage-accounts.ts';
+import type { AccountFacts } from './storage-accounts.ts';
 import { shortTime } from './time.ts';
 
 /** Properties of the job. */
@@ -45,10 +46,9 @@ export async function restoreVm(
   const { service, terminal } = context;
   checkOptions(options);
   const item = await findItem(service, names.vm, options.vault);
-  const [point, account] = await Promise.all([
-    findPoint(service, item, names.point),
-    accountOf(service, options),
-  ]);
+  const point = await findPoint(service, item, names.point);
+  const account = await accountFor(context, { item, point }, options);
+  if (account.warning !== null) terminal.warn(account.warning);
   const vm = fullName(item.vm);
   if (options.replace === true) {
     if (options.yes !== true && canPrompt(context.surroundings))
@@ -68,16 +68,23 @@ export async function restoreVm(
   const name = { vault: item.vault, id };
   if (!options.wait) {
     const begun = await getJob(service, name);
-    terminal.result(begun, () => `Restore of ${vm} has begun: job ${begun.id}`);
+    terminal.result(
+      { ...begun, storageAccount: toldOf(account) },
+      () => `Restore of ${vm} has begun: job ${begun.id}`,
+    );
     return;
   }
   const job = await followJob(context, name);
   if (exitCodeOf(job) !== 0) throw failureOfJob(job);
-  terminal.result({ ...job, point }, () =>
+  terminal.result({ ...job, point, storageAccount: toldOf(account) }, () =>
     options.replace === true
       ? describeReplaced({ vm, job, point, account })
       : describe(vm, job, point),
   );
+}
+
+function toldOf({ group, name, path, warning }: ChosenAccount) {
+  return { group, name, path, warning };
 }
 
 function whatReplacingLeaves(vm: string, account: AccountFacts): string {
@@ -100,22 +107,6 @@ function checkOptions(options: RestoreOptions): void {
   if (disks !== undefined && onlyOsDisk === true) {
     throw new UsageError('--disks and --only-os-disk contradict each other: give one of them');
   }
-}
-
-/** The one that is named, or the only one. */
-export async function accountOf(
-  service: Service,
-  { storageAccount: name }: Pick<RestoreOptions, 'storageAccount'>,
-): Promise<AccountFacts> {
-  if (name !== undefined) return await findAccount(service, name);
-  const accounts = await listAccounts(service);
-  const [only] = accounts;
-  if (accounts.length === 1 && only !== undefined) return only;
-  throw new UsageError(
-    accounts.length === 0
-      ? 'there is no storage account to restore to: holdfast storage-account add NAME --path DIR'
-      : `say where the images go: --storage-account ${accounts.map(fullName).join(' or ')}`,
-  );
 }
 
 function requestOf(

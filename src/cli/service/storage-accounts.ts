@@ -1,5 +1,6 @@
 /** `holdfast storage-account …`: folders of the service's machine that disks are restored to. */
-import { formatTable, left } from '../output/table.ts';
+import { formatTable, left, right } from '../output/table.ts';
+import { formatBytes } from '../output/units.ts';
 import { findNamed, fullName, namedBy, type Named } from './names.ts';
 import { inGroup } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
@@ -11,13 +12,24 @@ type WireAccount = {
     readonly path: string;
     readonly restoresAtOnce: number | null;
     readonly storageAccountId: string;
+    readonly load: AccountLoad;
   };
+};
+
+type AccountLoad = {
+  /** Running or waiting. */
+  readonly restores: number;
+  readonly restoresAtOnce: number;
+  readonly boots: number;
+  /** Null: its folder cannot be used. */
+  readonly freeBytes: number | null;
 };
 
 export type AccountFacts = Named & {
   readonly id: string;
   readonly path: string;
   readonly restoresAtOnce: number | null;
+  readonly load: AccountLoad;
 };
 
 export async function addAccount(
@@ -45,10 +57,21 @@ export async function showAccounts({ service, terminal }: ServiceContext): Promi
       return 'There are no storage accounts: holdfast storage-account add NAME --path DIR';
     }
     return formatTable(
-      [left('STORAGE ACCOUNT'), left('GROUP'), left('FOLDER')],
-      accounts.map(({ name, group, path }) => [name, group, path]),
+      [left('STORAGE ACCOUNT'), left('GROUP'), left('RESTORES'), right('FREE'), left('FOLDER')],
+      accounts.map(({ name, group, path, load }) => [
+        name,
+        group,
+        restoresText(load),
+        load.freeBytes === null ? 'unusable' : formatBytes(load.freeBytes),
+        path,
+      ]),
     );
   });
+}
+
+function restoresText({ restores, restoresAtOnce }: AccountLoad): string {
+  if (restores === 0) return 'idle';
+  return restores > restoresAtOnce ? `${restores}, ${restoresAtOnce} at once` : `${restores}`;
 }
 
 export async function removeAccount(
@@ -63,7 +86,7 @@ export async function removeAccount(
   );
 }
 
-export async function findAccount(service: Service, name: string): Promise<AccountFacts> {
+async function findAccount(service: Service, name: string): Promise<AccountFacts> {
   return findNamed(await listAccounts(service), name, 'storage account');
 }
 
@@ -90,6 +113,6 @@ function pathOf(service: Service, { group, name }: Named): string {
 }
 
 function factsOf(wire: unknown): AccountFacts {
-  const { storageAccountId: id, path, restoresAtOnce } = (wire as WireAccount).properties;
-  return { ...namedBy(id), id, path, restoresAtOnce };
+  const { storageAccountId: id, path, restoresAtOnce, load } = (wire as WireAccount).properties;
+  return { ...namedBy(id), id, path, restoresAtOnce, load };
 }

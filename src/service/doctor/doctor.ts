@@ -19,6 +19,7 @@ import { vaultDocument, VAULT_DOCUMENT } from '../vaults/vault-document.ts';
 import { reachNow } from '../vaults/reach-again.ts';
 import { triedAgain, whyOutOfReach } from '../vaults/vault-reach.ts';
 import { listVaults, type Vault } from '../vaults/vaults.ts';
+import { accountFindings } from './account-findings.ts';
 import { examineCatalogue } from './examine-catalogue.ts';
 import { clockFinding } from './clock-finding.ts';
 import type { Finding } from './finding.ts';
@@ -46,6 +47,7 @@ async function examineContent(parts: ServiceParts): Promise<readonly Finding[]> 
   found.push(...(await silentHosts(parts)));
   found.push(...(await itemsWithoutVm(parts)));
   found.push(...(await waitingJobs(parts)));
+  found.push(...(await accountFindings(parts)));
   return found;
 }
 

@@ -30,6 +30,9 @@ const REQUEST = z.discriminatedUnion('kind', [
   }),
 ]);
 
+/** Property of a job that met other restores at its account, until its turn comes (M38). */
+export const LOAD = 'Storage account load';
+
 export type RestoreRequest = Readonly<z.infer<typeof REQUEST>>;
 
 export function restoreRequestFromJson(json: string): RestoreRequest {

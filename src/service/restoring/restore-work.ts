@@ -33,7 +33,7 @@ import type { ServiceParts } from '../service-parts.ts';
 import { getStorageAccount } from '../storage-accounts/storage-accounts.ts';
 import { chosenOf } from './pending-images.ts';
 import { restoreFolder } from './restore-folder.ts';
-import { restoreRequestFromJson, type RestoreRequest } from './restore-request.ts';
+import { LOAD, restoreRequestFromJson, type RestoreRequest } from './restore-request.ts';
 
 const TASK = 'Transfer data from vault';
 const FILES = 'Restored Files';
@@ -73,6 +73,7 @@ async function inQueue(parts: ServiceParts, run: JobRun): Promise<void> {
   const limit = account.restoresAtOnce ?? settings.restoresPerStorageAccount;
   const slot = { name: `restores to ${nameKey(account.name)}`, limit };
   await run.holding([slot], async () => {
+    run.property(LOAD, '');
     await run.task({ name: TASK, status: 'InProgress', startedAt: clock.nowMs() });
     if (await finishedBefore(parts, run)) return;
     // Of a try that was killed: this one's own comes in its place in the row, as the VM may have run meanwhile.

@@ -14,9 +14,10 @@ import type { ServiceParts } from '../service-parts.ts';
 import { getStorageAccount } from '../storage-accounts/storage-accounts.ts';
 import { requireWritable } from '../vaults/require-writable.ts';
 import { requireReachable } from '../vaults/vault-reach.ts';
+import { loadWarning } from './advise-account.ts';
 import { requireNetwork } from './require-network.ts';
 import { requireRoom, ROOM } from './require-room.ts';
-import type { RestoreRequest } from './restore-request.ts';
+import { LOAD, type RestoreRequest } from './restore-request.ts';
 
 /**
  * Restores from a recovery point of the item.
@@ -47,6 +48,7 @@ async function addRestore(
   { item, point }: Restorable,
   request: RestoreRequest,
 ): Promise<string> {
+  const warning = await loadWarning(parts, { item, point }, request);
   return await parts.catalogue.change(async (change) => {
     await getStorageAccount(change, request.account); // Not removed meanwhile: that looks for jobs.
     const detail = { kind: request.kind, point: request.point };
@@ -58,7 +60,10 @@ async function addRestore(
       operation: 'Restore',
       isUserTriggered: true,
       request,
-      properties: propertiesOf(request, point),
+      properties: {
+        ...propertiesOf(request, point),
+        ...(warning === undefined ? {} : { [LOAD]: warning }),
+      },
       // A replacement must meet no backup of the same VM; what only reads points may.
       claims: request.kind === 'replace' ? [`item:${item.id}`] : [],
     });
