@@ -23,6 +23,7 @@ import { accountFindings } from './account-findings.ts';
 import { examineCatalogue } from './examine-catalogue.ts';
 import { clockFinding } from './clock-finding.ts';
 import type { Finding } from './finding.ts';
+import { itemFindings } from './item-findings.ts';
 import { strangeFolders } from './strange-folders.ts';
 
 /** Errors first. What is out of reach is tried again before; rows that cannot be read hide the rest. */
@@ -45,7 +46,7 @@ async function examineContent(parts: ServiceParts): Promise<readonly Finding[]> 
   found.push(...(await clockFinding(parts)));
   found.push(...(await stuckJobs(parts)));
   found.push(...(await silentHosts(parts)));
-  found.push(...(await itemsWithoutVm(parts)));
+  found.push(...(await itemFindings(parts)));
   found.push(...(await waitingJobs(parts)));
   found.push(...(await accountFindings(parts)));
   return found;
@@ -223,28 +224,6 @@ async function silentHosts({ catalogue }: ServiceParts): Promise<readonly Findin
     where: `host ${name}`,
     what: `its VMs cannot be listed: ${failure}`,
     advice: 'mend what the message names; its VMs are not backed up until then',
-  }));
-}
-
-/** After a rescue, say: what is protected, and no host that is there has. */
-async function itemsWithoutVm({ catalogue }: ServiceParts): Promise<readonly Finding[]> {
-  const items = await catalogue.read
-    .selectFrom('items')
-    .leftJoin('vms', (join) =>
-      join
-        .onRef('vms.groupKey', '=', 'items.vmGroupKey')
-        .onRef('vms.key', '=', 'items.vmKey')
-        .on('vms.goneAt', 'is', null),
-    )
-    .select(['items.vmGroup', 'items.vmName'])
-    .where('items.state', '=', 'Protected')
-    .where('vms.key', 'is', null)
-    .execute();
-  return items.map(({ vmGroup, vmName }) => ({
-    severity: 'warning',
-    where: `${vmGroup}/${vmName}`,
-    what: 'it is protected, and not among the VMs of the hosts: it is not backed up',
-    advice: `add its host under that name again (holdfast host add ${shellQuoted(vmGroup)} --connect …), restore it, or stop its protection`,
   }));
 }
 
