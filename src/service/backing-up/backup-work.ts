@@ -15,7 +15,8 @@ import { HoldfastError, isHoldfastError } from '#base';
 import { backUpVm, inScratch, newPointId, type VmBackupResult } from '#backup';
 import { discoverHost } from '../hosts/discovery.ts';
 import { getHost } from '../hosts/hosts.ts';
-import { getVm, type HostVm } from '../hosts/vms.ts';
+import { findVmNow } from '../hosts/look-again.ts';
+import type { HostVm } from '../hosts/vms.ts';
 import { changeItem } from '../items/change-item.ts';
 import { requireAllowed } from '../items/item-states.ts';
 import { itemById, type Item } from '../items/items.ts';
@@ -162,17 +163,14 @@ async function backUpIn(
   );
 }
 
-/** @throws {HoldfastError} `UserErrorVmNotFoundV2` (R55) for one that is not there any more. */
-export async function vmOf({ catalogue }: ServiceParts, item: Item): Promise<HostVm> {
-  try {
-    return await getVm(catalogue.read, { group: item.vmGroup, name: item.vmName });
-  } catch (error) {
-    if (!isHoldfastError(error, 'ResourceNotFound')) throw error;
-    throw vmGone(item, error);
-  }
+/** @throws {HoldfastError} `UserErrorVmNotFoundV2` (R55) for one that its host does not have any more. */
+export async function vmOf(parts: ServiceParts, item: Item): Promise<HostVm> {
+  const vm = await findVmNow(parts, { group: item.vmGroup, name: item.vmName });
+  if (vm === undefined) throw vmGone(item);
+  return vm;
 }
 
-function vmGone(item: Item, cause: unknown): HoldfastError {
+function vmGone(item: Item, cause?: unknown): HoldfastError {
   return new HoldfastError(
     'UserErrorVmNotFoundV2',
     `The virtual machine '${item.vmName}' of '${item.vmGroup}' doesn't exist (VMNotFoundV2): restore it under its ` +

@@ -7,11 +7,28 @@ import { nameKey } from '../names.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { discoverHost } from './discovery.ts';
 import { listHosts, runsVms } from './hosts.ts';
+import { findVm, type HostVm } from './vms.ts';
 
 /** What was seen so lately is not looked at again. */
 const FRESH_MS = 2_000;
 /** Longer than a host that is well needs; whoever asks waits no longer. */
 const PATIENCE_MS = 3_000;
+
+/**
+ * As `findVm`; the host of one that is not there is listed anew before, however long that takes.
+ */
+export async function findVmNow(
+  parts: ServiceParts,
+  vm: { readonly group: string; readonly name: string },
+): Promise<HostVm | undefined> {
+  const { read } = parts.catalogue;
+  const known = await findVm(read, vm);
+  if (known !== undefined) return known;
+  const host = (await listHosts(read)).find(({ name }) => nameKey(name) === nameKey(vm.group));
+  if (host === undefined) return undefined;
+  await discoverHost(parts, host.name);
+  return await findVm(read, vm);
+}
 
 /** @param group of one host; absent: all. */
 export async function lookAgain(parts: ServiceParts, group?: string): Promise<void> {

@@ -146,7 +146,7 @@ test('deleted data goes when its fourteen days are over, its space with the next
   );
 });
 
-test('by hand a VM that is gone fails with the same code, told by the job; its points stay', async (t) => {
+test('by hand a VM that is gone fails with the same code, told by the job; its points stay, and it is backed up as soon as it is back', async (t) => {
   const { made, service, ended, points } = await protectedVm(t);
   await ended((await backUpNow(service, NAME, undefined)).jobId);
   renameSync(join(made.images, 'web'), join(made.images, '.gone'));
@@ -154,4 +154,9 @@ test('by hand a VM that is gone fails with the same code, told by the job; its p
   const job = await ended((await backUpNow(service, NAME, undefined)).jobId);
   assert.deepEqual([job.status, job.failure!.code], ['Failed', 'UserErrorVmNotFoundV2']);
   assert.equal((await points()).length, 1);
+  // Its host is not listed before it is asked for.
+  renameSync(join(made.images, '.gone'), join(made.images, 'web'));
+  const back = await ended((await backUpNow(service, NAME, undefined)).jobId);
+  assert.equal(back.status, 'Completed', JSON.stringify(back.failure));
+  assert.equal((await points()).length, 2);
 });

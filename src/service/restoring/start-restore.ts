@@ -3,6 +3,7 @@ import { HoldfastError, isHoldfastError } from '#base';
 import { noteActivity } from '../activities/activities.ts';
 import { discoverHost } from '../hosts/discovery.ts';
 import { getHost } from '../hosts/hosts.ts';
+import { findVmNow } from '../hosts/look-again.ts';
 import { findVm, listVms } from '../hosts/vms.ts';
 import { requireAllowed } from '../items/item-states.ts';
 import { getItem, type Item, type ItemName } from '../items/items.ts';
@@ -150,7 +151,7 @@ async function requireOff(parts: ServiceParts, item: Item): Promise<void> {
 /** The item's VM, as its host tells now. */
 async function thereNow(parts: ServiceParts, { vmGroup: group, vmName: name }: Item) {
   const { catalogue, hosts } = parts;
-  const known = await findVm(catalogue.read, { group, name });
+  const known = await findVmNow(parts, { group, name });
   if (known === undefined) throw vmGone(name);
   try {
     return await hosts.use(known.hostKey, async (hypervisor) => hypervisor.find(known.name));
