@@ -7,7 +7,7 @@ export {
   type ErrorCode,
   type ErrorDetails,
 } from './errors.ts';
-export { makeFolders } from './make-folders.ts';
+export { makeFolders, whyNoFolder } from './make-folders.ts';
 export { pause } from './pause.ts';
 export { orCancelled } from './or-cancelled.ts';
 export { FakeClock, type Clock } from './clock.ts';
@@ -16,3 +16,4 @@ export { freeMemory } from './free-memory.ts';
 export type { Progress, ProgressListener } from './progress.ts';
 export { toldElsewhere } from './told-elsewhere.ts';
 export { shellQuoted } from './shell-quoted.ts';
+export { asWhomToRun } from './whose-folder.ts';

@@ -22,6 +22,17 @@ export async function makeFolders(
   return first ?? own;
 }
 
+/** What an error of `makeFolders`, or of looking at a folder, means; the system's own text for rare ones. */
+export function whyNoFolder(error: unknown): string {
+  const code = codeOf(error);
+  if (code === 'EEXIST') return 'it is a file, no folder';
+  if (code === 'ENOTDIR') return 'it, or what is above it, is a file, no folder';
+  if (code === 'ENOENT') return 'it is not there, and no folder can be made there';
+  if (code === 'EROFS') return 'the file system is mounted read-only';
+  if (code === 'EACCES' || code === 'EPERM') return 'permission is denied';
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** @returns undefined: it was there. */
 async function makeFolder(path: string, mode: number): Promise<string | undefined> {
   try {

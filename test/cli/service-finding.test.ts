@@ -67,6 +67,24 @@ test('a first start that cannot listen leaves nothing behind; a later one says w
   assert.match(again.stderr, /\[DataFolderHeld\]\n$/);
 });
 
+test('a data folder or storage account that is a file, or cannot be made, is refused in plain words', async () => {
+  const file = join(folder, 'a-file');
+  writeFileSync(file, '');
+  for (const [wrong, why] of [
+    [file, 'it is a file, no folder'],
+    [join(file, 'below'), 'it, or what is above it, is a file, no folder'],
+    ['/proc/holdfast', 'it is not there, and no folder can be made there'],
+  ] as const) {
+    const started = await run(['serve', '--data', wrong], { password: null });
+    assert.equal(
+      started.stderr,
+      `holdfast: ${wrong} cannot be the data folder: ${why}; give --data another folder [StoreReadOnly]\n`,
+    );
+    const said = new RegExp(`^holdfast: ${wrong} cannot be .*: ${why}; give one that the service`);
+    await fails(['storage-account', 'add', 'store', '--path', wrong], 1, said);
+  }
+});
+
 test('no service, an incomplete address or one without https: one line that says what to do', async () => {
   const nowhere = { HOLDFAST_DATA: '', HOLDFAST_URL: '', XDG_STATE_HOME: join(folder, 'none') };
   await refused(nowhere, /no service is known here: give --data .*\[ServiceNotFound\]/);

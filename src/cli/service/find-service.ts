@@ -6,9 +6,9 @@
  *      └────────────┴─► admin.json: who we are, ca.pem     state.json: where it listens now
  * ```
  */
-import { readFile } from 'node:fs/promises';
+import { access, constants, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { HoldfastError } from '#base';
+import { asWhomToRun, HoldfastError } from '#base';
 import type { ServiceEnvironment } from '../surroundings.ts';
 
 export type ServiceAddress = {
@@ -67,7 +67,9 @@ async function inFolder(folder: string): Promise<ServiceAddress> {
   if (admin === undefined) {
     throw new HoldfastError(
       'ServiceNotFound',
-      `${folder} has no admin.json that this user can read: it is no data folder of "holdfast serve"`,
+      (await isForbidden(join(folder, 'admin.json')))
+        ? `${join(folder, 'admin.json')} cannot be read by this user; ${await asWhomToRun(folder)}`
+        : `${folder} has no admin.json: it is no data folder of "holdfast serve"`,
     );
   }
   const state = await readFields(join(folder, 'state.json'));
@@ -144,6 +146,14 @@ async function readAuthority(file: string | undefined): Promise<string | undefin
 /** Undefined where it is not there, or not for this user. */
 async function readAdmin(folder: string): Promise<Fields | undefined> {
   return await readFields(join(folder, 'admin.json'));
+}
+
+/** Whether the file may be there, but is not for this user. */
+export async function isForbidden(file: string): Promise<boolean> {
+  return await access(file, constants.R_OK).then(
+    () => false,
+    (error: NodeJS.ErrnoException) => error.code === 'EACCES' || error.code === 'EPERM',
+  );
 }
 
 type Fields = Readonly<Record<string, string | undefined>>;

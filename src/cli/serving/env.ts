@@ -7,7 +7,8 @@
  */
 import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { HoldfastError, shellQuoted } from '#base';
+import { asWhomToRun, HoldfastError, shellQuoted } from '#base';
+import { isForbidden } from '../service/find-service.ts';
 import type { Surroundings } from '../surroundings.ts';
 import { dataFolderOf } from './data-folder.ts';
 
@@ -46,7 +47,9 @@ async function readAccount(data: string): Promise<Account> {
   } catch (error) {
     throw new HoldfastError(
       'ServiceNotFound',
-      `${data} has no account that this user can read: start holdfast serve on it first`,
+      (await isForbidden(join(data, 'admin.json')))
+        ? `${join(data, 'admin.json')} cannot be read by this user; ${await asWhomToRun(data)}`
+        : `${data} has no account of holdfast: start holdfast serve on it first`,
       { cause: error, details: { path: data } },
     );
   }

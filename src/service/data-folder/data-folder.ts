@@ -9,9 +9,9 @@
  *   exports/<job>/   sockets of exported disks            state.json   where the running service listens
  * ```
  */
-import { chmod, mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { HoldfastError, makeFolders } from '#base';
+import { access, chmod, constants, mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { asWhomToRun, HoldfastError, isHoldfastError, makeFolders, whyNoFolder } from '#base';
 import { tryLock } from '#backup';
 
 export type DataFolder = {
@@ -59,13 +59,9 @@ export async function lockDataFolder(
   try {
     await makeFolders(path, { mode: 0o700 });
   } catch (error) {
-    throw new HoldfastError(
-      'StoreReadOnly',
-      `${path} cannot be made, and so not be the data folder: ${(error as Error).message}`,
-      { cause: error, details: { path } },
-    );
+    throw await notMade(path, error);
   }
-  const lock = tryLock(join(path, 'lock'), holder);
+  const lock = await lockOf(path, holder);
   if (lock === undefined) {
     throw new HoldfastError(
       'DataFolderHeld',
@@ -83,4 +79,51 @@ export async function lockDataFolder(
     throw error;
   }
   return { ...folder, release: () => lock.release() };
+}
+
+async function lockOf(path: string, holder: Parameters<typeof tryLock>[1]) {
+  try {
+    return tryLock(join(path, 'lock'), holder);
+  } catch (error) {
+    if (!isHoldfastError(error, 'StoreReadOnly')) throw error;
+    throw new HoldfastError(
+      'StoreReadOnly',
+      `this user cannot write into the data folder ${path}: ${await remedyOf(path)}`,
+      { cause: error, details: { path } },
+    );
+  }
+}
+
+async function remedyOf(path: string): Promise<string> {
+  const { code } = await access(path, constants.W_OK).then(
+    () => ({ code: undefined }),
+    (error: NodeJS.ErrnoException) => error,
+  );
+  if (code === 'EROFS') return 'its file system is mounted read-only; give --data another folder';
+  return await asWhomToRun(path);
+}
+
+async function notMade(path: string, error: unknown): Promise<HoldfastError> {
+  const { code } = error as NodeJS.ErrnoException;
+  return new HoldfastError(
+    'StoreReadOnly',
+    `${path} cannot be the data folder: ${await reasonOf(path, error)}`,
+    { cause: error, details: { path, ...(code === undefined ? {} : { errno: code }) } },
+  );
+}
+
+async function reasonOf(path: string, error: unknown): Promise<string> {
+  const another = `${whyNoFolder(error)}; give --data another folder`;
+  if (!['EACCES', 'EPERM'].includes(String((error as NodeJS.ErrnoException).code))) return another;
+  const above = await nearest(dirname(path));
+  return `this user cannot make it in ${above}: ${await asWhomToRun(above)}`;
+}
+
+/** The first that is there, from the folder upwards. */
+async function nearest(folder: string): Promise<string> {
+  const isThere = await access(folder).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => error.code !== 'ENOENT',
+  );
+  return isThere || dirname(folder) === folder ? folder : await nearest(dirname(folder));
 }

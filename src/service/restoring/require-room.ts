@@ -3,7 +3,8 @@
  * have not ended are still to write there is counted: of two restores that do not fit together the second is refused, as
  * waiting would not give it room.
  */
-import { statfs } from 'node:fs/promises';
+import { Stats } from 'node:fs';
+import { stat, statfs } from 'node:fs/promises';
 import { HoldfastError } from '#base';
 import type { Item } from '../items/items.ts';
 import type { Point } from '../points/points.ts';
@@ -76,17 +77,26 @@ function sum(all: readonly number[]): number {
 }
 
 async function freeOf({ name, path }: StorageAccount): Promise<number> {
-  try {
-    const { bavail, bsize } = await statfs(path);
-    return bavail * bsize;
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new HoldfastError(
-      'StorageAccountUnusable',
-      `The folder ${path} of the storage account '${name}' cannot be used: is its disk mounted? (${why})`,
-      { cause: error },
-    );
-  }
+  await requireFolder({ name, path });
+  const { bavail, bsize } = await statfs(path);
+  return bavail * bsize;
+}
+
+/** @throws {HoldfastError} `StorageAccountUnusable` where the account's folder is not there, or is none by now. */
+export async function requireFolder({
+  name,
+  path,
+}: Pick<StorageAccount, 'name' | 'path'>): Promise<void> {
+  const found = await stat(path).catch((error: unknown) => error);
+  if (found instanceof Stats && found.isDirectory()) return;
+  const code = found instanceof Error && 'code' in found ? ` (${String(found.code)})` : '';
+  throw new HoldfastError(
+    'StorageAccountUnusable',
+    found instanceof Stats
+      ? `${path} of the storage account '${name}' is no folder any more, but a file: move that away, and make the folder again`
+      : `The folder ${path} of the storage account '${name}' cannot be used: is its disk mounted?${code}`,
+    { ...(found instanceof Error ? { cause: found } : {}), details: { path } },
+  );
 }
 
 function mib(bytes: number): number {

@@ -32,6 +32,7 @@ import type { OpenRepository } from '../repositories/repositories.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { getStorageAccount } from '../storage-accounts/storage-accounts.ts';
 import { chosenOf } from './pending-images.ts';
+import { requireFolder } from './require-room.ts';
 import { restoreFolder } from './restore-folder.ts';
 import { LOAD, restoreRequestFromJson, type RestoreRequest } from './restore-request.ts';
 
@@ -76,6 +77,7 @@ async function inQueue(parts: ServiceParts, run: JobRun): Promise<void> {
     run.property(LOAD, '');
     await run.task({ name: TASK, status: 'InProgress', startedAt: clock.nowMs() });
     if (await finishedBefore(parts, run)) return;
+    await requireFolder(account); // It may be another since the job was accepted.
     // Of a try that was killed: this one's own comes in its place in the row, as the VM may have run meanwhile.
     await recordSafetyPoint(parts, run);
     try {
@@ -266,7 +268,10 @@ async function removeRemains(parts: ServiceParts, job: Row<'jobs'>): Promise<voi
   if ((propertiesFromJson(job.properties)[FILES] ?? '') !== '') return;
   const directory = await restoreFolder(parts.catalogue.read, job);
   if ((await userOf(parts, job, directory)) !== undefined) return;
-  await rm(directory, { recursive: true, force: true });
+  await rm(directory, { recursive: true, force: true }).catch((error: unknown) => {
+    // What the account's folder was is a file now: nothing of ours is there.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOTDIR') throw error;
+  });
 }
 
 async function filesIn(directory: string): Promise<readonly string[]> {

@@ -216,3 +216,23 @@ test('a restore that failed or was cancelled leaves no folder; what was half wri
   assert.deepEqual(readdirSync(account), []);
   assert.deepEqual(made.complaints, []);
 });
+
+test('a restore to an account whose folder is a file by now says so, and a queued one too', async (t) => {
+  const whole = await restorable(t);
+  const { made, item, point, account } = whole;
+  const service = made.service();
+  const request = { kind: 'disks', point, account: ACCOUNT } as const;
+  const refused = { code: 'StorageAccountUnusable', message: /is no folder any more, but a file/ };
+  rmSync(account, { recursive: true });
+  writeFileSync(account, 'a file');
+  await assert.rejects(startRestore(service, NAME, request), refused);
+  rmSync(account);
+  mkdirSync(account);
+  const { jobId } = await startRestore(service, NAME, request);
+  await endOf(service, item.vaultId, jobId);
+  rmSync(account, { recursive: true });
+  writeFileSync(account, 'a file');
+  const { status, failure } = await runAgain(whole, jobId);
+  assert.deepEqual([status, failure?.code], ['Failed', 'StorageAccountUnusable']);
+  assert.equal(readFileSync(account, 'utf8'), 'a file');
+});

@@ -2,7 +2,7 @@
 import { access, constants, realpath, rmdir } from 'node:fs/promises';
 import { dirname, isAbsolute } from 'node:path';
 import { z } from 'zod';
-import { HoldfastError, makeFolders } from '#base';
+import { HoldfastError, makeFolders, whyNoFolder } from '#base';
 import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueChange, CatalogueReader } from '../catalogue/catalogue.ts';
 import { getResourceGroup } from '../groups/resource-groups.ts';
@@ -179,18 +179,22 @@ async function requireUnused(
 }
 
 async function usableFolder(path: string): Promise<string> {
+  if (!isAbsolute(path)) throw unusable(path, 'give an absolute path');
   try {
-    if (!isAbsolute(path)) throw new Error('give an absolute path');
     await makeFolders(path);
     await access(path, constants.W_OK | constants.X_OK);
     return await realpath(path);
   } catch (error) {
-    throw new HoldfastError(
-      'StorageAccountUnusable',
-      `${path} cannot be the folder of a storage account: ${error instanceof Error ? error.message : String(error)}`,
-      { cause: error },
-    );
+    throw unusable(path, `${whyNoFolder(error)}; give one that the service can write to`, error);
   }
+}
+
+function unusable(path: string, why: string, cause?: unknown): HoldfastError {
+  return new HoldfastError(
+    'StorageAccountUnusable',
+    `${path} cannot be the folder of a storage account: ${why}`,
+    { cause },
+  );
 }
 
 function accountRows(reader: CatalogueReader) {
