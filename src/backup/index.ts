@@ -9,6 +9,7 @@ export {
   type Caller,
   type RepositoryRequest,
 } from './open-repository.ts';
+export { repositoryIdAt } from './repository-id.ts';
 export { addKey, addRecoveryKey, listKeys, removeKey } from './repository-keys.ts';
 export {
   findPoint,

@@ -33,6 +33,7 @@ import { takeTurns } from './turns.ts';
 import { verifyWork } from './verifying/verify-work.ts';
 import { takeOver } from './vaults/reach-again.ts';
 import { onlyReachable, vaultReach } from './vaults/vault-reach.ts';
+import { repositoryIdOf } from './vaults/vault-rows.ts';
 
 export type ServiceOptions = {
   readonly data: string;
@@ -69,7 +70,10 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     opened.unshift(catalogue);
     const records = { catalogue, clock, random, settings, log };
     const pool = { clock, settings, masterKey, vaults: folder.vaults, caller };
-    const all = openRepositories(pool);
+    const all = openRepositories({
+      ...pool,
+      repositoryIdOf: async (vaultId) => await repositoryIdOf(catalogue.read, vaultId),
+    });
     opened.unshift(all);
     const reach = vaultReach(all);
     const repositories = onlyReachable({ catalogue, reach });

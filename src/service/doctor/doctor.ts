@@ -72,8 +72,8 @@ async function examineVault(parts: ServiceParts, vault: Vault): Promise<readonly
   if (why !== undefined) {
     const what = `its repository cannot be opened: ${whyOutOfReach(why)}`;
     const advice =
-      `mend what the message names; nothing can be done with the vault until then, and ${triedAgain(why)}; if it is ` +
-      `gone for good: holdfast vault delete ${shellQuoted(calledOf(vault))} --forget-repository`;
+      `${mending(why.code)}; nothing can be done with the vault until then, and ${triedAgain(why)}; if it is gone for ` +
+      `good: ${forgetting(vault)}`;
     return [...found, { severity: 'error', where, what, advice }];
   }
   try {
@@ -85,10 +85,23 @@ async function examineVault(parts: ServiceParts, vault: Vault): Promise<readonly
   } catch (error) {
     if (!isHoldfastError(error)) throw error;
     const what = `its repository cannot be opened: ${error.message} [${error.code}]`;
-    const advice = 'mend what the message names; nothing can be backed up or restored until then';
+    const until = 'nothing can be backed up or restored until then';
+    const otherwise =
+      error.code === 'RepositoryNotFound' ? `; if it is gone for good: ${forgetting(vault)}` : '';
+    const advice = `${mending(error.code)}; ${until}${otherwise}`;
     return [...found, { severity: 'error', where, what, advice }];
   }
   return [...found, ...(await notWritable(parts, vault.id, where))];
+}
+
+function mending(code: string | undefined): string {
+  return code === 'RepositoryNotFound'
+    ? 'mount its disk, or put its folder back'
+    : 'mend what the message names';
+}
+
+function forgetting(vault: Vault): string {
+  return `holdfast vault delete ${shellQuoted(calledOf(vault))} --forget-repository`;
 }
 
 /** Points of a repository that takes none can be restored all the same. */

@@ -1,17 +1,26 @@
 /** The repositories of one service (`repositories.ts` has the contract and the drawing). */
 import { join } from 'node:path';
 import { HoldfastError, isHoldfastError } from '#base';
-import { readDocument, withRepository, writeDocument, type Caller } from '#backup';
+import {
+  readDocument,
+  withRepository,
+  writeDocument,
+  type Caller,
+  type RepositoryRequest,
+} from '#backup';
 import type { MasterKey } from '#keyvault';
 import type { RecordParts } from '../record-parts.ts';
 import type { OpenRepository, Repositories } from './repositories.ts';
 import { readVaultFolder } from './vault-folder.ts';
+import { vaultsError } from './vaults-error.ts';
 
 export type PoolOptions = Pick<RecordParts, 'clock' | 'settings'> & {
   readonly masterKey: MasterKey;
   /** The folder of vaults' folders. */
   readonly vaults: string;
   readonly caller: Caller;
+  /** Of a vault's repository, hex; undefined: the catalogue does not know the vault. */
+  readonly repositoryIdOf: (vaultId: string) => Promise<string | undefined>;
 };
 
 /** How long an operation waits for `holdfast repo` to be done. */
@@ -55,7 +64,10 @@ export function openRepositories(options: PoolOptions): Repositories {
 
   return {
     use,
-    read: async (vaultId, work) => await withRepository(await readerOf(options, vaultId), work),
+    read: async (vaultId, work) => {
+      const reader = await readerOf(options, vaultId);
+      return await opening(options, { ...reader, vaultId }, work);
+    },
     remember: async (vaultId, document, value) => {
       const write = async ({ parts, state }: OpenRepository): Promise<number> => {
         await writeDocument(parts, document, value ?? null);
@@ -176,7 +188,26 @@ async function open(
   work: (repository: OpenRepository) => Promise<void>,
 ): Promise<void> {
   const reader = await readerOf(options, vaultId);
-  await withRepository({ ...reader, access: 'own', freesSpace }, work);
+  await opening(options, { ...reader, access: 'own', freesSpace, vaultId }, work);
+}
+
+/** What opening fails with is told as of a vault; what the work fails with is thrown as it is. */
+async function opening<Result>(
+  { repositoryIdOf }: PoolOptions,
+  { vaultId, ...request }: RepositoryRequest & { readonly vaultId: string },
+  work: (repository: OpenRepository) => Promise<Result>,
+): Promise<Result> {
+  let isOpen = false;
+  try {
+    return await withRepository(request, async (repository) => {
+      isOpen = true;
+      return await work(repository);
+    });
+  } catch (error) {
+    if (isOpen) throw error;
+    const { location } = request;
+    throw await vaultsError(error, { location, expectedId: await repositoryIdOf(vaultId) });
+  }
 }
 
 async function readerOf({ masterKey, vaults, caller }: PoolOptions, vaultId: string) {

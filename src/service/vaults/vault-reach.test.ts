@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FakeClock, isHoldfastError } from '#base';
+import { createRepository, DEFAULT_BLOCK_SIZE, makeRecoveryKey } from '#backup';
 import { backUpNow } from '../backing-up/start-backup.ts';
 import { examine } from '../doctor/doctor.ts';
 import { getItem, type Item } from '../items/items.ts';
@@ -123,10 +125,49 @@ test('the doctor tells it, and tries at once', async (t) => {
   assert.deepEqual(others, []);
   assert.match(
     found!,
-    /^vault lab\/v1: its repository cannot be opened: .*\[RepositoryNotFound\] -> mend what .*tried again at/,
+    /^vault lab\/v1: its repository cannot be opened: .*\[RepositoryNotFound\] -> mount its disk, or put its folder back; .*tried again at .*--forget-repository$/,
   );
+  assert.doesNotMatch(found!, /repo init/);
   mount();
   assert.deepEqual(await errors(), []);
   const { state } = await getItem(made.service().catalogue.read, NAME);
   assert.equal(state, 'ProtectionStopped');
+});
+
+test('a repository that goes while the service runs is told in a vault’s words; another one in its place with both ids', async (t) => {
+  const made = await testService(t);
+  await withVault(made);
+  const { catalogue, repositories, caller } = made.service();
+  const [vault] = await listVaults(catalogue.read);
+  const { id: vaultId, repository: location, repositoryId } = vault!;
+  await repositories.release(vaultId);
+  renameSync(location, `${location}.away`);
+  const told = async (): Promise<string> =>
+    (await examine(made.service()))
+      .filter(({ severity }) => severity === 'error')
+      .map(({ where, what, advice }) => `${where}: ${what} -> ${advice}`)
+      .join('\n');
+  const advice = /\[RepositoryNotFound\] -> mount its disk, or put its folder back; .*--forget/;
+  const gone = await told();
+  assert.match(gone, /^vault lab\/v1: its repository cannot be opened: no folder /);
+  assert.match(gone, advice);
+  assert.doesNotMatch(gone, /repo init/);
+
+  const recoveryKey = makeRecoveryKey(randomBytes);
+  const access = { kdf: 'recovery', recoveryKey } as const;
+  const place = { location, blockSize: DEFAULT_BLOCK_SIZE, label: 'other', caller };
+  const { id } = await createRepository({ ...place, access });
+  const another = `another repository lies at ${location}: its id is ${id}, the vault's is ${repositoryId}.`;
+  assert.ok((await told()).includes(another), await told());
+  assert.match(await told(), advice);
+  await assert.rejects(
+    repositories.use(vaultId, async () => undefined),
+    (error) => isHoldfastError(error, 'RepositoryNotFound') && error.message.startsWith(another),
+  );
+  await made.restart();
+  assert.ok((await told()).includes(another), await told());
+
+  renameSync(location, `${location}.other`);
+  renameSync(`${location}.away`, location);
+  assert.equal(await told(), '');
 });

@@ -51,8 +51,7 @@ export function vaultReach(repositories: Repositories): VaultReach {
 export function reasonOf(error: unknown): Omit<OutOfReach, 'nextTryAt'> {
   const code = isHoldfastError(error) ? error.code : undefined;
   const message = error instanceof Error ? error.message : String(error);
-  // What is advised to somebody who wants a new repository would be wrong for a vault.
-  return { code, message: message.replace(/ To make a new .*$/s, '') };
+  return { code, message };
 }
 
 /** In one line. */

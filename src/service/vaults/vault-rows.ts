@@ -1,5 +1,5 @@
 /** What the catalogue holds of a vault. */
-import type { CatalogueChange } from '../catalogue/catalogue.ts';
+import type { CatalogueChange, CatalogueReader } from '../catalogue/catalogue.ts';
 import { deleteChargeRows } from '../charges/charge-rows.ts';
 import { deleteGroupRows } from '../consistency-groups/group-rows.ts';
 
@@ -13,4 +13,13 @@ export async function deleteVaultRows(change: CatalogueChange, vaultId: string):
     await change.deleteFrom(table).where('vaultId', '=', vaultId).execute();
   }
   await change.deleteFrom('vaults').where('id', '=', vaultId).execute();
+}
+
+/** Of its repository, hex; undefined: there is no such vault. */
+export async function repositoryIdOf(
+  reader: CatalogueReader,
+  vaultId: string,
+): Promise<string | undefined> {
+  const query = reader.selectFrom('vaults').select('repositoryId').where('id', '=', vaultId);
+  return (await query.executeTakeFirst())?.repositoryId;
 }
