@@ -198,15 +198,15 @@ test('a scheduled run leaves out VMs that nobody wants backed up, and says so; r
   assert.deepEqual(
     alone.warnings.map(({ message }) => message),
     [
-      "'db' is left out: its protection is stopped: resume it first",
-      "'mail' is left out: it is soft-deleted: undelete it first",
+      "'lab/db' is left out: its protection is stopped: resume it first",
+      "'lab/mail' is left out: it is soft-deleted: undelete it first",
     ],
   );
   assert.deepEqual(await counts(), [2, 1, 1]);
   const { lastBackup } = await getItem(made.service().catalogue.read, itemName('db'));
   assert.equal(lastBackup?.status, 'Completed', 'it was not tried');
   const asked = backUpGroupNow(made.service(), SHOP, undefined);
-  await refused(asked, 'UserErrorProtectionStopped', /'db'/);
+  await refused(asked, 'UserErrorProtectionStopped', /'lab\/db' cannot be backed up: .*resume/);
 
   await protect(made.service(), itemName('db'), { policy: 'p' });
   assert.deepEqual(
@@ -232,14 +232,32 @@ test('what is no group is refused, and says why', async (t) => {
   const put = async (...names: readonly string[]) =>
     await putGroup(service, SHOP, { members: names.map(vm) });
   await refused(put('web'), 'ConsistencyGroupInvalid', /two VMs or more/);
-  await refused(put('web', 'WEB'), 'ConsistencyGroupInvalid', /'web' is in it twice/);
+  await refused(put('web', 'WEB'), 'ConsistencyGroupInvalid', /'lab\/web' is in it twice/);
   await refused(put('web', 'gone'), 'BMSUserErrorProtectedItemNotFound', /gone/);
   await refused(getGroup(service.catalogue.read, SHOP), 'ResourceNotFound', /shop/);
   await refused(backUpGroupNow(service, SHOP, undefined), 'ResourceNotFound', /shop/);
   await put('web', 'db');
   const other = { vault: VAULT, name: 'other' };
   const members = [vm('mail'), vm('db')];
-  await refused(putGroup(service, other, { members }), 'ConsistencyGroupInvalid', /'shop'/);
+  const taken = async (where: RegExp) =>
+    await refused(putGroup(service, other, { members }), 'ConsistencyGroupInvalid', where);
+  await taken(
+    /'lab\/db' is in the group 'shop': delete that group.*: holdfast group delete shop\.$/,
+  );
+  await refused(
+    put('web'),
+    'ConsistencyGroupInvalid',
+    /two VMs or more; to be rid of it: holdfast group delete shop\.$/,
+  );
+  await put('web', 'db', 'mail');
+  await taken(/'lab\/mail' is in the group 'shop': take it out there first\.$/);
+  await stopRetaining(service, itemName('mail'));
+  await refused(
+    backUpGroupNow(service, SHOP, undefined),
+    'UserErrorProtectionStopped',
+    /^'lab\/mail' .*: resume it first \(holdfast resume lab\/mail\), or take it out of the group 'shop': holdfast group create shop --vm lab\/web --vm lab\/db\.$/,
+  );
+  await put('web', 'db');
   await refused(
     putGroup(service, SHOP, { members: [vm('web'), vm('db')], policy: 'none' }),
     'BMSUserErrorPolicyNotFound',
@@ -253,7 +271,11 @@ test('what is no group is refused, and says why', async (t) => {
     /'shop'/,
   );
   await stopRetaining(service, itemName('db'));
-  await refused(backUpGroupNow(service, SHOP, undefined), 'UserErrorProtectionStopped', /'db'/);
+  await refused(
+    backUpGroupNow(service, SHOP, undefined),
+    'UserErrorProtectionStopped',
+    /^'lab\/db' .*: resume it first \(holdfast resume lab\/db\), or give up the group 'shop': holdfast group delete shop\.$/,
+  );
   assert.equal(await deleteGroup(service, SHOP), true);
   assert.equal(await deleteGroup(service, SHOP), false);
 });

@@ -1,6 +1,6 @@
 /** Consistency groups: items of one vault that are backed up at one instant, by one job (decision 0013). */
 import { randomUUID } from 'node:crypto';
-import { HoldfastError } from '#base';
+import { HoldfastError, shellQuoted } from '#base';
 import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueReader } from '../catalogue/catalogue.ts';
 import { getHost } from '../hosts/hosts.ts';
@@ -76,7 +76,7 @@ export async function putGroup(
     if (before !== undefined) requireRevision(before, wanted.revision);
     const members: Item[] = [];
     for (const vm of wanted.members) members.push(await getItem(read, { vault: at.vault, vm }));
-    await requireFit(parts, { vault, group: before?.id, members });
+    await requireFit(parts, { vault, group: before, members });
     const policy =
       wanted.policy === undefined
         ? undefined
@@ -186,9 +186,19 @@ export async function placesOf(
   return places;
 }
 
-/** @throws {HoldfastError} `ConsistencyGroupInvalid`. */
-export function requireSeveral(members: readonly unknown[]): void {
-  if (members.length < 2) throw invalid('it needs two VMs or more');
+/**
+ * @param group of one that is there, its name.
+ * @throws {HoldfastError} `ConsistencyGroupInvalid`.
+ */
+export function requireSeveral(members: readonly unknown[], group?: string): void {
+  if (members.length >= 2) return;
+  const riddance = group === undefined ? '' : `; to be rid of it: ${deletionOf(group)}`;
+  throw invalid(`it needs two VMs or more${riddance}`);
+}
+
+/** The command. */
+export function deletionOf(group: string): string {
+  return `holdfast group delete ${shellQuoted(group)}`;
 }
 
 /**
@@ -209,25 +219,33 @@ async function requireFit(
   of: {
     readonly vault: Vault;
     /** Undefined: it is new. */
-    readonly group: string | undefined;
+    readonly group: GroupRow | undefined;
     readonly members: readonly Item[];
   },
 ): Promise<void> {
   const { vault, group, members } = of;
-  requireSeveral(members);
+  requireSeveral(members, group?.name);
   const twice = members.find(
     (item, place) => members.findIndex(({ id }) => id === item.id) !== place,
   );
-  if (twice !== undefined) throw invalid(`'${twice.vmName}' is in it twice`);
+  if (twice !== undefined) throw invalid(`'${calledOf(twice)}' is in it twice`);
   for (const item of members) requireAllowed('backUp', item);
   for (const other of await groupRows(parts.catalogue.read, vault.id)) {
-    if (other.id === group) continue;
+    if (other.id === group?.id) continue;
     const taken = members.find(({ id }) => membersOf(other).includes(id));
-    if (taken !== undefined) {
-      throw invalid(`'${taken.vmName}' is in the group '${other.name}': take it out there first`);
-    }
+    if (taken === undefined) continue;
+    // Of two VMs none can be taken out.
+    const way =
+      membersOf(other).length > 2
+        ? 'take it out there first'
+        : `delete that group first: ${deletionOf(other.name)}`;
+    throw invalid(`'${calledOf(taken)}' is in the group '${other.name}': ${way}`);
   }
   await placesOf(parts, members);
+}
+
+function calledOf({ vmGroup, vmName }: Item): string {
+  return `${vmGroup}/${vmName}`;
 }
 
 function invalid(why: string): HoldfastError {

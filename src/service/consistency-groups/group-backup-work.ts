@@ -98,7 +98,7 @@ async function membersNow(parts: ServiceParts, run: JobRun): Promise<readonly Me
     if (item === undefined) continue; // It is out of the group as well.
     const why = whyNot('backUp', item);
     if (why === undefined) members.push({ item, vm: await vmOf(parts, item) });
-    else if (isScheduled) run.warn(`'${item.vmName}' is left out: ${why}`);
+    else if (isScheduled) run.warn(`'${item.vmGroup}/${item.vmName}' is left out: ${why}`);
     else requireAllowed('backUp', item);
   }
   requireSome(members, { isScheduled });

@@ -1,10 +1,12 @@
 /** How the jobs of consistency groups come to be: by hand, or by the schedule of the group's policy. */
+import { shellQuoted } from '#base';
 import { noteActivity } from '../activities/activities.ts';
 import { hasNewDisk } from '../backing-up/new-disks.ts';
 import { onDemandExpiry, requireNoSnapshot } from '../backing-up/start-backup.ts';
 import type { BackupRequest } from '../backing-up/backup-request.ts';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import { requireAllowed, whyNot } from '../items/item-states.ts';
+import type { Item } from '../items/items.ts';
 import type { Accepted } from '../items/protect.ts';
 import { policyFromJson } from '../policy/policy-json.ts';
 import { dueRun } from '../schedule/due-run.ts';
@@ -13,6 +15,7 @@ import { startOffsetMs } from '../schedule/start-offset.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { requireWritable } from '../vaults/require-writable.ts';
 import {
+  deletionOf,
   findGroupById,
   getGroup,
   placesOf,
@@ -39,9 +42,9 @@ export async function backUpGroupNow(
   return await parts.catalogue.change(async (change) => {
     const group = await findGroupById(change, id);
     if (group === undefined) return await gone(change, name);
-    requireSeveral(group.members);
+    requireSeveral(group.members, group.name);
     for (const item of group.members) {
-      requireAllowed('backUp', item);
+      requireAllowed('backUp', item, withoutIt(group, item));
       await requireNoSnapshot(change, item);
     }
     await placesOf({ ...parts, catalogue: { ...parts.catalogue, read: change } }, group.members);
@@ -49,6 +52,18 @@ export async function backUpGroupNow(
     const backup = { group, origin: 'on-demand', expiresAt: date } as const;
     return { jobId: await addGroupBackup(parts, change, backup) };
   });
+}
+
+/** The other way to back up the group, while one of its members cannot be. */
+function withoutIt({ name, members, policy }: ConsistencyGroup, item: Item): string {
+  const called = ({ vmGroup, vmName }: Item): string => shellQuoted(`${vmGroup}/${vmName}`);
+  const resuming = item.state === 'SoftDeleted' ? '' : ` (holdfast resume ${called(item)})`;
+  const others = members.filter(({ id }) => id !== item.id);
+  if (others.length < 2) return `${resuming}, or give up the group '${name}': ${deletionOf(name)}`;
+  const vms = others.map((other) => `--vm ${called(other)}`);
+  const schedule = policy === undefined ? [] : ['--policy', shellQuoted(policy.name)];
+  const command = ['holdfast group create', shellQuoted(name), ...vms, ...schedule].join(' ');
+  return `${resuming}, or take it out of the group '${name}': ${command}`;
 }
 
 /** @throws {HoldfastError} `ResourceNotFound`: it was deleted a moment ago. */

@@ -95,14 +95,20 @@ const REFUSALS: Readonly<Record<ItemState, Refusal>> = {
   },
 };
 
-/** @throws {HoldfastError} the refusal of its state, where the table has no such transition. */
+/**
+ * @param otherwise what else helps, for the end of the sentence.
+ * @throws {HoldfastError} the refusal of its state, where the table has no such transition.
+ */
 export function requireAllowed(
   action: ItemAction,
-  item: { readonly state: ItemState; readonly vmName: string },
+  item: { readonly state: ItemState; readonly vmGroup: string; readonly vmName: string },
+  otherwise = '',
 ): void {
   if (ALLOWED[action].includes(item.state)) return;
   const { code, why } = REFUSALS[item.state];
-  throw new HoldfastError(code, `'${item.vmName}' cannot be ${PARTICIPLE[action]}: ${why}.`);
+  const called = `${item.vmGroup}/${item.vmName}`;
+  const message = `'${called}' cannot be ${PARTICIPLE[action]}: ${why}${otherwise}.`;
+  throw new HoldfastError(code, message);
 }
 
 /** Why its state does not allow it; undefined: it does. */

@@ -272,7 +272,7 @@ export async function undelete(parts: ServiceParts, name: ItemName): Promise<Acc
       const wasSoft = item.purgeAt !== item.deletedAt;
       throw new HoldfastError(
         'UserErrorSoftDeleteEnded',
-        `The data of '${item.vmName}' is being deleted: ${wasSoft ? 'its soft delete has ended' : 'it was deleted while soft delete was off'}.`,
+        `The data of '${item.vmGroup}/${item.vmName}' is being deleted: ${wasSoft ? 'its soft delete has ended' : 'it was deleted while soft delete was off'}.`,
       );
     }
     return {
@@ -327,7 +327,7 @@ async function requireUnprotected(
   if (other === undefined || other.id === vault.id) return;
   throw new HoldfastError(
     'UserErrorItemAlreadyProtected',
-    `'${vm.name}' is protected by the vault '${other.name}' of '${other.group}': stop its protection there first.`,
+    `'${vm.group}/${vm.name}' is protected by the vault '${other.name}' of '${other.group}': stop its protection there first.`,
   );
 }
 
