@@ -315,7 +315,9 @@ test('a point is pinned, extended, deleted, had back; each is in the activity lo
   assert.equal(Number(job.properties['Bytes freed']), freed);
   assert.equal((await act(second!, 'pin')).body.error.code, 'BMSUserErrorRecoveryPointNotFound');
   const told = await listActivities(api.vm.service.catalogue.read);
-  const acts = told.filter(({ target }) => target === `web ${second}`).map(({ action }) => action);
+  const ofSecond = told.filter(({ detail }) => (detail as { point?: string }).point === second);
+  const acts = ofSecond.map(({ action }) => action);
+  assert.match(ofSecond[0]!.target, /^[^/]+\/web$/);
   assert.deepEqual(acts.toReversed(), [
     'extend recovery point',
     'delete recovery point',

@@ -10,6 +10,7 @@ type Told = {
     readonly actorName: string | null;
     readonly action: string;
     readonly target: string;
+    readonly detail: object;
   };
 };
 
@@ -58,17 +59,22 @@ test('what is changed through the API is noted with who did it, and read newest 
   const told = all.map(({ properties }) => `${properties.action} ${properties.target}`);
   assert.deepEqual(told.slice(0, told.indexOf('put resource group other') + 1), [
     'create service principal second',
-    'Verify v',
-    'make recovery key v',
-    'DisableBackup web',
-    'ConfigureBackup web',
+    'Verify site/v',
+    'make recovery key site/v',
+    'DisableBackup site/web',
+    'ConfigureBackup site/web',
     'remove storage account store',
     'put storage account store',
-    'change vault v',
-    'create vault v',
+    'change vault site/v',
+    'create vault site/v',
     'delete resource group other',
     'put resource group other',
   ]);
+  const details = all.map(({ properties }) => [properties.action, properties.detail]);
+  assert.deepEqual(details.find(([action]) => action === 'ConfigureBackup')?.[1], {
+    vault: 'site/v',
+    policy: 'DefaultPolicy',
+  });
   for (const { properties } of all.slice(0, 11)) {
     assert.deepEqual([properties.actor, properties.actorName], [api.clientId, 'tester']);
   }

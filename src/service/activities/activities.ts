@@ -15,7 +15,7 @@ export type Activity = {
   readonly actorName: string | undefined;
   /** `protect`, `delete data`, `restore`, … */
   readonly action: string;
-  /** A name: of a VM, a vault, a policy, a host. */
+  /** A name: of a VM or a vault with its group, a policy, a host. */
   readonly target: string;
   /** Plain facts; never secrets. */
   readonly detail: unknown;
@@ -31,6 +31,32 @@ export async function noteActivity(
     .insertInto('activities')
     .values({ at: clock.nowMs(), actor, action, target, detail: JSON.stringify(detail) })
     .execute();
+}
+
+/**
+ * Of a protected VM, by GROUP/NAME; the details begin with its vault, and the policy that it has in `change`. Noted
+ * before its row goes, where it does.
+ */
+export async function noteItemActivity(
+  parts: Pick<RecordParts, 'clock' | 'actor'>,
+  change: CatalogueChange,
+  of: { readonly item: string; readonly action: string; readonly detail?: object },
+): Promise<void> {
+  const { vmGroup, vmName, group, vault, policy } = await change
+    .selectFrom('items')
+    .innerJoin('vaults', 'vaults.id', 'items.vaultId')
+    .innerJoin('resourceGroups', 'resourceGroups.key', 'vaults.groupKey')
+    .leftJoin('policies', 'policies.id', 'items.policyId')
+    .select(['items.vmGroup', 'items.vmName', 'resourceGroups.name as group'])
+    .select(['vaults.name as vault', 'policies.name as policy'])
+    .where('items.id', '=', of.item)
+    .executeTakeFirstOrThrow();
+  const detail = {
+    vault: `${group}/${vault}`,
+    ...(policy === null ? {} : { policy }),
+    ...of.detail,
+  };
+  await noteActivity(parts, change, { action: of.action, target: `${vmGroup}/${vmName}`, detail });
 }
 
 /**

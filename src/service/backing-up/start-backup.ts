@@ -1,6 +1,6 @@
 /** How Backup jobs come to be: by hand, or by the schedule. */
 import { HoldfastError, type Clock } from '#base';
-import { noteActivity } from '../activities/activities.ts';
+import { noteItemActivity } from '../activities/activities.ts';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import { itemById, getItem, type Item, type ItemName } from '../items/items.ts';
 import { requireAllowed } from '../items/item-states.ts';
@@ -38,7 +38,7 @@ export async function backUpNow(
     requireAllowed('backUp', item);
     await requireNoSnapshot(change, item);
     await requireQuota(parts, change, item);
-    await noteActivity(parts, change, { action: 'Backup', target: item.vmName });
+    await noteItemActivity(parts, change, { item: id, action: 'Backup' });
     return {
       jobId: await addBackup(parts, change, { item, origin: 'on-demand', expiresAt: date }),
     };

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { HoldfastError } from '#base';
 import { checkBoot } from '#backup';
-import { noteActivity } from '../activities/activities.ts';
+import { noteItemActivity } from '../activities/activities.ts';
 import type { CatalogueReader } from '../catalogue/catalogue.ts';
 import { getHost, runsVms } from '../hosts/hosts.ts';
 import { requireAllowed } from '../items/item-states.ts';
@@ -61,7 +61,7 @@ export async function startBoot(
       await requireNobodyBoots(change, wanted);
       const { vmName, isTrial } = request;
       const detail = { point: point.id, vm: vmName, isTrial };
-      await noteActivity(parts, change, { action: 'InstantBoot', target: item.vmName, detail });
+      await noteItemActivity(parts, change, { item: item.id, action: 'InstantBoot', detail });
       return await jobs.add(change, {
         vaultId: item.vaultId,
         itemId: item.id,

@@ -39,7 +39,11 @@ export async function putPriceSheet(
       documents: [pricesDocument(sheets)],
       apply: async (change) => {
         await putPrices(change, vault.id, sheets);
-        await noteActivity(parts, change, { action: 'put price sheet', target: vault.name });
+        await noteActivity(parts, change, {
+          action: own.length === 0 ? 'delete price sheet' : 'put price sheet',
+          target: `${vault.group}/${vault.name}`,
+          detail: { month },
+        });
         return sheets;
       },
     };

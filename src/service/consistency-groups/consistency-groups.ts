@@ -97,7 +97,14 @@ export async function putGroup(
           .values(row)
           .onConflict((known) => known.column('id').doUpdateSet(row))
           .execute();
-        await noteActivity(parts, change, { action: 'put consistency group', target: name });
+        await noteActivity(parts, change, {
+          action: 'put consistency group',
+          target: name,
+          detail: {
+            vault: `${vault.group}/${vault.name}`,
+            vms: members.map((one) => `${one.vmGroup}/${one.vmName}`),
+          },
+        });
         return await groupOf(change, row);
       },
     };
@@ -144,7 +151,11 @@ export async function deleteGroup(parts: ServiceParts, at: GroupName): Promise<b
       documents: [groupGone(row.id)],
       apply: async (change) => {
         await change.deleteFrom('consistencyGroups').where('id', '=', row.id).execute();
-        await noteActivity(parts, change, { action: 'delete consistency group', target: row.name });
+        await noteActivity(parts, change, {
+          action: 'delete consistency group',
+          target: row.name,
+          detail: { vault: `${vault.group}/${vault.name}` },
+        });
         return true;
       },
     };

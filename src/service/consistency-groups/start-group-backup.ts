@@ -48,7 +48,14 @@ export async function backUpGroupNow(
       await requireNoSnapshot(change, item);
     }
     await placesOf({ ...parts, catalogue: { ...parts.catalogue, read: change } }, group.members);
-    await noteActivity(parts, change, { action: 'GroupBackup', target: group.name });
+    await noteActivity(parts, change, {
+      action: 'GroupBackup',
+      target: group.name,
+      detail: {
+        vault: `${name.vault.group}/${name.vault.name}`,
+        vms: group.members.map((one) => `${one.vmGroup}/${one.vmName}`),
+      },
+    });
     const backup = { group, origin: 'on-demand', expiresAt: date } as const;
     return { jobId: await addGroupBackup(parts, change, backup) };
   });

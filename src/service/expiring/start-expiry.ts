@@ -1,5 +1,5 @@
 /** How Expire jobs come to be: by a look at every vault again and again (R31), or by hand. */
-import { noteActivity } from '../activities/activities.ts';
+import { noteActivity, noteItemActivity } from '../activities/activities.ts';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import { getItem, type VmName } from '../items/items.ts';
 import type { Accepted } from '../items/protect.ts';
@@ -36,7 +36,9 @@ export async function startExpiry(
   const itemId = vm === undefined ? undefined : (await getItem(read, { vault: name, vm })).id;
   const request: ExpireRequest = itemId === undefined ? {} : { itemId };
   return await parts.catalogue.change(async (change) => {
-    await noteActivity(parts, change, { action: 'Expire', target: vm?.name ?? vault.name });
+    await (itemId === undefined
+      ? noteActivity(parts, change, { action: 'Expire', target: `${vault.group}/${vault.name}` })
+      : noteItemActivity(parts, change, { item: itemId, action: 'Expire' }));
     return { jobId: await addJob(parts, change, { vault, request, isUserTriggered: true }) };
   });
 }

@@ -1,7 +1,7 @@
 /** How ExportDisks jobs come to be. What can be known now is refused now (decision 0008, invariant 5). */
 import { HoldfastError } from '#base';
 import { requireSocketPath } from '#backup';
-import { noteActivity } from '../activities/activities.ts';
+import { noteItemActivity } from '../activities/activities.ts';
 import { requireAllowed } from '../items/item-states.ts';
 import { getItem, type ItemName } from '../items/items.ts';
 import type { Accepted } from '../items/protect.ts';
@@ -51,7 +51,7 @@ export async function startExport(
   const request: ExportRequest = { point: id, disks, minutes: Math.ceil(minutes) };
   const jobId = await catalogue.change(async (change) => {
     const detail = { point: id, disks: disks.map((disk) => disk.name) };
-    await noteActivity(parts, change, { action: 'ExportDisks', target: item.vmName, detail });
+    await noteItemActivity(parts, change, { item: item.id, action: 'ExportDisks', detail });
     return await jobs.add(change, {
       vaultId: item.vaultId,
       itemId: item.id,

@@ -1,5 +1,5 @@
 /** The one way to change an item: by its table of states, with its document, in one change of its vault. */
-import { noteActivity } from '../activities/activities.ts';
+import { noteItemActivity } from '../activities/activities.ts';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
 import { compactSoon } from '../compaction/compact-vaults.ts';
@@ -70,7 +70,7 @@ export async function changeItem<Result>(
   });
 }
 
-type Removable = Pick<Item, 'id' | 'vaultId' | 'vmName'>;
+type Removable = Pick<Item, 'id' | 'vaultId'>;
 
 /** The item and its points are no more in catalogue and documents; what the repository holds is not touched. */
 export async function removeItem(parts: ServiceParts, item: Removable): Promise<void> {
@@ -80,17 +80,17 @@ export async function removeItem(parts: ServiceParts, item: Removable): Promise<
 /** As a change of its vault. */
 export async function removalOf(
   parts: ServiceParts,
-  { id, vaultId, vmName }: Removable,
+  { id, vaultId }: Removable,
 ): Promise<VaultChange<void>> {
   const group = await withoutItem(parts.catalogue.read, { id, vaultId });
   return {
     documents: [...group.documents, itemGone(id)],
     apply: async (change) => {
+      await noteItemActivity(parts, change, { item: id, action: 'remove item' });
       await group.apply(change);
       await change.deleteFrom('points').where('itemId', '=', id).execute();
       await change.deleteFrom('items').where('id', '=', id).execute();
       await compactSoon(change, vaultId);
-      await noteActivity(parts, change, { action: 'remove item', target: vmName });
     },
   };
 }

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { HoldfastError } from '#base';
-import { noteActivity } from '../activities/activities.ts';
+import { noteItemActivity } from '../activities/activities.ts';
 import type { CatalogueChange, CatalogueReader } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
 import { getVm, type HostVm } from '../hosts/vms.ts';
@@ -289,12 +289,12 @@ async function done(
   change: CatalogueChange,
   { item, operation }: { readonly item: Named; readonly operation: JobOperation },
 ): Promise<Accepted> {
-  await noteActivity(parts, change, { action: operation, target: item.vmName });
+  await noteItemActivity(parts, change, { item: item.id, action: operation });
   return { jobId: await parts.jobs.addDone(change, jobOf(item, operation)) };
 }
 
 async function begun(parts: ServiceParts, change: CatalogueChange, item: Named): Promise<Accepted> {
-  await noteActivity(parts, change, { action: 'DeleteBackupData', target: item.vmName });
+  await noteItemActivity(parts, change, { item: item.id, action: 'DeleteBackupData' });
   const job = { ...jobOf(item, 'DeleteBackupData'), claims: [`item:${item.id}`] };
   return { jobId: await parts.jobs.add(change, job) };
 }

@@ -1,6 +1,8 @@
 /** That somebody wants a job ended: noted in its row, whoever works at it. */
 import { HoldfastError } from '#base';
 import { noteActivity } from '../activities/activities.ts';
+import type { CatalogueChange } from '../catalogue/catalogue.ts';
+import type { Row } from '../catalogue/schema.ts';
 import type { RecordParts } from '../record-parts.ts';
 import { notCancellable } from './job-failures.ts';
 import { tasksFromJson } from './job-records.ts';
@@ -34,7 +36,7 @@ export async function noteCancel(
     await change.updateTable('jobs').set(columns).where('id', '=', jobId).execute();
     const detail = { operation, job: jobId };
     const by = actor === undefined ? {} : { actor };
-    const activity = { action: 'cancel job', target: row.entity, detail };
+    const activity = { action: 'cancel job', target: await targetOf(change, row), detail };
     await noteActivity({ clock: parts.clock, ...by }, change, activity);
   });
   return jobId;
@@ -51,4 +53,14 @@ export async function noteCancelOfAll(
     const rows = await open.where('endedAt', 'is', null).returning('id').execute();
     return rows.map(({ id }) => id);
   });
+}
+
+/** A VM by GROUP/NAME. */
+async function targetOf(
+  change: CatalogueChange,
+  { itemId, entity }: Pick<Row<'jobs'>, 'itemId' | 'entity'>,
+): Promise<string> {
+  const query = change.selectFrom('items').select('vmGroup').where('id', '=', itemId);
+  const item = itemId === null ? undefined : await query.executeTakeFirst();
+  return item === undefined ? entity : `${item.vmGroup}/${entity}`;
 }

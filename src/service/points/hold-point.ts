@@ -3,7 +3,7 @@
  * point still holds is merged into that), have it back. Each is in the activity log.
  */
 import { HoldfastError } from '#base';
-import { noteActivity } from '../activities/activities.ts';
+import { noteItemActivity } from '../activities/activities.ts';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import { addExpiry } from '../expiring/start-expiry.ts';
 import { changeItem } from '../items/change-item.ts';
@@ -172,8 +172,8 @@ async function changePoint(
       item: {},
       retention: new Map([[name.point, retention]]),
       also: async (change) => {
-        const target = `${item.vmName} ${name.point}`;
-        await noteActivity(parts, change, { action, target, detail });
+        const of = { item: item.id, action, detail: { point: name.point, ...detail } };
+        await noteItemActivity(parts, change, of);
         return await also?.(change);
       },
     };

@@ -72,7 +72,11 @@ export async function putPolicy(
       documents: [...items.documents, policyDocument(row)],
       apply: async (change) => {
         await items.apply(change);
-        await noteActivity(parts, change, { action: 'put policy', target: name });
+        await noteActivity(parts, change, {
+          action: 'put policy',
+          target: name,
+          detail: { vault: `${vault.group}/${vault.name}` },
+        });
         const values = before === undefined ? row : { ...row, revision: before.revision + 1 };
         await change
           .insertInto('policies')
@@ -128,7 +132,11 @@ export async function deletePolicy(parts: ServiceParts, at: PolicyName): Promise
       documents: [policyGone(policy.id)],
       apply: async (change) => {
         await change.deleteFrom('policies').where('id', '=', policy.id).execute();
-        await noteActivity(parts, change, { action: 'delete policy', target: policy.name });
+        await noteActivity(parts, change, {
+          action: 'delete policy',
+          target: policy.name,
+          detail: { vault: `${vault.group}/${vault.name}` },
+        });
         return true;
       },
     };

@@ -1,6 +1,6 @@
 /** How Restore jobs come to be. What can be known now is refused now (decision 0008, invariant 5). */
 import { HoldfastError, isHoldfastError } from '#base';
-import { noteActivity } from '../activities/activities.ts';
+import { noteItemActivity } from '../activities/activities.ts';
 import { discoverHost } from '../hosts/discovery.ts';
 import { getHost } from '../hosts/hosts.ts';
 import { findVmNow } from '../hosts/look-again.ts';
@@ -52,8 +52,9 @@ async function addRestore(
   const warning = await loadWarning(parts, { item, point }, request);
   return await parts.catalogue.change(async (change) => {
     await getStorageAccount(change, request.account); // Not removed meanwhile: that looks for jobs.
-    const detail = { kind: request.kind, point: request.point };
-    await noteActivity(parts, change, { action: 'Restore', target: item.vmName, detail });
+    const { group, name } = request.account;
+    const detail = { kind: request.kind, point: request.point, account: `${group}/${name}` };
+    await noteItemActivity(parts, change, { item: item.id, action: 'Restore', detail });
     return await parts.jobs.add(change, {
       vaultId: item.vaultId,
       itemId: item.id,

@@ -125,7 +125,7 @@ async function record(
       };
       await change.insertInto('vaults').values(row).execute();
       await change.insertInto('policies').values(policy).execute();
-      await noteActivity(parts, change, { action: 'create vault', target: name });
+      await noteActivity(parts, change, { action: 'create vault', target: `${group}/${name}` });
       return await getVault(change, vault);
     },
   }));

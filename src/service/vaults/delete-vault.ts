@@ -43,7 +43,10 @@ export async function deleteVault(parts: ServiceParts, name: VaultName): Promise
       ],
       apply: async (change) => {
         await deleteVaultRows(change, vault.id);
-        await noteActivity(parts, change, { action: 'delete vault', target: vault.name });
+        await noteActivity(parts, change, {
+          action: 'delete vault',
+          target: `${vault.group}/${vault.name}`,
+        });
       },
     };
   });

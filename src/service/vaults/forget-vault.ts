@@ -50,7 +50,10 @@ export async function forgetVault(
       await markForgotten(folder);
       await catalogue.change(async (change) => {
         await forgetRows(parts, change, vault.id);
-        await noteActivity(parts, change, { action: 'forget vault', target: vault.name });
+        await noteActivity(parts, change, {
+          action: 'forget vault',
+          target: `${vault.group}/${vault.name}`,
+        });
       });
     });
     reach.reached(vault.id);

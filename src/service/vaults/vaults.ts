@@ -80,7 +80,10 @@ export async function updateVault(
       documents: [vaultDocument(vault)],
       apply: async (change) => {
         await change.updateTable('vaults').set(row).where('id', '=', id).execute();
-        await noteActivity(parts, change, { action: 'change vault', target: vault.name });
+        await noteActivity(parts, change, {
+          action: 'change vault',
+          target: `${vault.group}/${vault.name}`,
+        });
         return await getVault(change, name);
       },
     };
@@ -94,7 +97,7 @@ export async function updateVault(
  */
 export async function makeVaultRecoveryKey(parts: ServiceParts, name: VaultName): Promise<string> {
   const { catalogue, repositories, clock } = parts;
-  const { id, name: target } = await getVault(catalogue.read, name);
+  const { id, group, name: own } = await getVault(catalogue.read, name);
   const { recoveryKey } = await repositories.use(
     id,
     async (repository) => await addRecoveryKey(repository, 'recovery'),
@@ -106,7 +109,7 @@ export async function makeVaultRecoveryKey(parts: ServiceParts, name: VaultName)
       .set({ recoveryKeyFetchedAt: now })
       .where('id', '=', id)
       .execute();
-    await noteActivity(parts, change, { action: 'make recovery key', target });
+    await noteActivity(parts, change, { action: 'make recovery key', target: `${group}/${own}` });
   });
   return recoveryKey;
 }

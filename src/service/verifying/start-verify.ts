@@ -26,7 +26,11 @@ export async function startVerify(
   }
   const request: VerifyRequest = readDataPercent === undefined ? {} : { readDataPercent };
   const jobId = await catalogue.change(async (change) => {
-    await noteActivity(parts, change, { action: 'Verify', target: vault.name, detail: request });
+    await noteActivity(parts, change, {
+      action: 'Verify',
+      target: `${vault.group}/${vault.name}`,
+      detail: request,
+    });
     return await jobs.add(change, {
       vaultId: vault.id,
       entity: vault.name,
