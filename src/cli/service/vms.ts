@@ -1,11 +1,14 @@
-/** `holdfast vm list` and `vm show` of the service: the VMs of all its hosts, and what protects them. */
+/**
+ * `holdfast vm list` and `vm show` of the service: the VMs of all its hosts, and what protects them; `list` with those
+ * that are protected and gone.
+ */
 import type { VirtualMachine } from '@azure/arm-compute';
 import { orderNote } from '../output/disk-order.ts';
 import { formatFacts } from '../output/facts.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes, formatCount } from '../output/units.ts';
 import { fullName, isSame } from './names.ts';
-import { itemFacts, stateWords } from './items.ts';
+import { itemFacts, stateWords, type ItemFacts } from './items.ts';
 import {
   byStanding,
   findVm,
@@ -20,7 +23,10 @@ import { shortTime } from './time.ts';
 
 export async function showVms({ service, terminal }: ServiceContext): Promise<void> {
   const [vms, items] = await Promise.all([listVms(service), listItems(service)]);
-  const shown = vms.map((vm) => factsOf(vm, itemsOf(vm, items)));
+  const shown = [
+    ...vms.map((vm) => factsOf(vm, itemsOf(vm, items))),
+    ...goneVms(vms, items).map((of) => goneFacts(of)),
+  ];
   terminal.result({ vms: shown }, () => {
     if (shown.length === 0)
       return 'There are no VMs: holdfast host add NAME --connect URI adds a host.';
@@ -41,7 +47,7 @@ export async function showVms({ service, terminal }: ServiceContext): Promise<vo
         String(disks.length),
         first === undefined ? 'none' : stateWords(first),
         first?.vault ?? '',
-        first === undefined ? '' : shortTime(first.lastBackupTime),
+        first === undefined ? '' : newestWords(first),
       ]),
     ).concat(`\n\n${formatCount(shown.length, 'VM')}.`);
   });
@@ -68,6 +74,9 @@ export async function showVm({ service, terminal }: ServiceContext, name: string
         ['Vault', one.vault],
         ['Policy', one.policy],
         ['Last backup', one.lastBackupStatus],
+        ...(one.lastBackupStatus === 'Failed'
+          ? ([['Failed at', shortTime(one.lastBackupTime)]] as const)
+          : []),
         ['Newest point', shortTime(one.lastRecoveryPoint)],
       ]),
     );
@@ -134,6 +143,34 @@ function notesOn({
     ...(order === undefined ? [] : [order]),
   ];
 }
+
+/** When the newest point was taken; and that no newer one is, where the last backup failed. */
+function newestWords({ lastBackupStatus, lastBackupTime, lastRecoveryPoint }: ItemFacts): string {
+  const newest = shortTime(lastRecoveryPoint);
+  if (lastBackupStatus !== 'Failed') return newest;
+  const [date, time] = shortTime(lastBackupTime).split(' ');
+  const failed = newest.startsWith(`${date} `) ? time : `${date} ${time}`;
+  return `${newest} (last try failed ${failed})`;
+}
+
+/** What vaults know and no host has (any more), by VM. */
+function goneVms(
+  vms: readonly ServiceVm[],
+  items: readonly ServiceItem[],
+): readonly (readonly [ServiceItem, ...ServiceItem[]])[] {
+  const there = new Set(vms.map((vm) => fullName(vm).toLowerCase()));
+  const gone = items.filter(({ vm }) => !there.has(fullName(vm).toLowerCase()));
+  const byVm = Map.groupBy(byStanding(gone), ({ vm }) => fullName(vm).toLowerCase());
+  return [...byVm.values()].map(([first, ...others]) => [first!, ...others] as const);
+}
+
+function goneFacts(items: readonly [ServiceItem, ...ServiceItem[]]): VmFacts {
+  const [{ vm, vmId }] = items;
+  const { name, group } = vm;
+  return { id: vmId, name, group, state: 'gone', disks: [], protection: items.map(itemFacts) };
+}
+
+type VmFacts = ReturnType<typeof factsOf>;
 
 function itemsOf(vm: ServiceVm, items: readonly ServiceItem[]): readonly ServiceItem[] {
   return byStanding(items).filter((item) => isSame(fullName(item.vm), fullName(vm)));
