@@ -1,6 +1,6 @@
 /** Declares what is done with VMs by the service: `holdfast protect`, `backup`, `points`, `restore`, `jobs` … */
 import { Option, type Command } from 'commander';
-import { lunList, wholeNumber } from './arguments/values.ts';
+import { lunList, numberFromOne } from './arguments/values.ts';
 import { addBootCommands } from './boot-commands.ts';
 import { addPointCommands } from './point-commands.ts';
 import type { Running } from './run-command.ts';
@@ -103,7 +103,7 @@ function addPoints(program: Command, running: Running): void {
   ofService(program.command('points').description('list the recovery points of a VM'))
     .argument('<vm>', VM)
     .option('--vault <vault>', ITS_VAULT)
-    .option('--since <time>', 'those taken from then on')
+    .option('--since <time>', 'those taken from then on: 2026-12-31, or 7d ago')
     .option('--until <time>', 'those taken until then')
     .action(
       serviceAction<PointsOptions>(running, async ({ context, args, options }) => {
@@ -149,26 +149,7 @@ Without --as and --replace only images are written, and the definition of the VM
 account; its old images stay, and can be deleted when all is well.`;
 
 function addJobs(jobs: Command, running: Running): void {
-  ofService(jobs.command('list', { isDefault: true }).description('list the jobs, newest first'))
-    .option('--vault <vault>', 'only those of this vault')
-    .option('--vm <vm>', 'only those of this VM')
-    .addOption(
-      new Option('--status <status>', 'only those in this state').choices([
-        'InProgress',
-        'Cancelling',
-        'Completed',
-        'CompletedWithWarnings',
-        'Failed',
-        'Cancelled',
-      ]),
-    )
-    .option('--operation <operation>', 'only those that do this, as Backup')
-    .option('--last <count>', 'at most so many (default: "50")', wholeNumber)
-    .action(
-      serviceAction<JobsOptions>(running, async ({ context, options }) => {
-        await (await import('./service/jobs.ts')).showJobs(context, options);
-      }),
-    );
+  addJobList(jobs, running);
   ofService(jobs.command('show').description('show a job with its tasks'))
     .argument('<job>', JOB)
     .option('--vault <vault>', VAULT)
@@ -196,5 +177,42 @@ function addJobs(jobs: Command, running: Running): void {
           await (await import('./service/jobs.ts')).stopJob(context, args[0]!, options);
         },
       ),
+    );
+}
+
+function addJobList(jobs: Command, running: Running): void {
+  ofService(jobs.command('list', { isDefault: true }).description('list the jobs, newest first'))
+    .option('--vault <vault>', 'only those of this vault')
+    .option('--vm <vm>', 'only those of this VM')
+    .addOption(
+      new Option('--status <status>', 'only those in this state').choices([
+        'InProgress',
+        'Cancelling',
+        'Completed',
+        'CompletedWithWarnings',
+        'Failed',
+        'Cancelled',
+      ]),
+    )
+    .addOption(
+      new Option('--operation <operation>', 'only those that do this').choices([
+        'Backup',
+        'GroupBackup',
+        'Restore',
+        'InstantBoot',
+        'ExportDisks',
+        'ConfigureBackup',
+        'DisableBackup',
+        'DeleteBackupData',
+        'Undelete',
+        'Expire',
+        'Verify',
+      ]),
+    )
+    .option('--last <count>', 'at most so many (default: "50")', numberFromOne)
+    .action(
+      serviceAction<JobsOptions>(running, async ({ context, options }) => {
+        await (await import('./service/jobs.ts')).showJobs(context, options);
+      }),
     );
 }

@@ -1,7 +1,7 @@
 /** Declares the commands of the service on its surroundings: hosts, storage accounts, accounts, its health. */
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { month, wholeNumber } from './arguments/values.ts';
+import { month, numberFromOne, wholeNumber } from './arguments/values.ts';
 import type { Running } from './run-command.ts';
 import type { ChargesOptions } from './service/charges.ts';
 import type { NewHost } from './service/hosts.ts';
@@ -31,7 +31,7 @@ export function addServiceCommands(program: Command, running: Running): void {
   );
   addCharges(program, running);
   ofService(program.command('activities').description('list who did what, newest first'))
-    .option('--last <count>', 'at most so many (default: "50")', wholeNumber)
+    .option('--last <count>', 'at most so many (default: "50")', numberFromOne)
     .action(
       serviceAction<{ readonly last?: number }>(running, async ({ context, options }) => {
         await (await import('./service/activities.ts')).showActivities(context, options);
@@ -168,9 +168,14 @@ function addPrincipalCommands(principal: Command, running: Running): void {
   )
     .argument('<principal>', PRINCIPAL)
     .option('--yes', 'do not ask')
+    .option('--own', 'also the one that the command itself signs in with')
     .action(
-      serviceAction<{ readonly yes?: boolean }>(running, async ({ context, args, options }) => {
-        await (await import('./service/principals.ts')).deletePrincipal(context, args[0]!, options);
-      }),
+      serviceAction<{ readonly yes?: boolean; readonly own?: boolean }>(
+        running,
+        async ({ context, args, options }) => {
+          const { deletePrincipal } = await import('./service/principals.ts');
+          await deletePrincipal(context, args[0]!, options);
+        },
+      ),
     );
 }

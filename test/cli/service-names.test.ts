@@ -104,6 +104,9 @@ test('points of a time when there are none: the time that there are of is told',
     2,
     /--until "x" is no date/,
   );
+  const recent = ['points', 'lab/web', '--vault', 'lab/main'];
+  assert.match(await text(...recent, '--since', '1d'), /\n\n1 point of/);
+  assert.match(await text(...recent, '--until', '1d'), /taken until 1d; the 1 point there is/);
   assert.match(await text('points', 'annex/web', '--since', '2020-01-01'), /holdfast backup annex/);
 });
 
@@ -117,8 +120,13 @@ test('a job and a point are named by how their ids begin, where only one does', 
     const named = (id: string) => [verb, action, ...of.slice(0, 1), id, ...of.slice(1)];
     const id = ids[0]!.id;
     assert.match(await text(...named(id.slice(0, 9))), new RegExp(id));
-    await fails(named('zz'), 1, /no (job|recovery point) zz/);
-    await fails(named(''), 1, /no (job|recovery point) /);
+    await fails(named('zzzz'), 1, /no (job|recovery point) zzzz.*holdfast (jobs list|points)/);
+    if (command === 'point pin') {
+      await fails(named(id.slice(0, 3)), 2, /too short to pin a recovery point by: .* at least 4/);
+      await fails(named(''), 2, /the point is empty: .* holdfast points lab\/web lists them/);
+    } else {
+      await fails(named(''), 1, /an empty id names no job; holdfast jobs list shows them/);
+    }
   }
 });
 

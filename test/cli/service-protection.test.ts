@@ -80,6 +80,12 @@ test('points and jobs are listed and shown', async () => {
     jobs.map(({ status }) => status),
     ['Completed', 'Completed'],
   );
+  const { stderr, code } = await service.run('jobs', 'list', '--operation', 'Bakup');
+  assert.match(stderr, /'Bakup' is invalid. Allowed choices are Backup, GroupBackup, Restore,/);
+  assert.equal(code, 2);
+  await fails(['jobs', 'list', '--last', '0'], 2, /write a whole number from 1/);
+  await fails(['jobs', 'list', '--vm', 'nope'], 1, /no VM nope; there .*\[ResourceNotFound\]/);
+  await fails(['export', 'web', 'latest', '--for', '0m'], 2, /--for .*at least a minute/);
   assert.match(await text('jobs'), /^JOB +OPERATION +VM +STATUS +BEGUN +TOOK +VAULT\n/);
   assert.match(
     await text('jobs', 'list', '--last', '1'),
@@ -89,7 +95,11 @@ test('points and jobs are listed and shown', async () => {
   assert.match(shown, /^Operation: +Backup of lab\/web$/m);
   assert.match(shown, /^Transfer data to vault +Completed/m);
   await fails(['jobs', 'stop', job.id], 1, /cancelable state.*\[UserErrorJobNotCancellable\]/);
-  await fails(['jobs', 'show', 'nope'], 1, /no job nope; there are .*\[ResourceNotFound\]/);
+  await fails(
+    ['jobs', 'show', 'nope'],
+    1,
+    /no job nope; holdfast jobs list shows them \[ResourceNotFound\]/,
+  );
   await fails(['backup', 'web', '--expires', 'soon'], 2, /--expires "soon" is no date/);
   await fails(
     ['backup', 'web', '--expires', '2020-01-01'],
@@ -266,7 +276,7 @@ test('who did what is listed, newest first', async () => {
   const shown = await text('activities', '--last', '3');
   assert.match(
     shown,
-    /^TIME +WHO +DID +WITH +DETAILS\n.* admin +ConfigureBackup +web.*\n.* admin +Undelete +web.*\n.* admin +DeleteBackupData +web.*\n$/,
+    /^TIME +WHO +DID +WITH +DETAILS\n.* admin +ConfigureBackup +lab\/web +vault: lab\/v1, policy: nightly\n.* admin +Undelete +lab\/web +vault: lab\/v1\n.* admin +DeleteBackupData +lab\/web +vault: lab\/v1.*\n$/,
   );
   const { activities } = await json<{ activities: { action: string }[] }>('activities');
   assert.ok(activities.some(({ action }) => action === 'put host'));

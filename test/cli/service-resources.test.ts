@@ -318,6 +318,20 @@ test('an account signs in with its secret until it is deleted', async () => {
     /^holdfast: the service at .* refuses the client id or the secret of HOLDFAST_CLIENT_ID .*\[SignInRefused\]\n$/,
   );
   assert.equal(old.code, 1);
+  await fails(
+    ['principal', 'create', 'CI'],
+    1,
+    /There is a service principal 'ci'.*\[ResourceExists\]/,
+  );
+  const own = await run(['principal', 'delete', 'admin', '--yes'], {
+    variables: { HOLDFAST_DATA: service.data },
+    password: null,
+  });
+  assert.match(
+    own.stderr,
+    /^holdfast: admin \([\da-f-]{36}\) is the account that this command signs in with/,
+  );
+  assert.deepEqual([own.code, own.stdout], [2, '']);
   await text('principal', 'delete', 'ci', '--yes');
   await fails(['principal', 'rotate', 'ci'], 1, /no account ci; there is admin/);
 });

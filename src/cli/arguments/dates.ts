@@ -8,7 +8,18 @@ const DAY_MS = 86_400_000;
 export function instant(option: string, text: string): string {
   const found = instantOf(text);
   if (found !== undefined) return found;
-  throw new UsageError(`${option} "${text}" is no date such as 2026-12-31 or 2026-12-31T20:00:00Z`);
+  throw new UsageError(
+    `${option} "${text}" is no date such as 2026-12-31 or 2026-12-31T20:00:00Z, and no number of days such as 30d`,
+  );
+}
+
+/** A date, an instant, or a number of days ago. @returns as ISO 8601. @throws {UsageError} */
+export function datePast(option: string, text: string, clock: Clock): string {
+  const [, days] = /^(\d{1,6})d(?:ays)?$/i.exec(text) ?? [];
+  if (days === undefined) return instant(option, text);
+  const time = new Date(clock.nowMs() - Number(days) * DAY_MS);
+  if (!Number.isNaN(time.getTime())) return time.toISOString();
+  throw new UsageError(`${option} "${text}" is too far away`);
 }
 
 /** A date, an instant, or a number of days from now. @returns as ISO 8601. @throws {UsageError} */

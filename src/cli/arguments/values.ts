@@ -7,6 +7,12 @@ export function wholeNumber(text: string): number {
   throw new InvalidArgumentError('write a whole number.');
 }
 
+/** A whole number from 1. */
+export function numberFromOne(text: string): number {
+  if (/^0*[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('write a whole number from 1.');
+}
+
 /** `0,2,3`; repeated ones add to it. */
 export function lunList(text: string, previous: readonly number[] = []): readonly number[] {
   const luns = text.split(',').map((part) => part.trim());
@@ -20,6 +26,7 @@ export function lunList(text: string, previous: readonly number[] = []): readonl
 export function minutes(text: string): number {
   const [, count, unit = ''] = /^(\d{1,6})([mhd])$/.exec(text) ?? [];
   const factor = { m: 1, h: 60, d: 24 * 60 }[unit];
+  if (Number(count) === 0) throw new InvalidArgumentError('write a time of at least a minute.');
   if (factor !== undefined) return Number(count) * factor;
   throw new InvalidArgumentError('write a time, as 90m, 12h or 2d.');
 }

@@ -1,14 +1,19 @@
 /** `holdfast point …`: one recovery point is pinned, kept longer, deleted, brought back. */
+import { shellQuoted } from '#base';
 import { dateToCome } from '../arguments/dates.ts';
 import { fullName } from './names.ts';
 import { confirm } from './confirm.ts';
 import { findPoint } from './points.ts';
+import { UsageError } from '../usage-error.ts';
 import { findItem } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import { shortTime } from './time.ts';
 
 export type HoldOptions = { readonly vault?: string };
 export type Hold = 'pin' | 'unpin' | 'extend' | 'delete' | 'undelete';
+
+/** Of an id, for what is changed by it. */
+const SHORTEST_ID = 4;
 
 type HeldPoint = {
   readonly name: string;
@@ -32,6 +37,12 @@ export async function holdPoint(
   },
 ): Promise<void> {
   const { service, terminal } = context;
+  // Where there are few points, a slip of the finger is how one of them begins.
+  if (of.point !== '' && of.point.length < SHORTEST_ID) {
+    throw new UsageError(
+      `"${of.point}" is too short to ${hold} a recovery point by: write at least ${SHORTEST_ID} letters of its id; holdfast points ${shellQuoted(of.vm)} lists them`,
+    );
+  }
   const item = await findItem(service, of.vm, of.vault);
   const { id, resourceId } = await findPoint(service, item, of.point);
   const vm = fullName(item.vm);

@@ -1,11 +1,12 @@
 /** `holdfast jobs …`: what the service does and did. */
+import { HoldfastError } from '#base';
 import { formatFacts } from '../output/facts.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatCount, formatDuration } from '../output/units.ts';
 import { followJob, getJob, type JobName } from './follow-job.ts';
 import { entityOf, exitCodeOf, hasEnded, jobFacts, type JobFacts } from './job-facts.ts';
 import { findById, fullName, isSame, notFound, type Named } from './names.ts';
-import { findVault, listVaults } from './resources.ts';
+import { findVault, listItems, listVaults, listVms } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import type { Service } from './service.ts';
 import { shortTime } from './time.ts';
@@ -26,8 +27,10 @@ export async function showJobs(
   { service, terminal }: ServiceContext,
   options: JobsOptions,
 ): Promise<void> {
-  const { last = DEFAULT_LAST } = options;
+  const { last = DEFAULT_LAST, vm } = options;
   const all = await listJobs(service, options);
+  // A VM that is gone, and its item too, may still have jobs.
+  if (vm !== undefined && all.length === 0) await requireKnown(service, vm);
   const vaults = await vaultsOf(service, options);
   const jobs = await Promise.all(
     all.slice(0, last).map(async (job) => await toldWhole(service, vaults, job)),
@@ -208,6 +211,16 @@ function isOf(job: JobFacts, vm: string): boolean {
   return isSame(vm.includes('/') ? `${job.group ?? ''}/${job.vm}` : job.vm, vm);
 }
 
+/** @throws {HoldfastError} `ResourceNotFound`: neither a VM nor what is protected is called so, and no job was of it. */
+async function requireKnown(service: Service, vm: string): Promise<void> {
+  const named = [...(await listVms(service)), ...(await listItems(service)).map((item) => item.vm)];
+  const isIt = (known: Named): boolean =>
+    isSame(vm.includes('/') ? fullName(known) : known.name, vm);
+  if (named.some(isIt) || (await listJobs(service, { vm })).length > 0) return;
+  const names = [...new Set(named.map(fullName))];
+  throw notFound(`there is no VM ${vm}`, 'VM', names);
+}
+
 async function vaultsOf(
   service: Service,
   { vault }: { readonly vault?: string | undefined },
@@ -226,6 +239,6 @@ async function findJob(service: Service, id: string, vault: string | undefined):
   const jobs = await listJobs(service, vault === undefined ? {} : { vault });
   const found = findById(jobs, id, 'job');
   if (found !== undefined) return nameIn(vaults, found);
-  const known = jobs.map((job) => job.id);
-  throw notFound(`there is no job ${id}`, 'job', known);
+  const which = id === '' ? 'an empty id names no job' : `there is no job ${id}`;
+  throw new HoldfastError('ResourceNotFound', `${which}; holdfast jobs list shows them`);
 }

@@ -4,11 +4,12 @@ import type {
   IaasVMRecoveryPoint,
   RecoveryPointResource,
 } from '@azure/arm-recoveryservicesbackup';
-import { HoldfastError, shellQuoted } from '#base';
-import { instant } from '../arguments/dates.ts';
+import { HoldfastError, shellQuoted, type Clock } from '#base';
+import { datePast } from '../arguments/dates.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes, formatCount } from '../output/units.ts';
 import { findById, fullName } from './names.ts';
+import { UsageError } from '../usage-error.ts';
 import { FABRIC, findItem, type ServiceItem } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
 import type { Service } from './service.ts';
@@ -26,7 +27,7 @@ export async function showPoints(
   options: PointsOptions,
 ): Promise<void> {
   const item = await findItem(service, name, options.vault);
-  const points = await listPoints(service, item, filterOf(options));
+  const points = await listPoints(service, item, filterOf(options, service.clock));
   const vm = fullName(item.vm);
   const isPart = options.since !== undefined || options.until !== undefined;
   const all = isPart && points.length === 0 ? await listPoints(service, item) : points;
@@ -128,6 +129,11 @@ export async function findPoint(
   if (latest === undefined)
     throw unknown(`recovery points in ${fullName(item.vault)}: holdfast backup ${shellQuoted(vm)}`);
   if (text === 'latest') return latest;
+  if (text === '') {
+    throw new UsageError(
+      `the point is empty: write its id, how the id begins, or latest; holdfast points ${shellQuoted(vm)} lists them`,
+    );
+  }
   const found = findById(points, text, 'recovery point');
   if (found !== undefined) return found;
   throw unknown(
@@ -181,10 +187,10 @@ function disksOf(disks: readonly DiskInformation[] = []) {
   return disks.map(({ lun, name }) => ({ lun, name }));
 }
 
-function filterOf({ since, until }: PointsOptions): string | undefined {
+function filterOf({ since, until }: PointsOptions, clock: Clock): string | undefined {
   const terms = [
-    ...(since === undefined ? [] : [`startDate eq '${instant('--since', since)}'`]),
-    ...(until === undefined ? [] : [`endDate eq '${instant('--until', until)}'`]),
+    ...(since === undefined ? [] : [`startDate eq '${datePast('--since', since, clock)}'`]),
+    ...(until === undefined ? [] : [`endDate eq '${datePast('--until', until, clock)}'`]),
   ];
   return terms.length === 0 ? undefined : terms.join(' and ');
 }

@@ -1,6 +1,8 @@
 /** `holdfast principal …`: who may sign in. A secret is shown once. */
+import { HoldfastError } from '#base';
 import { formatFacts } from '../output/facts.ts';
 import { formatTable, left } from '../output/table.ts';
+import { UsageError } from '../usage-error.ts';
 import { confirm } from './confirm.ts';
 import { isSame, notFound } from './names.ts';
 import type { ServiceContext } from './run-service-command.ts';
@@ -52,10 +54,17 @@ export async function rotateSecret(
 export async function deletePrincipal(
   context: ServiceContext,
   name: string,
-  { yes }: { readonly yes?: boolean },
+  { yes, own }: { readonly yes?: boolean; readonly own?: boolean },
 ): Promise<void> {
   const { service, terminal } = context;
   const { clientId, displayName } = await findPrincipal(service, name);
+  const { clientId: ownId, secretFrom } = service.http.address;
+  if (isSame(clientId, ownId) && own !== true) {
+    throw new UsageError(
+      `${displayName} (${clientId}) is the account that this command signs in with, from ${secretFrom}: without it ` +
+        'every later command would fail; to delete it all the same, give --own',
+    );
+  }
   await confirm(context, `delete the account ${displayName} (${clientId})`, yes);
   await service.http.json('DELETE', pathOf(service, clientId));
   terminal.result({ deleted: clientId }, () => `The account ${displayName} is deleted.`);
@@ -92,11 +101,15 @@ async function findPrincipal(service: Service, text: string): Promise<Facts> {
   );
   const [found] = matching;
   if (matching.length === 1 && found !== undefined) return found;
-  const several = matching.length > 1 ? 'several accounts are called' : 'there is no account';
-  const known = (matching.length > 1 ? matching : all).map(
-    ({ clientId, displayName }) => `${displayName} (${clientId})`,
-  );
-  throw notFound(`${several} ${text}`, 'account', known);
+  const known = all.map(({ clientId, displayName }) => `${displayName} (${clientId})`);
+  if (matching.length > 1) {
+    const ids = matching.map((one) => one.clientId).join(' or ');
+    throw new HoldfastError(
+      'NameAmbiguous',
+      `there are several accounts ${text}: give the client id, ${ids}`,
+    );
+  }
+  throw notFound(`there is no account ${text}`, 'account', known);
 }
 
 function pathOf(service: Service, clientId?: string): string {

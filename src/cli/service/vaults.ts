@@ -151,7 +151,7 @@ async function forgetVault(context: ServiceContext, vault: Named, yes?: boolean)
   const { repository, folder } = left;
   terminal.result({ deleted: fullName(vault), repository, folder }, () =>
     [
-      `Vault ${fullName(vault)} is deleted. Nothing of its repository ${repository} is.`,
+      `Vault ${fullName(vault)} is deleted. Nothing of its repository ${repository} was touched.`,
       `The sealed key to it stays in ${folder}: should it be found again, remove ${shellQuoted(`${folder}/forgotten`)}`,
       'and restart the service, and the vault is back. If not, delete that folder, too.',
     ].join('\n'),

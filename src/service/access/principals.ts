@@ -4,7 +4,7 @@ import { HoldfastError } from '#base';
 import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueChange, CatalogueReader } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
-import { parseName } from '../names.ts';
+import { nameKey, parseName } from '../names.ts';
 import type { RecordParts } from '../record-parts.ts';
 import { hashSecret, makeSecret } from './secret-hash.ts';
 
@@ -23,7 +23,7 @@ type Parts = Pick<RecordParts, 'catalogue' | 'clock' | 'random' | 'actor'>;
 /**
  * @param announce told before the account is there: with a crash in between somebody knows one that does not work,
  *   never the other way round.
- * @throws {HoldfastError} `InvalidResourceName`.
+ * @throws {HoldfastError} `InvalidResourceName`; `ResourceExists` for a name that another has, whatever the case.
  */
 export async function createPrincipal(
   parts: Parts,
@@ -40,12 +40,24 @@ export async function createPrincipal(
     disabledAt: null,
   };
   const principal = { ...principalOf(row), clientSecret };
+  await requireUnused(catalogue.read, row.name);
   await announce(principal);
   await catalogue.change(async (change) => {
+    await requireUnused(change, row.name);
     await change.insertInto('principals').values(row).execute();
     await noted(parts, change, { action: 'create service principal', principal });
   });
   return principal;
+}
+
+/** Commands call accounts by their names. */
+async function requireUnused(reader: CatalogueReader, name: string): Promise<void> {
+  const same = (await listPrincipals(reader)).find((one) => nameKey(one.name) === nameKey(name));
+  if (same === undefined) return;
+  throw new HoldfastError(
+    'ResourceExists',
+    `There is a service principal '${same.name}' (${same.clientId}): give another name, or rotate its secret.`,
+  );
 }
 
 /** Gives it another secret; the old one is void at once, tokens that were given for it within the hour. */

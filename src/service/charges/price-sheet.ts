@@ -3,7 +3,11 @@ import { z } from 'zod';
 import { HoldfastError } from '#base';
 import { GB, type InstanceUnits } from './instance-size.ts';
 
-const PRICE = z.number().min(0).max(1_000_000);
+const PRICE_LIMIT = 1_000_000;
+const PRICE = z
+  .number('write a price as a number')
+  .min(0, 'a price is not negative')
+  .max(PRICE_LIMIT, `a price is at most ${PRICE_LIMIT}`);
 const REDUNDANCIES = z.strictObject({
   LocallyRedundant: PRICE.optional(),
   ZoneRedundant: PRICE.optional(),
@@ -12,7 +16,9 @@ const REDUNDANCIES = z.strictObject({
 
 export const PRICE_SHEET = z.strictObject({
   /** Of ISO 4217. */
-  currency: z.string().regex(/^[A-Z]{3}$/),
+  currency: z
+    .string('write a currency, as EUR')
+    .regex(/^[A-Z]{3}$/, 'write three capital letters, as EUR'),
   /** Of a protected instance and month: one of up to 50 GB, and each 500 GB of a larger one. */
   instance: z.strictObject({ small: PRICE, standard: PRICE }),
   /** Of a GB-month, by tier. */
