@@ -184,10 +184,14 @@ function addPolicyChanges(policy: Command, running: Running): void {
     ITS_VAULT,
   )
     .argument('<policy>', POLICY)
+    .option('--yes', 'do not ask, also where recovery points go by it')
     .action(
-      serviceAction<PolicyChange>(running, async ({ context, args, options }) => {
-        await (await import('./service/policies.ts')).setPolicy(context, args[0]!, options);
-      }),
+      serviceAction<PolicyChange & { readonly yes?: boolean }>(
+        running,
+        async ({ context, args, options }) => {
+          await (await import('./service/set-policy.ts')).setPolicy(context, args[0]!, options);
+        },
+      ),
     );
   ofService(policy.command('delete').description('delete a policy that protects nothing'))
     .argument('<policy>', POLICY)

@@ -56,7 +56,14 @@ test('the change of a policy is shown with the points that it changes, and then 
     ),
   );
   assert.deepEqual(await shown(), before, 'nothing has changed');
-  await text('policy', 'set', ...change);
+  const set = await service.run('policy', 'set', ...change);
+  assert.deepEqual(
+    [set.code, set.stderr],
+    [
+      0,
+      'By this change 1 recovery point of 1 VM is kept less long (holdfast policy preview with the same options shows which).\n',
+    ],
+  );
   assert.equal((await shown())[0]!.expiryTime, week);
   assert.match(
     await text('policy', 'preview', ...change),

@@ -41,19 +41,6 @@ export async function createPolicy(
   terminal.result(policy, () => describe(vault, policy));
 }
 
-export async function setPolicy(
-  { service, terminal }: ServiceContext,
-  name: string,
-  options: PolicyChange,
-): Promise<void> {
-  const { vault, policy: before } = await findPolicy(service, name, options.vault);
-  const properties = await wanted(options, before.properties);
-  const at = pathOf(service, vault, before.name);
-  const put = async () => await service.http.json('PUT', at, { body: { properties } });
-  const policy = (await inOptions(options, put)) as WirePolicyResource;
-  terminal.result(policy, () => describe(vault, policy));
-}
-
 export async function showPolicies(
   { service, terminal }: ServiceContext,
   { vault: of }: OfVault,
@@ -203,7 +190,7 @@ async function policyFromFile(file: string): Promise<unknown> {
   }
 }
 
-function describe(vault: Named, { name, properties }: WirePolicyResource): string {
+export function describe(vault: Named, { name, properties }: WirePolicyResource): string {
   const { timeZone, policyType, instantRpRetentionRangeInDays: instantDays } = properties;
   return formatFacts([
     ['Policy', name],

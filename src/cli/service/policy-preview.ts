@@ -33,7 +33,7 @@ type PointState = {
   readonly expiryTime?: string;
 };
 
-type Preview = {
+export type Preview = {
   readonly points: {
     readonly kept: number;
     readonly softDeleted: number;
@@ -107,10 +107,24 @@ async function previewChange(
   }
   const properties = await wanted(change, policy.properties);
   const runs = await inOptions(change, async () => await runsOf(service, { properties, ...asked }));
-  const body = { change: 'PolicyEdit', policy: policy.name, properties };
-  const at = `${ownVault(service, vault)}/previews`;
-  const points = (await service.http.json('POST', at, { body })) as Preview;
+  const points = await previewEdit(service, { vault, policy: policy.name, properties });
   terminal.result({ runs, points }, () => `${runsText(runs)}\n\n${pointsText(points)}`);
+}
+
+/** What a change of the policy would do to its points. */
+export async function previewEdit(
+  service: Service,
+  of: {
+    readonly vault: Parameters<typeof pathOf>[1];
+    readonly policy: string;
+    readonly properties: unknown;
+  },
+): Promise<Preview> {
+  const { vault, policy, properties } = of;
+  const body = { change: 'PolicyEdit', policy, properties };
+  return (await service.http.json('POST', `${ownVault(service, vault)}/previews`, {
+    body,
+  })) as Preview;
 }
 
 type Runs = { readonly value: readonly Run[] };
