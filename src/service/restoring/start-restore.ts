@@ -150,10 +150,11 @@ async function requireOff(parts: ServiceParts, item: Item): Promise<void> {
 }
 
 /** The item's VM, as its host tells now. */
-async function thereNow(parts: ServiceParts, { vmGroup: group, vmName: name }: Item) {
+async function thereNow(parts: ServiceParts, item: Item) {
+  const { vmGroup: group, vmName: name } = item;
   const { catalogue, hosts } = parts;
   const known = await findVmNow(parts, { group, name });
-  if (known === undefined) throw vmGone(name);
+  if (known === undefined) throw vmGone(item);
   try {
     return await hosts.use(known.hostKey, async (hypervisor) => hypervisor.find(known.name));
   } catch (error) {
@@ -162,14 +163,14 @@ async function thereNow(parts: ServiceParts, { vmGroup: group, vmName: name }: I
     if (!mayBeGone.some((code) => isHoldfastError(error, code))) throw error;
     await discoverHost(parts, known.hostKey);
     const isThere = (await findVm(catalogue.read, { group, name })) !== undefined;
-    throw isThere ? error : vmGone(name, error);
+    throw isThere ? error : vmGone(item, error);
   }
 }
 
-function vmGone(name: string, cause?: unknown): HoldfastError {
+function vmGone({ vmGroup, vmName }: Item, cause?: unknown): HoldfastError {
   return new HoldfastError(
     'UserErrorVmNotFoundV2',
-    `The virtual machine '${name}' doesn't exist (VMNotFoundV2), so that it has no disks to replace: restore it as a new VM of that name.`,
+    `The virtual machine '${vmName}' of '${vmGroup}' doesn't exist (VMNotFoundV2), so that it has no disks to replace: restore it as a new VM of that name.`,
     { cause },
   );
 }
