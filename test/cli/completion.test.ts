@@ -38,6 +38,7 @@ const SHELLS = {
 const LINES: readonly (readonly [string, string])[] = [
   ['backup w', '<backup><web>'],
   ['backup m', '<backup><my vm>'],
+  ['backup lab/w', '<backup><lab/web>'],
   ['vault recov', '<vault><recovery-key>'],
   ['backup web --va', '<backup><web><--vault>'],
   ['backup web --vault v', '<backup><web><--vault><v1>'],

@@ -61,10 +61,15 @@ test('a vault shows its VMs with days, sizes and costs, a VM its points with wha
   await assert.rejects(lab.text('v1', { prices: bad }), (error) => {
     assert.match(
       String(error),
-      /bad\.json is no price sheet: currency: .*; instance\.small: .*; instance/,
+      /bad\.json is no price sheet: currency: write three capital letters, as EUR; instance\.small: a price is not negative; instance/,
     );
     return isHoldfastError(error, 'PriceSheetInvalid');
   });
+  await assert.rejects(
+    lab.text('v1', { prices: `${bad}x` }),
+    /--prices .*bad\.jsonx cannot be read: there is no such file$/,
+  );
+  await assert.rejects(lab.text('v1', { month: '2999-01' }), /--month 2999-01 is still to come/);
   const priced = await lab.text('v1', { prices });
   assert.match(priced, /^From \d{4}-\d\d on, lab\/v1 has these prices, in [A-Z]{3}\.\n\n/);
   assert.match(

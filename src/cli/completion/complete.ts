@@ -42,7 +42,7 @@ async function candidatesAt(
   const { command, operands, option } = place;
   if (option !== undefined) {
     if (option.argChoices !== undefined) return option.argChoices;
-    return await named(place, valueNameOf(option), surroundings);
+    return await named(place, { kind: valueNameOf(option), typed }, surroundings);
   }
   if (typed.startsWith('-')) {
     return command
@@ -57,19 +57,21 @@ async function candidatesAt(
   if (subcommands.length > 0 && operands.length === 0) return subcommands;
   const argument = command.registeredArguments[operands.length];
   if (argument?.argChoices !== undefined) return argument.argChoices;
-  return argument === undefined ? [] : await named(place, argument.name(), surroundings);
+  if (argument === undefined) return [];
+  return await named(place, { kind: argument.name(), typed }, surroundings);
 }
 
 async function named(
   { command, operands, options }: TypedCommand,
-  kind: string,
+  { kind, typed }: { readonly kind: string; readonly typed: string },
   surroundings: Surroundings,
 ): Promise<readonly string[]> {
   const isOfService =
     !PLUMBING.has(topOf(command)) && !options.has('connect') && !options.has('repo');
   if (!isOfService || !isNameKind(kind)) return [];
   const of = { vault: options.get('vault'), vm: operands[0] };
-  return await namesOf(kind satisfies NameKind, { ...of, data: options.get('data') }, surroundings);
+  const asked = { ...of, data: options.get('data'), isFull: typed.includes('/') };
+  return await namesOf(kind satisfies NameKind, asked, surroundings);
 }
 
 /** `--vault <vault>` → `vault` */

@@ -24,6 +24,8 @@ type Wanted = {
   /** Whose points. */
   readonly vm: string | undefined;
   readonly data: string | undefined;
+  /** A group was typed: `lab/w`. */
+  readonly isFull: boolean;
 };
 
 type Wire = {
@@ -84,13 +86,20 @@ class Finder {
 
 async function find(finder: Finder, kind: NameKind, wanted: Wanted): Promise<readonly string[]> {
   const { root } = finder;
+  const { isFull } = wanted;
   switch (kind) {
     case 'vm':
-      return shortNames(await finder.list(`${root}/providers/Microsoft.Compute/virtualMachines`));
+      return shortNames(
+        await finder.list(`${root}/providers/Microsoft.Compute/virtualMachines`),
+        isFull,
+      );
     case 'vault':
-      return shortNames(await finder.vaults());
+      return shortNames(await finder.vaults(), isFull);
     case 'account':
-      return shortNames(await finder.list(`${root}/providers/Microsoft.Storage/storageAccounts`));
+      return shortNames(
+        await finder.list(`${root}/providers/Microsoft.Storage/storageAccounts`),
+        isFull,
+      );
     case 'host':
       return namesOnly(await finder.list(`${root}/providers/Holdfast.Backup/hosts`));
     case 'group':
@@ -131,11 +140,13 @@ async function points(finder: Finder, wanted: Wanted): Promise<readonly string[]
   return namesOnly((await Promise.all(lists)).flat());
 }
 
-/** The name alone where only one has it. */
-function shortNames(resources: readonly Wire[]): readonly string[] {
+/** The name alone where only one has it, unless with groups was asked for. */
+function shortNames(resources: readonly Wire[], isFull: boolean): readonly string[] {
   const named = resources.map(({ id }) => namedBy(id));
   return named.map(({ group, name }) =>
-    named.filter((other) => isSame(other.name, name)).length > 1 ? `${group}/${name}` : name,
+    isFull || named.filter((other) => isSame(other.name, name)).length > 1
+      ? `${group}/${name}`
+      : name,
   );
 }
 

@@ -1,6 +1,7 @@
 /** `holdfast charges`: what is charged for, by VM, by point and by month; what will be; by which prices. */
 import { readFile } from 'node:fs/promises';
 import { HoldfastError } from '#base';
+import { whyUnread } from '../arguments/why-unread.ts';
 import { formatFacts } from '../output/facts.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes, formatCount } from '../output/units.ts';
@@ -81,7 +82,13 @@ export async function showCharges(
   options: ChargesOptions,
 ): Promise<void> {
   const { service } = context;
-  const month = options.month ?? new Date(service.clock.nowMs()).toISOString().slice(0, 7);
+  const now = new Date(service.clock.nowMs()).toISOString().slice(0, 7);
+  const month = options.month ?? now;
+  if (month > now && options.prices === undefined) {
+    throw new UsageError(
+      `--month ${month} is still to come, and nothing is charged in it yet: --forecast with a VM shows what will be`,
+    );
+  }
   const item = await itemNamed(service, name);
   if (item === undefined) {
     const vault = await findVault(service, name);
@@ -168,7 +175,7 @@ function sheetFaults(file: string, told: string): string {
 
 async function readSheet(file: string): Promise<unknown> {
   const text = await readFile(file, 'utf8').catch((cause: unknown) => {
-    throw new UsageError(`${file} cannot be read: ${cause instanceof Error ? cause.message : ''}`);
+    throw new UsageError(`--prices ${file} cannot be read: ${whyUnread(cause)}`);
   });
   try {
     return JSON.parse(text);

@@ -4,6 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { HoldfastError } from '#base';
+import { whyUnread } from '../arguments/why-unread.ts';
 import { formatFacts } from '../output/facts.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { UsageError } from '../usage-error.ts';
@@ -178,7 +179,7 @@ const POLICY_WORDS = [
 /** The properties alone, or the resource around them, as `az backup policy show` prints it. */
 async function policyFromFile(file: string): Promise<unknown> {
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    throw new UsageError(`--file: ${error instanceof Error ? error.message : String(error)}`);
+    throw new UsageError(`--file ${file} cannot be read: ${whyUnread(error)}`);
   });
   try {
     const value = JSON.parse(text) as Readonly<Record<string, unknown>>;

@@ -70,8 +70,11 @@ function describe({ url, data, adminFile, isFirstStart, host }: Described): stri
       ? [`The first account is in ${adminFile}: who can read it is the administrator.`]
       : []),
     ...(isLocal ? [] : [`It listens at ${host}: other machines can reach it.`]),
-    'To use az, in another shell:',
+    'In another shell, with holdfast or az:',
     `  eval "$(holdfast env --data ${shellQuoted(data)})"`,
+    isFirstStart
+      ? '  holdfast host add machine --connect qemu:///system   the VMs of this machine; then: holdfast vm list'
+      : '  holdfast vm list',
     '  az backup vault list --output table',
     'Ctrl-C ends it.',
   ];

@@ -70,7 +70,7 @@ export async function forecastItem(
     churn,
     assumptions: [
       ...(measured === undefined ? [UNREAD] : []),
-      ...assumptionsOf(churn, runs.length),
+      ...assumptionsOf(churn, { runs: runs.length, increments: Math.max(0, points.length - 1) }),
     ],
     months,
   };
@@ -153,12 +153,17 @@ function storedBytesOf({ facts }: Point): number {
   return facts.disks.reduce((sum, { storedBytes }) => sum + storedBytes, 0);
 }
 
-function assumptionsOf({ churnBytes }: Churn, runCount: number): readonly string[] {
+function assumptionsOf(
+  { churnBytes }: Churn,
+  counts: { readonly runs: number; readonly increments: number },
+): readonly string[] {
   const goesOn =
-    runCount === 0
+    counts.runs === 0
       ? 'No backups come: protection is stopped, or no policy is given.'
       : churnBytes === 0
-        ? 'There is no increment yet to tell the churn by: nothing changes.'
+        ? counts.increments === 0
+          ? 'There is no increment yet to tell the churn by: nothing changes.'
+          : `The newest increments (${Math.min(counts.increments, INCREMENTS)}) stored nothing: nothing changes.`
         : `Every backup stores as much as the newest ${INCREMENTS} did on average, or as many as there are.`;
   return [
     goesOn,
