@@ -66,7 +66,7 @@ export class Machines {
 
   /** The service has looked at the host. */
   seen(): void {
-    for (const known of this.#model.vms.values()) known.isKnownGone = !known.isThere;
+    this.#model.seen();
   }
 
   #vm(name: string): ModelVm {

@@ -23,7 +23,7 @@ export type ModelVm = {
   readonly name: string;
   content: Map<string, number[]>;
   isThere: boolean;
-  /** By the newest look at its host, or by a backup that missed it. */
+  /** By the newest look at its host: a backup that misses it looks, too. */
   isKnownGone: boolean;
 };
 
@@ -102,6 +102,11 @@ export class Model {
     return due;
   }
 
+  /** The service has looked at the host. */
+  seen(): void {
+    for (const known of this.vms.values()) known.isKnownGone = !known.isThere;
+  }
+
   /** The job of a run, or of a user, has ended. @param taken undefined: it failed. */
   backedUp(
     vm: string,
@@ -110,9 +115,10 @@ export class Model {
     const item = this.items.get(vm)!;
     const { run, asked, taken } = of;
     if (run !== undefined) item.lastRun = run.at;
+    // Whoever misses a VM looks at its host.
+    if (taken === undefined || this.vms.get(vm)!.isKnownGone) this.seen();
     if (taken === undefined) {
       item.lastBackup = 'Failed';
-      this.vms.get(vm)!.isKnownGone = true;
       return;
     }
     item.lastBackup = 'Completed';
