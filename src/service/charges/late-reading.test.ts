@@ -27,8 +27,8 @@ async function chargesIn(vm: AgedVm, month: string): Promise<ItemCharges | undef
 /** What is charged, without whether somebody looked on each day. */
 function charged(charges: ItemCharges | undefined) {
   if (charges === undefined) return undefined;
-  const { chargedDays, freeDays, unitDays, byteDays } = charges;
-  return { chargedDays, freeDays, unitDays, byteDays };
+  const { chargedDays, freeDays, unitDays } = charges;
+  return { chargedDays, freeDays, unitDays };
 }
 
 test('R75 data that is deleted right after midnight is charged for the day that has ended', async (t) => {
@@ -94,6 +94,9 @@ test('R61 M33 months that are read only when soft delete has ended are charged a
     const [expected, found] = [await chargesIn(daily, month), await chargesIn(late, month)];
     if (month !== '2026-03') {
       assert.deepEqual(charged(found), charged(expected), month);
+      // Two repositories seal the same in a few bytes more or less; a day is some hundred.
+      const apart = Math.abs((found?.byteDays ?? 0) - (expected?.byteDays ?? 0));
+      assert.ok(apart <= 4 * (expected?.chargedDays ?? 0), `${month}: ${apart} byte days apart`);
       continue;
     }
     // Until the late one was deleted its data was there: those days are free.
