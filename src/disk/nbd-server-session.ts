@@ -57,7 +57,7 @@ export async function serveSession(
     if (request.command === COMMAND.disconnect) return;
     if (request.command === COMMAND.write) {
       if (request.length > MAX_REQUEST_BYTES) throw violation(`a write of ${request.length} bytes`);
-      await stream.skip(request.length);
+      await stream.discard(request.length);
     }
     await answers.admit(request);
   }

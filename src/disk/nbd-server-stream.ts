@@ -28,7 +28,7 @@ export class ServerStream {
   }
 
   /** Drops the next `lengthBytes` without holding them. */
-  async skip(lengthBytes: number): Promise<void> {
+  async discard(lengthBytes: number): Promise<void> {
     for (let left = lengthBytes; left > 0; left -= MAX_WAITING_BYTES) {
       await this.read(Math.min(left, MAX_WAITING_BYTES));
     }

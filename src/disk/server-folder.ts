@@ -40,9 +40,11 @@ async function removeDeadFolders(parent: string): Promise<void> {
   const names = await readdir(parent).catch(() => []); // Who makes a folder there says what is wrong.
   for (const name of names.filter((each) => NAME.test(each))) {
     const folder = filesOf(join(parent, name));
-    // What cannot be looked at, or removed, stays: nothing depends on it.
-    const isDead = await isLeft(folder).catch(() => false);
-    if (isDead) await rm(folder.path, { recursive: true, force: true }).catch(() => {});
+    try {
+      if (await isLeft(folder)) await rm(folder.path, { recursive: true, force: true });
+    } catch {
+      // It stays, and the next one tries again: nothing depends on it, and no backup fails by it.
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 /** The backup extension in the guest of a VM (rule R51). */
-import { HoldfastError, isHoldfastError, orCancelled, type Clock } from '#base';
+import { HoldfastError, isHoldfastError, orCancelled, toldElsewhere, type Clock } from '#base';
 import {
   guestExtension,
   type ExtensionAction,
@@ -42,7 +42,7 @@ export async function vmExtension(request: {
   } finally {
     const closing = channel.close();
     // An answer that nobody waits for any more.
-    if (signal?.aborted === true) closing.catch(() => {});
+    if (signal?.aborted === true) void toldElsewhere(closing);
     else await closing;
   }
 }

@@ -9,6 +9,7 @@ import { HoldfastError, isHoldfastError, shellQuoted } from '#base';
 import { UsageError } from '../usage-error.ts';
 import { listHosts } from './hosts.ts';
 import { findNamed, fullName, isSame, namedBy, notFound, type Named } from './names.ts';
+import { ServiceRefusal } from './refusal.ts';
 import type { Service } from './service.ts';
 
 /** The only fabric there is. */
@@ -106,10 +107,24 @@ export async function inGroup<Result>(
   try {
     return await work(group);
   } catch (error) {
-    const operations = await service.groups();
-    if (isNew) await operations.beginDeleteAndWait(group).catch(() => undefined); // Somebody uses it by now.
-    throw error;
+    throw isNew ? await afterRemoval(service, group, error) : error;
   }
+}
+
+/** Removes the group; `error` says so where that fails. */
+async function afterRemoval(service: Service, group: string, error: unknown): Promise<unknown> {
+  try {
+    const operations = await service.groups();
+    await service.ask(async () => operations.beginDeleteAndWait(group));
+  } catch (cause) {
+    // Somebody uses it by now.
+    const isUsed = cause instanceof ServiceRefusal && cause.code === 'ResourceGroupNotEmpty';
+    if (!isUsed && error instanceof Error) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      error.message += ` (the resource group '${group}', made for it, is still there: ${why})`;
+    }
+  }
+  return error;
 }
 
 async function findGroup(

@@ -30,7 +30,8 @@ export class ServiceHttp {
   readonly address: ServiceAddress;
   readonly #agent: Agent;
   readonly #nowMs: () => number;
-  #token: Promise<Token> | undefined;
+  #token: Token | undefined;
+  #signingIn: Promise<Token> | undefined;
 
   constructor(address: ServiceAddress, nowMs: () => number) {
     this.address = address;
@@ -48,12 +49,13 @@ export class ServiceHttp {
 
   /** As Azure's SDKs want it of a credential; kept in memory only. */
   readonly getToken = async (): Promise<Token> => {
-    // Whoever asked for it has its failure; the next one signs in again.
-    const known = await this.#token?.catch(() => undefined);
-    if (known === undefined || known.expiresOnTimestamp - EARLY_MS < this.#nowMs()) {
-      this.#token = this.#signIn();
+    if (this.#token !== undefined && this.#token.expiresOnTimestamp - EARLY_MS >= this.#nowMs()) {
+      return this.#token;
     }
-    return await this.#token!;
+    // All who come meanwhile share it, and its failure; the next one signs in again.
+    this.#signingIn ??= this.#signIn().finally(() => (this.#signingIn = undefined));
+    this.#token = await this.#signingIn;
+    return this.#token;
   };
 
   /**

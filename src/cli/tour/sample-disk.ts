@@ -93,16 +93,25 @@ async function* regularFiles(folder: string): AsyncGenerator<string> {
       if (entry.isFile()) yield join(entry.parentPath, entry.name);
     }
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== 'ENOENT' && code !== 'EACCES') throw error; // There is enough elsewhere.
+    requirePassable(error);
   }
 }
 
-/** Undefined also for what is gone, or in a folder that is closed to us: there is enough elsewhere. */
+/** What is gone or closed to us is passed over: there is enough elsewhere. @throws every other error. */
+function requirePassable(error: unknown): void {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== 'ENOENT' && code !== 'EACCES') throw error;
+}
+
+/** Undefined also for what is gone, or in a folder that is closed to us. */
 async function sizeIfReadable(path: string): Promise<number | undefined> {
-  const stats = await stat(path).catch(() => undefined);
-  const isForAll = stats !== undefined && (stats.mode & 0o004) !== 0;
-  return isForAll ? stats.size : undefined;
+  try {
+    const { mode, size } = await stat(path);
+    return (mode & 0o004) === 0 ? undefined : size;
+  } catch (error) {
+    requirePassable(error);
+    return undefined;
+  }
 }
 
 async function runTool(tool: string, args: readonly string[]): Promise<string> {

@@ -1,5 +1,5 @@
 /** `holdfast vm backup`: takes a recovery point of a VM. */
-import { HoldfastError, toldElsewhere } from '#base';
+import { HoldfastError } from '#base';
 import {
   backUpVm,
   contactVm,
@@ -100,17 +100,15 @@ async function afterReaching<Result>(
   reaching: Promise<Reached>,
   work: () => Promise<Result>,
 ): Promise<Result> {
-  void toldElsewhere(reaching); // Thrown below.
+  const [reached, worked] = await Promise.allSettled([reaching, work()]);
+  if (reached.status === 'rejected') throw reached.reason;
   try {
-    return await work();
-  } catch (error) {
-    await reaching;
-    throw error;
+    await reached.value.contact.close();
   } finally {
-    const reached = await reaching.catch(() => undefined);
-    await reached?.contact.close();
-    await reached?.hypervisor.close();
+    await reached.value.hypervisor.close();
   }
+  if (worked.status === 'rejected') throw worked.reason;
+  return worked.value;
 }
 
 /** Undefined: all. */

@@ -10,7 +10,7 @@ import { performance } from 'node:perf_hooks';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import type { Clock } from '#base';
+import { toldElsewhere, type Clock } from '#base';
 
 export const clock: Clock = {
   nowMs: () => Math.round(performance.timeOrigin + performance.now()),
@@ -38,7 +38,7 @@ export async function serve(
 ): Promise<ChildProcess> {
   const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'inherit'] });
   const failed = new Promise<never>((_resolve, reject) => child.once('error', reject));
-  failed.catch(() => {}); // Raced below; a later failure shows in the test itself.
+  void toldElsewhere(failed); // Raced below; a later failure shows in the test itself.
   t.after(() => child.kill('SIGKILL'));
   for (let tries = 0; tries < 1000 && !existsSync(socket); tries += 1) {
     await Promise.race([sleep(5), failed]);
