@@ -11,16 +11,14 @@ import {
   vaultSettingsToJson,
 } from '../../src/service/vaults/vault-settings.ts';
 import { tell } from '../measuring/tables.ts';
+import { DAY_MS, pointOf, vmNameOf, type RulesScale } from './scale.ts';
 
 export const VAULT = { group: 'lab', name: 'large' };
 const VAULT_ID = 'large';
-const DAY_MS = 86_400_000;
 const GIB = 2 ** 30;
 const MIB = 2 ** 20;
 /** The newest point is a few hours old. */
 const NOW = Date.UTC(2026, 10, 30, 12);
-
-export type RulesScale = { readonly vms: number; readonly points: number };
 
 export type RulesPlace = {
   /** For what a part makes; emptied at the end. */
@@ -59,12 +57,7 @@ export async function makeVault(folder: string, scale: RulesScale): Promise<Rule
 }
 
 function vmOf(number: number): { readonly group: string; readonly name: string } {
-  return { group: 'lab', name: `vm${String(number).padStart(4, '0')}` };
-}
-
-/** 15 digits, as the service draws them. */
-function pointOf(vm: number, point: number): string {
-  return String(100_000_000_000_000 + vm * 100_000 + point);
+  return { group: 'lab', name: vmNameOf(number) };
 }
 
 async function makeRows(change: CatalogueChange, { vms, points }: RulesScale): Promise<void> {

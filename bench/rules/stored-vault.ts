@@ -21,12 +21,12 @@ import { openService, type Service } from '../../src/service/service.ts';
 import { createVault } from '../../src/service/vaults/create-vault.ts';
 import type { Row } from '../../src/service/catalogue/schema.ts';
 import { tell } from '../measuring/tables.ts';
+import { DAY_MS, pointOf, vmNameOf, type RulesScale } from './scale.ts';
 import { storePoints, type StoredPoint } from './stored-points.ts';
 
 const GROUP = 'lab';
 const TEMPLATE = 'template';
 export const STORED_VAULT = { group: GROUP, name: 'stored' };
-const DAY_MS = 86_400_000;
 const BLOCK = 16 * 1024;
 /** Of each VM's first backup, and of each later one. */
 const FIRST_BLOCKS = 16;
@@ -35,13 +35,11 @@ const CHANGED_BLOCKS = 2;
 export const FEW = 'few';
 export const MANY = 'many';
 
-export type StoredScale = { readonly vms: number; readonly points: number };
-
 export type StoredVault = {
   readonly service: Service;
   readonly clock: FakeClock;
   readonly vaultId: string;
-  readonly scale: StoredScale;
+  readonly scale: RulesScale;
   /** When the oldest points were taken. */
   readonly firstAt: number;
   /** Adds a point to each VM, a day later. */
@@ -56,7 +54,7 @@ export function keptFor(days: number): BackupPolicy {
   return { ...policy, retention: { daily: { times, duration: { count: days, unit: 'days' } } } };
 }
 
-export async function makeStoredVault(folder: string, scale: StoredScale): Promise<StoredVault> {
+export async function makeStoredVault(folder: string, scale: RulesScale): Promise<StoredVault> {
   const images = join(folder, 'images');
   mkdirSync(join(images, TEMPLATE), { recursive: true });
   writeFileSync(join(images, TEMPLATE, 'a.raw'), randomBytes(64 * BLOCK));
@@ -135,7 +133,7 @@ async function makeItems(
   const template = await query.executeTakeFirstOrThrow();
   const now = clock.nowMs();
   const rows = Array.from({ length: count }, (_, vm): Row<'items'> => {
-    const vmName = `vm${String(vm).padStart(4, '0')}`;
+    const vmName = vmNameOf(vm);
     const ids = { id: `item-${vm}`, vmKey: vmName, vmName, repositoryItem: `${GROUP}/${vmName}` };
     const policyId = vm % 10 === 0 ? few!.id : many!.id;
     return { ...template, ...ids, vaultId, policyId, createdAt: now, stateSince: now };
@@ -156,7 +154,7 @@ type Day = {
 async function backUpDay(service: Service, { vms, note, day }: Day): Promise<void> {
   const { catalogue, repositories, clock } = service;
   const stored = vms.map(({ repositoryItem }, vm): StoredPoint => {
-    const point = String(100_000_000_000_000 + vm * 100_000 + day);
+    const point = pointOf(vm, day);
     return { item: repositoryItem, point, vm: note, blocks: blocksOf(vm, day) };
   });
   const { vaultId } = vms[0]!;

@@ -1,29 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { backUpNow } from '../backing-up/start-backup.ts';
-import { getItem } from '../items/items.ts';
-import { protect } from '../items/protect.ts';
 import { getJob } from '../jobs/jobs.ts';
 import { listPoints } from '../points/points.ts';
-import { addImages, endOf, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
+import { backedUpVm, STORE } from '../testing/backed-up-vm.ts';
+import { endOf, GROUP } from '../testing/test-service.ts';
 import type { BootRequest } from './boot-request.ts';
 
-const NAME = { vault: VAULT, vm: { group: GROUP, name: 'web' } };
-
 test('the data of an item is not deleted while a VM runs from one of its points', async (t) => {
-  const made = await testService(t);
-  addImages(made, 'web', [{ name: 'a', sizeBytes: 1 << 20 }]);
-  await withVault(made);
+  const { made, item, points } = await backedUpVm(t);
   const service = made.service();
-  await protect(service, NAME, { policy: 'DefaultPolicy' });
-  const item = await getItem(service.catalogue.read, NAME);
-  const { jobId } = await backUpNow(service, NAME, undefined);
-  await endOf(service, item.vaultId, jobId);
-  const [point] = await listPoints(service.catalogue.read, item.id);
   const request: BootRequest = {
-    point: point!.id,
-    account: { group: GROUP, name: 'store' },
+    point: points[0]!,
+    account: STORE,
     hostKey: GROUP,
     vmName: 'web2',
     isTrial: true,
@@ -59,7 +48,7 @@ test('the data of an item is not deleted while a VM runs from one of its points'
   for (;;) {
     const { properties, status } = await getJob(service.catalogue.read, item.vaultId, deletion.id);
     assert.equal(status, 'InProgress');
-    if (properties['Waits for VMs that run from'] === point!.id) break;
+    if (properties['Waits for VMs that run from'] === points[0]) break;
     await sleep(20);
   }
   assert.equal((await listPoints(service.catalogue.read, item.id)).length, 1);

@@ -5,33 +5,16 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { isHoldfastError } from '#base';
 import { expirePoints } from '#backup';
-import { backUpNow } from '../backing-up/start-backup.ts';
-import { getItem, type Item } from '../items/items.ts';
-import { protect } from '../items/protect.ts';
 import { listPoints } from '../points/points.ts';
-import { addImages, endOf, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
-import type { TestService } from '../testing/test-service.ts';
+import { backedUpVm, type BackedUpVm } from '../testing/backed-up-vm.ts';
+import { GROUP, type TestService } from '../testing/test-service.ts';
 import { examine } from './doctor.ts';
 
-const NAME = { vault: VAULT, vm: { group: GROUP, name: 'web' } };
-
-type Patient = { readonly made: TestService; readonly item: Item; readonly points: string[] };
-
 /** A service with one item of two points. */
-async function patient(t: TestContext): Promise<Patient> {
-  const made = await testService(t);
-  addImages(made, 'web', [{ name: 'a', sizeBytes: 1 << 16 }]);
-  await withVault(made);
-  const service = made.service();
-  await protect(service, NAME, { policy: 'DefaultPolicy' });
-  const item = await getItem(service.catalogue.read, NAME);
-  for (let backup = 0; backup < 2; backup += 1) {
-    const { jobId } = await backUpNow(service, NAME, undefined);
-    assert.equal((await endOf(service, item.vaultId, jobId)).status, 'Completed');
-  }
-  const points = (await listPoints(service.catalogue.read, item.id)).map(({ id }) => id);
-  assert.deepEqual(await errors(made), []);
-  return { made, item, points };
+async function patient(t: TestContext): Promise<BackedUpVm> {
+  const vm = await backedUpVm(t, { backups: 2 });
+  assert.deepEqual(await errors(vm.made), []);
+  return vm;
 }
 
 async function errors({ service }: TestService): Promise<readonly string[]> {

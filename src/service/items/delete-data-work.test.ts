@@ -3,26 +3,20 @@ import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expirePoints } from '#backup';
-import { backUpNow } from '../backing-up/start-backup.ts';
 import { examine } from '../doctor/doctor.ts';
 import { getJob } from '../jobs/jobs.ts';
 import { agedVm, WEB } from '../testing/aged-vm.ts';
-import { addImages, endOf, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
+import { backedUpVm } from '../testing/backed-up-vm.ts';
+import { endOf, VAULT } from '../testing/test-service.ts';
 import { updateVault } from '../vaults/vaults.ts';
-import { getItem, listItems } from './items.ts';
+import { listItems } from './items.ts';
 import { deleteData, protect, undelete } from './protect.ts';
 
-const NAME = { vault: VAULT, vm: { group: GROUP, name: 'web' } };
-
 test('a deletion that was killed at each of its tries takes the item with its points all the same', async (t) => {
-  const made = await testService(t);
-  addImages(made, 'web', [{ name: 'a', sizeBytes: 1 << 16 }]);
-  await withVault(made);
+  const { made, item } = await backedUpVm(t);
   const service = made.service();
-  await protect(service, NAME, { policy: 'DefaultPolicy' });
-  const { vaultId } = await getItem(service.catalogue.read, NAME);
-  await endOf(service, vaultId, (await backUpNow(service, NAME, undefined)).jobId);
-  const deleted = await deleteData(service, NAME);
+  const { vaultId } = item;
+  const deleted = await deleteData(service, WEB);
 
   // As its job is left by kills after the points have expired and before the item is gone.
   await service.repositories.use(vaultId, async ({ parts, state }) => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { expirePoints } from '#backup';
@@ -7,15 +7,12 @@ import { addBackup, backUpNow } from '../backing-up/start-backup.ts';
 import { examine } from '../doctor/doctor.ts';
 import { listPoints } from '../points/points.ts';
 import { startRestore } from '../restoring/start-restore.ts';
-import { putStorageAccount } from '../storage-accounts/storage-accounts.ts';
-import { addImages, endOf, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
+import { WEB } from '../testing/aged-vm.ts';
+import { addStore, backedUpVm, STORE } from '../testing/backed-up-vm.ts';
+import { endOf } from '../testing/test-service.ts';
 import { changeItem } from './change-item.ts';
 import { itemDocument } from './item-documents.ts';
-import { getItem } from './items.ts';
-import { protect } from './protect.ts';
 
-const NAME = { vault: VAULT, vm: { group: GROUP, name: 'web' } };
-const ACCOUNT = { group: GROUP, name: 'store' };
 const RUN = {
   atMs: Date.parse('2026-11-01T02:00:00Z'),
   policyDate: '2026-11-01',
@@ -24,27 +21,21 @@ const RUN = {
 
 for (const state of ['open', 'ended'] as const) {
   test(`points that no document names are recorded as their ${state} jobs made them, while another document is newer`, async (t) => {
-    const made = await testService(t);
-    addImages(made, 'web', [{ name: 'a', sizeBytes: 1 << 16 }]);
-    await withVault(made);
+    const { made, item } = await backedUpVm(t, { backups: 0 });
     const service = made.service();
-    const account = join(made.data, '..', 'store');
-    mkdirSync(account);
-    await putStorageAccount(service, { ...ACCOUNT, path: account });
-    await protect(service, NAME, { policy: 'DefaultPolicy' });
-    const item = await getItem(service.catalogue.read, NAME);
+    await addStore(made);
     const askedUntil = Date.now() + 3650 * 86_400_000;
-    const { jobId: onDemand } = await backUpNow(service, NAME, askedUntil);
+    const { jobId: onDemand } = await backUpNow(service, WEB, askedUntil);
     await endOf(service, item.vaultId, onDemand);
     const scheduled = await service.catalogue.change(async (change) =>
       addBackup(service, change, { item, origin: 'scheduled', run: RUN }),
     );
     await endOf(service, item.vaultId, scheduled);
     const [source] = await listPoints(service.catalogue.read, item.id);
-    const { jobId: safety } = await startRestore(service, NAME, {
+    const { jobId: safety } = await startRestore(service, WEB, {
       kind: 'replace',
       point: source!.id,
-      account: ACCOUNT,
+      account: STORE,
     });
     await endOf(service, item.vaultId, safety);
     const before = await listPoints(service.catalogue.read, item.id);
@@ -85,16 +76,9 @@ for (const state of ['open', 'ended'] as const) {
 }
 
 test('the doctor has nothing against a document that names the points in another order than the catalogue', async (t) => {
-  const made = await testService(t);
-  addImages(made, 'web', [{ name: 'a', sizeBytes: 1 << 16 }]);
-  await withVault(made);
+  const { made, item } = await backedUpVm(t, { backups: 3 });
   const service = made.service();
-  await protect(service, NAME, { policy: 'DefaultPolicy' });
-  const { id, vaultId } = await getItem(service.catalogue.read, NAME);
-  for (let point = 0; point < 3; point += 1) {
-    const { jobId } = await backUpNow(service, NAME, undefined);
-    await endOf(service, vaultId, jobId);
-  }
+  const { id, vaultId } = item;
   const { read } = service.catalogue;
   const row = read.selectFrom('items').selectAll().where('id', '=', id);
   const points = await read.selectFrom('points').selectAll().where('itemId', '=', id).execute();
@@ -112,19 +96,11 @@ test('the doctor has nothing against a document that names the points in another
 
 for (const lost of ['nothing', 'a document’s revision', 'the catalogue'] as const) {
   test(`points that expired before a kill are in no document after the next start, which lacks ${lost}`, async (t) => {
-    const made = await testService(t);
-    addImages(made, 'web', [{ name: 'a', sizeBytes: 1 << 16 }]);
-    await withVault(made);
+    const { made, item, points } = await backedUpVm(t, { backups: 2 });
     const service = made.service();
-    await protect(service, NAME, { policy: 'DefaultPolicy' });
-    const item = await getItem(service.catalogue.read, NAME);
-    for (let backup = 0; backup < 2; backup += 1) {
-      const { jobId } = await backUpNow(service, NAME, undefined);
-      assert.equal((await endOf(service, item.vaultId, jobId)).status, 'Completed');
-    }
-    const [kept, expired] = await listPoints(service.catalogue.read, item.id);
+    const [kept, expired] = points;
     await service.repositories.use(item.vaultId, async (repository) => {
-      await expirePoints(repository.parts, [expired!.id]);
+      await expirePoints(repository.parts, [expired!]);
     });
     if (lost === 'a document’s revision') {
       await service.catalogue.change(async (change) => {
@@ -139,7 +115,7 @@ for (const lost of ['nothing', 'a document’s revision', 'the catalogue'] as co
     const again = await made.restart();
     assert.deepEqual(
       (await listPoints(again.catalogue.read, item.id)).map(({ id }) => id),
-      [kept!.id],
+      [kept!],
     );
     const errors = (await examine(again)).filter(({ severity }) => severity === 'error');
     assert.deepEqual(errors, []);

@@ -4,15 +4,13 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { expirePoints } from '#backup';
-import { backUpNow } from '../backing-up/start-backup.ts';
 import { getItem } from '../items/items.ts';
-import { deleteData, protect } from '../items/protect.ts';
+import { deleteData } from '../items/protect.ts';
 import type { Service } from '../service.ts';
+import { WEB } from '../testing/aged-vm.ts';
+import { backedUpVm } from '../testing/backed-up-vm.ts';
 import { fillDisk, onOwnDisk } from '../testing/own-disk.ts';
-import { addImages, endOf, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
 import { freeingSpace } from './freeing-space.ts';
-
-const NAME = { vault: VAULT, vm: { group: GROUP, name: 'web' } };
 
 /** A backed-up VM in a vault whose repository lies on a disk without a free byte; `use` ends before it is gone. */
 async function onFullDisk(
@@ -23,13 +21,9 @@ async function onFullDisk(
     readonly repository: string;
   }) => Promise<void>,
 ): Promise<void> {
-  const made = await testService(t);
-  addImages(made, 'web', [{ name: 'a', sizeBytes: 1 << 20 }]);
-  await withVault(made);
+  const { made, item } = await backedUpVm(t);
+  const { vaultId } = item;
   const service = made.service();
-  await protect(service, NAME, { policy: 'DefaultPolicy' });
-  const { vaultId } = await getItem(service.catalogue.read, NAME);
-  await endOf(service, vaultId, (await backUpNow(service, NAME, undefined)).jobId);
   await onOwnDisk(made, vaultId, async (repository) => {
     fillDisk(repository);
     await use({ service, vaultId, repository });
@@ -55,7 +49,7 @@ test('on a full disk others are refused and the reserve stays; what frees space 
 
 test('on a full disk a VM can be given up: its deletion is accepted', async (t) => {
   await onFullDisk(t, async ({ service }) => {
-    await deleteData(service, NAME);
-    assert.equal((await getItem(service.catalogue.read, NAME)).state, 'SoftDeleted');
+    await deleteData(service, WEB);
+    assert.equal((await getItem(service.catalogue.read, WEB)).state, 'SoftDeleted');
   });
 });

@@ -4,23 +4,17 @@ import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync }
 import { basename, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { examine } from '../doctor/doctor.ts';
-import { backUpNow } from '../backing-up/start-backup.ts';
 import { discoverHost } from '../hosts/discovery.ts';
 import { getVm } from '../hosts/vms.ts';
 import { changeItem } from '../items/change-item.ts';
-import { getItem, type Item } from '../items/items.ts';
-import { protect } from '../items/protect.ts';
+import type { Item } from '../items/items.ts';
 import { listPoints } from '../points/points.ts';
-import { putStorageAccount } from '../storage-accounts/storage-accounts.ts';
+import { WEB } from '../testing/aged-vm.ts';
+import { addStore, backedUpVm, STORE } from '../testing/backed-up-vm.ts';
 import { fillDisk, onOwnDisk, remount } from '../testing/own-disk.ts';
-import { addImages, endOf, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
-import type { TestService } from '../testing/test-service.ts';
+import { endOf, GROUP, type TestService } from '../testing/test-service.ts';
 import type { RestoreRequest } from './restore-request.ts';
 import { startRestore } from './start-restore.ts';
-
-const VM = { group: GROUP, name: 'web' };
-const NAME = { vault: VAULT, vm: VM };
-const ACCOUNT = { group: GROUP, name: 'store' };
 
 type Restorable = {
   readonly made: TestService;
@@ -31,24 +25,14 @@ type Restorable = {
 };
 
 async function restorable(t: TestContext): Promise<Restorable> {
-  const made = await testService(t);
-  const folder = addImages(made, 'web', [{ name: 'a', sizeBytes: 1 << 20 }]);
-  await withVault(made);
-  const service = made.service();
-  const account = join(made.data, '..', 'store');
-  mkdirSync(account);
-  await putStorageAccount(service, { ...ACCOUNT, path: account });
-  await protect(service, NAME, { policy: 'DefaultPolicy' });
-  const item = await getItem(service.catalogue.read, NAME);
-  const { jobId } = await backUpNow(service, NAME, undefined);
-  await endOf(service, item.vaultId, jobId);
-  const [point] = await listPoints(service.catalogue.read, item.id);
+  const { made, item, points, folder } = await backedUpVm(t);
+  const account = await addStore(made);
   const content = readFileSync(join(folder, 'a.raw'));
-  return { made, item, point: point!.id, account, content };
+  return { made, item, point: points[0]!, account, content };
 }
 
 async function restored({ made, item }: Restorable, request: RestoreRequest) {
-  const { jobId } = await startRestore(made.service(), NAME, request);
+  const { jobId } = await startRestore(made.service(), WEB, request);
   return await endOf(made.service(), item.vaultId, jobId);
 }
 
@@ -71,12 +55,12 @@ function bytesOf(made: TestService, path: string, format: string): Buffer {
 /** Disks and a new VM, each with the content of the point. */
 async function restoresAll(whole: Restorable, vmName: string): Promise<void> {
   const { made, point, content } = whole;
-  const disks = await restored(whole, { kind: 'disks', point, account: ACCOUNT });
+  const disks = await restored(whole, { kind: 'disks', point, account: STORE });
   assert.equal(disks.status, 'Completed', JSON.stringify(disks));
   const [image] = disks.properties['Restored Files']!.split(', ');
   assert.deepEqual(bytesOf(made, image!, 'qcow2'), content);
   const vm = { kind: 'new-vm', hostKey: GROUP, vmName, starts: false } as const;
-  const vmJob = await restored(whole, { ...vm, point, account: ACCOUNT });
+  const vmJob = await restored(whole, { ...vm, point, account: STORE });
   assert.equal(vmJob.status, 'Completed', JSON.stringify(vmJob));
 }
 
@@ -115,7 +99,7 @@ test('no connection to a host is held while images are written: QMP serves one c
     }
   }) satisfies typeof use);
   const vm = { kind: 'new-vm', hostKey: GROUP, vmName: 'copy', starts: false } as const;
-  const job = await restored(whole, { ...vm, point, account: ACCOUNT });
+  const job = await restored(whole, { ...vm, point, account: STORE });
   assert.equal(job.status, 'Completed');
   assert.ok(seen.some(([before]) => before === 0) && seen.some(([before]) => before === 1));
   for (const [before, after] of seen) assert.equal(before, after);
@@ -127,7 +111,7 @@ test('a new VM that was made before a kill keeps its disks when the job is run a
   const job = await restored(whole, {
     kind: 'new-vm',
     point,
-    account: ACCOUNT,
+    account: STORE,
     hostKey: GROUP,
     vmName: 'copy',
     starts: false,
@@ -147,11 +131,11 @@ test('disks that were replaced before a kill stay in the VM, and the safety poin
   const { made, point, item, content } = whole;
   const before = Buffer.alloc(1 << 20, 7);
   writeFileSync(join(made.images, 'web', 'a.raw'), before);
-  const job = await restored(whole, { kind: 'replace', point, account: ACCOUNT });
+  const job = await restored(whole, { kind: 'replace', point, account: STORE });
   assert.equal(job.status, 'Completed', JSON.stringify(job));
   const again = await runAgain(whole, job.id);
   assert.equal(again.status, 'Completed', JSON.stringify(again));
-  const vm = await getVm(made.service().catalogue.read, VM);
+  const vm = await getVm(made.service().catalogue.read, WEB.vm);
   const [disk] = vm.facts.disks;
   assert.deepEqual(bytesOf(made, disk!.location, disk!.format), content);
   const points = await listPoints(made.service().catalogue.read, item.id);
@@ -167,7 +151,7 @@ test('a replacement that is killed after its safety point keeps that one beside 
   const whole = await restorable(t);
   const { made, point, item } = whole;
   writeFileSync(join(made.images, 'web', 'a.raw'), Buffer.alloc(1 << 20, 7));
-  const job = await restored(whole, { kind: 'replace', point, account: ACCOUNT });
+  const job = await restored(whole, { kind: 'replace', point, account: STORE });
   const first = job.pointId!;
   // Neither recorded nor its disks in the VM: killed while the images were written.
   await changeItem(made.service(), item, async () => ({
@@ -195,7 +179,7 @@ test('a replacement that is killed after its safety point keeps that one beside 
 test('a restore that failed or was cancelled leaves no folder; what was half written before a kill is written anew', async (t) => {
   const whole = await restorable(t);
   const { made, point, account, content } = whole;
-  const request = { kind: 'disks', point, account: ACCOUNT } as const;
+  const request = { kind: 'disks', point, account: STORE } as const;
   const job = await restored(whole, request);
   const folder = job.properties['Target Folder']!;
   const image = job.properties['Restored Files']!.split(', ')[0]!;
@@ -221,14 +205,14 @@ test('a restore to an account whose folder is a file by now says so, and a queue
   const whole = await restorable(t);
   const { made, item, point, account } = whole;
   const service = made.service();
-  const request = { kind: 'disks', point, account: ACCOUNT } as const;
+  const request = { kind: 'disks', point, account: STORE } as const;
   const refused = { code: 'StorageAccountUnusable', message: /is no folder any more, but a file/ };
   rmSync(account, { recursive: true });
   writeFileSync(account, 'a file');
-  await assert.rejects(startRestore(service, NAME, request), refused);
+  await assert.rejects(startRestore(service, WEB, request), refused);
   rmSync(account);
   mkdirSync(account);
-  const { jobId } = await startRestore(service, NAME, request);
+  const { jobId } = await startRestore(service, WEB, request);
   await endOf(service, item.vaultId, jobId);
   rmSync(account, { recursive: true });
   writeFileSync(account, 'a file');

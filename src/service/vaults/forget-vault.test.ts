@@ -5,37 +5,30 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isHoldfastError } from '#base';
-import { backUpNow } from '../backing-up/start-backup.ts';
 import { examine } from '../doctor/doctor.ts';
 import { startExport } from '../exporting/start-export.ts';
 import { getItem } from '../items/items.ts';
 import { deleteData, protect } from '../items/protect.ts';
 import { listPoints } from '../points/points.ts';
 import { listPolicies } from '../policies/policies.ts';
-import { addImages, endOf, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
+import { WEB } from '../testing/aged-vm.ts';
+import { backedUpVm, killedBefore } from '../testing/backed-up-vm.ts';
+import { endOf, VAULT } from '../testing/test-service.ts';
 import { createVault } from './create-vault.ts';
 import { deleteVault } from './delete-vault.ts';
 import { forgetVault } from './forget-vault.ts';
 import { listVaults, updateVault } from './vaults.ts';
 
-const NAME = { vault: VAULT, vm: { group: GROUP, name: 'web' } };
-
 /** A vault with one point. */
 async function site(t: TestContext) {
-  const made = await testService(t);
-  addImages(made, 'web', [{ name: 'a', sizeBytes: 1 << 20 }]);
-  await withVault(made);
-  const service = made.service();
-  await protect(service, NAME, { policy: 'DefaultPolicy' });
-  const { vaultId, id } = await getItem(service.catalogue.read, NAME);
-  await endOf(service, vaultId, (await backUpNow(service, NAME, undefined)).jobId);
-  const [point] = await listPoints(service.catalogue.read, id);
+  const { made, item, points } = await backedUpVm(t);
+  const { vaultId } = item;
   const folder = join(made.data, 'vaults', vaultId);
   const repository = join(folder, 'repository');
   return {
     made,
     vaultId,
-    point: point!,
+    point: points[0]!,
     folder,
     repository,
     remove: async () => {
@@ -44,8 +37,7 @@ async function site(t: TestContext) {
     },
     pointIds: async () => {
       const { read } = made.service().catalogue;
-      const item = await getItem(read, NAME);
-      return (await listPoints(read, item.id)).map((one) => one.id);
+      return (await listPoints(read, (await getItem(read, WEB)).id)).map((one) => one.id);
     },
     doctor: async () =>
       (await examine(made.service())).map(({ where, what, advice }) =>
@@ -79,8 +71,8 @@ for (const when of ['while the service runs', 'before it starts'] as const) {
     assert.deepEqual(await doctor(), []);
     // The VM is free for another vault, of the same name.
     await createVault(service, { ...VAULT, tags: {}, settings: {} });
-    await protect(service, NAME, { policy: 'DefaultPolicy' });
-    assert.equal((await getItem(read, NAME)).state, 'IRPending');
+    await protect(service, WEB, { policy: 'DefaultPolicy' });
+    assert.equal((await getItem(read, WEB)).state, 'IRPending');
     await made.restart();
     assert.equal((await listVaults(made.service().catalogue.read)).length, 1);
 
@@ -91,8 +83,8 @@ for (const when of ['while the service runs', 'before it starts'] as const) {
     await made.restart();
     assert.match((await doctor())[0]!, /another one of that name.*\[ResourceExists\]/);
     await updateVault(made.service(), VAULT, { settings: { softDelete: 'Disabled' } });
-    const { jobId } = await deleteData(made.service(), NAME);
-    const other = await getItem(made.service().catalogue.read, NAME);
+    const { jobId } = await deleteData(made.service(), WEB);
+    const other = await getItem(made.service().catalogue.read, WEB);
     await endOf(made.service(), other.vaultId, jobId);
     await deleteVault(made.service(), VAULT);
     await made.restart();
@@ -100,7 +92,7 @@ for (const when of ['while the service runs', 'before it starts'] as const) {
       (await listVaults(made.service().catalogue.read)).map(({ id }) => id),
       [vaultId],
     );
-    assert.deepEqual(await pointIds(), [point.id]);
+    assert.deepEqual(await pointIds(), [point]);
     assert.equal((await listPolicies(made.service().catalogue.read, VAULT)).length, 1);
   });
 }
@@ -119,7 +111,7 @@ test('a vault whose repository can be read is never forgotten, also where the va
 test('its jobs end: one that runs, one that waits for its next try, one that a user cannot cancel', async (t) => {
   const { made, vaultId, point, remove } = await site(t);
   const service = made.service();
-  const running = await startExport(service, NAME, { point: point.id });
+  const running = await startExport(service, WEB, { point });
   const jobs = async () =>
     await service.catalogue.read
       .selectFrom('jobs')
@@ -140,7 +132,7 @@ test('its jobs end: one that runs, one that waits for its next try, one that a u
         },
       },
     },
-    NAME,
+    WEB,
   );
   const waits = await service.catalogue.change(async (change) =>
     service.jobs.add(change, {
@@ -165,16 +157,7 @@ test('killed between mark and catalogue: the next start ends it', async (t) => {
   const { made, folder, remove, doctor } = await site(t);
   await remove();
   const service = made.service();
-  const failing = {
-    ...service,
-    catalogue: {
-      ...service.catalogue,
-      change: async () => {
-        throw new Error('killed');
-      },
-    },
-  };
-  await assert.rejects(forgetVault(failing, VAULT), /killed/);
+  await assert.rejects(forgetVault(killedBefore(service), VAULT), /killed/);
   assert.ok(existsSync(join(folder, 'forgotten')));
   assert.equal((await listVaults(service.catalogue.read)).length, 1);
   await made.restart();

@@ -1,6 +1,6 @@
 /** A service that starts while the storage of its vault takes nothing: what only reads works as ever. */
 import assert from 'node:assert/strict';
-import { mkdirSync, rmSync, statSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,27 +8,20 @@ import { isHoldfastError } from '#base';
 import { backUpNow } from '../backing-up/start-backup.ts';
 import { examine } from '../doctor/doctor.ts';
 import { getItem } from '../items/items.ts';
-import { deleteData, protect, stopRetaining } from '../items/protect.ts';
+import { deleteData, stopRetaining } from '../items/protect.ts';
 import { listPoints } from '../points/points.ts';
 import { startRestore } from '../restoring/start-restore.ts';
-import { putStorageAccount } from '../storage-accounts/storage-accounts.ts';
+import { WEB } from '../testing/aged-vm.ts';
+import { addStore, backedUpVm, STORE } from '../testing/backed-up-vm.ts';
 import { fillDisk, onOwnDisk, remount } from '../testing/own-disk.ts';
-import { addImages, endOf, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
-
-const NAME = { vault: VAULT, vm: { group: GROUP, name: 'web' } };
-const ACCOUNT = { group: GROUP, name: 'store' };
+import { endOf, GROUP } from '../testing/test-service.ts';
 
 async function site(t: TestContext) {
-  const made = await testService(t);
-  addImages(made, 'web', [{ name: 'a', sizeBytes: 1 << 20 }]);
-  await withVault(made);
-  const service = made.service();
-  await protect(service, NAME, { policy: 'DefaultPolicy' });
-  const { vaultId } = await getItem(service.catalogue.read, NAME);
-  await endOf(service, vaultId, (await backUpNow(service, NAME, undefined)).jobId);
+  const { made, item } = await backedUpVm(t);
+  const { vaultId } = item;
   const points = async () => {
     const { read } = made.service().catalogue;
-    return (await listPoints(read, (await getItem(read, NAME)).id)).map(({ id }) => id);
+    return (await listPoints(read, (await getItem(read, WEB)).id)).map(({ id }) => id);
   };
   return {
     made,
@@ -36,12 +29,10 @@ async function site(t: TestContext) {
     points,
     restores: async () => {
       const now = made.service();
-      const path = join(made.data, '..', 'store');
-      mkdirSync(path, { recursive: true });
-      await putStorageAccount(now, { ...ACCOUNT, path });
+      await addStore(made);
       const [point] = await points();
-      const request = { kind: 'disks', point: point!, account: ACCOUNT } as const;
-      const { jobId } = await startRestore(now, NAME, request);
+      const request = { kind: 'disks', point: point!, account: STORE } as const;
+      const { jobId } = await startRestore(now, WEB, request);
       const job = await endOf(now, vaultId, jobId);
       assert.equal(job.status, 'Completed', JSON.stringify(job));
     },
@@ -78,13 +69,13 @@ for (const what of ['with its catalogue', 'without catalogue'] as const) {
       await restores();
       const service = made.service();
       for (const refused of [
-        async () => await backUpNow(service, NAME, undefined),
-        async () => await stopRetaining(service, NAME),
+        async () => await backUpNow(service, WEB, undefined),
+        async () => await stopRetaining(service, WEB),
         async () =>
-          await startRestore(service, NAME, {
+          await startRestore(service, WEB, {
             kind: 'replace',
             point: expected[0]!,
-            account: ACCOUNT,
+            account: STORE,
           }),
       ]) {
         await assert.rejects(refused(), (error) => isHoldfastError(error, 'StoreReadOnly'));
@@ -94,7 +85,7 @@ for (const what of ['with its catalogue', 'without catalogue'] as const) {
       assert.match(error!, /^nothing can be written .*\[StoreReadOnly\] -> .*can be restored/);
       remount(repository, 'rw');
       assert.deepEqual(await errors(), []);
-      await stopRetaining(service, NAME);
+      await stopRetaining(service, WEB);
     });
   });
 }
@@ -113,7 +104,7 @@ test('a disk that is full at the start: points are listed and restored, the rese
     const [error] = await errors();
     assert.match(error!, /^nothing can be written .*\[StoreFull\]/);
     assert.ok(statSync(join(repository, 'reserve')).size > 0);
-    await deleteData(made.service(), NAME);
-    assert.equal((await getItem(made.service().catalogue.read, NAME)).state, 'SoftDeleted');
+    await deleteData(made.service(), WEB);
+    assert.equal((await getItem(made.service().catalogue.read, WEB)).state, 'SoftDeleted');
   });
 });

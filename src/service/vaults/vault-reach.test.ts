@@ -11,15 +11,13 @@ import { examine } from '../doctor/doctor.ts';
 import { getItem, type Item } from '../items/items.ts';
 import { protect, stopRetaining } from '../items/protect.ts';
 import { getJob } from '../jobs/jobs.ts';
-import { putStorageAccount } from '../storage-accounts/storage-accounts.ts';
-import { addImages, GROUP, testService, VAULT, withVault } from '../testing/test-service.ts';
+import { WEB } from '../testing/aged-vm.ts';
+import { addStore, killedBefore, STORE } from '../testing/backed-up-vm.ts';
+import { addImages, testService, VAULT, withVault } from '../testing/test-service.ts';
 import type { TestService } from '../testing/test-service.ts';
 import { startRestore } from '../restoring/start-restore.ts';
 import { startVerify } from '../verifying/start-verify.ts';
 import { listVaults } from './vaults.ts';
-
-const NAME = { vault: VAULT, vm: { group: GROUP, name: 'web' } };
-const ACCOUNT = { group: GROUP, name: 'store' };
 
 type Lost = {
   readonly made: TestService;
@@ -37,10 +35,10 @@ async function started(t: TestContext): Promise<Lost> {
   addImages(made, 'web', [{ name: 'a', sizeBytes: 1 << 16 }]);
   await withVault(made);
   const service = made.service();
-  await putStorageAccount(service, { ...ACCOUNT, path: join(made.data, '..', 'store') });
-  await protect(service, NAME, { policy: 'DefaultPolicy' });
-  const item = await getItem(service.catalogue.read, NAME);
-  const { jobId } = await backUpNow(service, NAME, undefined);
+  await addStore(made);
+  await protect(service, WEB, { policy: 'DefaultPolicy' });
+  const item = await getItem(service.catalogue.read, WEB);
+  const { jobId } = await backUpNow(service, WEB, undefined);
   const job = async () => await getJob(service.catalogue.read, item.vaultId, jobId);
   while ((await job()).endedAt === undefined) {
     clock.advance(1000);
@@ -48,15 +46,7 @@ async function started(t: TestContext): Promise<Lost> {
   }
   const point = (await job()).pointId!;
   // The document is newer than the catalogue: killed between the two.
-  const { change } = service.catalogue;
-  const killed = async () => {
-    throw new Error('killed');
-  };
-  const failing = {
-    ...service,
-    catalogue: { ...service.catalogue, change: killed as typeof change },
-  };
-  await assert.rejects(stopRetaining(failing, NAME), /killed/);
+  await assert.rejects(stopRetaining(killedBefore(service), WEB), /killed/);
   await service.close();
   const folder = join(made.data, 'vaults', item.vaultId, 'repository');
   renameSync(folder, `${folder}.away`);
@@ -72,12 +62,12 @@ test('a vault whose repository is away at the start is listed, and closed to all
     (await listVaults(service.catalogue.read)).map(({ name }) => name),
     ['v1'],
   );
-  const restore = { kind: 'disks', point, account: ACCOUNT } as const;
+  const restore = { kind: 'disks', point, account: STORE } as const;
   for (const ask of [
-    async () => await backUpNow(service, NAME, undefined),
+    async () => await backUpNow(service, WEB, undefined),
     async () => await startVerify(service, VAULT, undefined),
-    async () => await startRestore(service, NAME, restore),
-    async () => await stopRetaining(service, NAME),
+    async () => await startRestore(service, WEB, restore),
+    async () => await stopRetaining(service, WEB),
     async () => await service.repositories.use(item.vaultId, async () => undefined),
   ]) {
     await assert.rejects(ask(), (error) => {
@@ -104,11 +94,11 @@ test('it is tried again by itself, after a minute and then rarer, and is taken o
   clock.advance(60_000);
   while ([...reach.all().values()][0]!.nextTryAt === lost!.nextTryAt) await sleep(5);
   assert.equal([...reach.all().values()][0]!.nextTryAt, clock.nowMs() + 120_000);
-  assert.equal((await getItem(catalogue.read, NAME)).state, 'Protected');
+  assert.equal((await getItem(catalogue.read, WEB)).state, 'Protected');
   mount();
   clock.advance(120_000);
   while (reach.all().size > 0) await sleep(5);
-  assert.equal((await getItem(catalogue.read, NAME)).state, 'ProtectionStopped');
+  assert.equal((await getItem(catalogue.read, WEB)).state, 'ProtectionStopped');
   assert.equal(
     made.complaints.filter((line) => line.startsWith('the repository of a vault')).length,
     1,
@@ -130,7 +120,7 @@ test('the doctor tells it, and tries at once', async (t) => {
   assert.doesNotMatch(found!, /repo init/);
   mount();
   assert.deepEqual(await errors(), []);
-  const { state } = await getItem(made.service().catalogue.read, NAME);
+  const { state } = await getItem(made.service().catalogue.read, WEB);
   assert.equal(state, 'ProtectionStopped');
 });
 
