@@ -6,8 +6,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { fail, json, succeed, withoutPasswords } from '../cli/holdfast.ts';
+import { fail, succeed, withoutPasswords } from '../cli/holdfast.ts';
 import {
   libvirtFolder,
   libvirtGuest,
@@ -20,6 +19,7 @@ import {
   virsh,
 } from './libvirt-guest.ts';
 import { moreRecords, recordsIn, startWriting } from './records.ts';
+import { servingJobs, type Job } from './serving-jobs.ts';
 import { Serving } from './serving.ts';
 import { rawCopy } from './vm-source.ts';
 
@@ -28,25 +28,8 @@ withoutPasswords();
 /** Takes a while to be copied. */
 const DATA_MIB = 768;
 
-type Job = {
-  readonly id: string;
-  readonly status: string;
-  readonly properties: Readonly<Record<string, string>>;
-};
-
 const serving = new Serving();
-const variables = { HOLDFAST_DATA: serving.data };
-const holdfast = async <Shape>(...args: string[]): Promise<Shape> =>
-  await json<Shape>(args, { variables });
-
-async function until(id: string, isSo: (job: Job) => boolean): Promise<Job> {
-  for (;;) {
-    const job = await holdfast<Job>('jobs', 'show', id);
-    if (isSo(job)) return job;
-    assert.match(job.status, /InProgress|Cancelling/, JSON.stringify(job));
-    await sleep(100);
-  }
-}
+const { variables, holdfast, until } = servingJobs(serving);
 
 test('the service boots VMs of libvirt from a point', async (t) => {
   const folder = await libvirtFolder(t);

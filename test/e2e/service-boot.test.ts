@@ -10,9 +10,10 @@ import { basename, dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { ended, fail, json, start, succeed, withoutPasswords } from '../cli/holdfast.ts';
+import { ended, fail, start, succeed, withoutPasswords } from '../cli/holdfast.ts';
 import { moreRecords, recordsIn, startWriting, writtenSoFar } from './records.ts';
 import { RestoredGuest } from './restored-guest.ts';
+import { servingJobs, type Job } from './serving-jobs.ts';
 import { Serving } from './serving.ts';
 import { guestFolder, startGuest, tinyGuestFolder, type TinyGuest } from './tiny-guest.ts';
 import { rawCopy } from './vm-source.ts';
@@ -24,33 +25,14 @@ const DATA_MIB = 256;
 /** More than a job may be tried. */
 const KILLS = 4;
 
-type Job = {
-  readonly id: string;
-  readonly status: string;
-  readonly properties: Readonly<Record<string, string>>;
-  readonly warnings?: readonly string[];
-};
-
 const serving = new Serving();
-const variables = { HOLDFAST_DATA: serving.data };
-const holdfast = async <Shape>(...args: string[]): Promise<Shape> =>
-  await json<Shape>(args, { variables });
-const jobNow = async (id: string): Promise<Job> => await holdfast<Job>('jobs', 'show', id);
+const { variables, holdfast, jobNow, until } = servingJobs(serving);
 
 /** As by a crash of its machine, and started again. */
 async function killService(): Promise<void> {
   await serving.stop('SIGKILL');
   rmSync(join(serving.data, 'state.json'));
   await serving.start();
-}
-
-async function until(id: string, isSo: (job: Job) => boolean): Promise<Job> {
-  for (;;) {
-    const job = await jobNow(id);
-    if (isSo(job)) return job;
-    assert.match(job.status, /InProgress|Cancelling/, JSON.stringify(job));
-    await sleep(100);
-  }
 }
 
 type Lab = {

@@ -7,8 +7,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { copyFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { fail, json, succeed, withoutPasswords } from '../cli/holdfast.ts';
+import { fail, succeed, withoutPasswords } from '../cli/holdfast.ts';
 import {
   defineXml,
   domainXml,
@@ -20,6 +19,7 @@ import {
   URI,
   virsh,
 } from './libvirt-guest.ts';
+import { servingJobs, type Job } from './serving-jobs.ts';
 import { Serving } from './serving.ts';
 import { guestFolder, startGuest, tinyGuestFolder } from './tiny-guest.ts';
 
@@ -27,16 +27,8 @@ withoutPasswords();
 
 const MAC = '52:54:00:0b:0b:01';
 
-type Job = {
-  readonly id: string;
-  readonly status: string;
-  readonly properties: Readonly<Record<string, string>>;
-};
-
 const serving = new Serving();
-const variables = { HOLDFAST_DATA: serving.data };
-const holdfast = async <Shape>(...args: string[]): Promise<Shape> =>
-  await json<Shape>(args, { variables });
+const { variables, holdfast, until } = servingJobs(serving);
 
 /** A trial of the VM, while it runs; it is discarded then. */
 async function tried(
@@ -51,13 +43,7 @@ async function tried(
   const plugged = network === undefined ? [] : ['--network', network];
   const to = ['--as', as, '--storage-account', store, ...plugged];
   const begun = await holdfast<Job>('boot', vm, '--trial', '--no-wait', ...to);
-  for (;;) {
-    const job = await holdfast<Job>('jobs', 'show', begun.id);
-    assert.equal(job.status, 'InProgress', JSON.stringify(job));
-    if (job.properties['State'] === 'Booted') break;
-    await sleep(100);
-  }
-  await look(await holdfast<Job>('jobs', 'show', begun.id));
+  await look(await until(begun.id, ({ properties }) => properties['State'] === 'Booted'));
   const ended = await holdfast<Job>('jobs', 'stop', begun.id);
   assert.deepEqual([ended.status, ended.properties['Remains']], ['Cancelled', undefined]);
 }
