@@ -1,5 +1,6 @@
 /** VMs protected, backed up and restored by a service, by its commands. */
 import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
 import { openSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -118,7 +119,7 @@ test('without waiting a job is begun, waited for, and cancelled', async () => {
     writeSync(image, noise(100 * MEBIBYTE, at + 3), 0, 100 * MEBIBYTE, at * MEBIBYTE);
   const child = start(['backup', 'web', '--json'], { variables, password: null });
   const result = ended(child);
-  const running = await runningJob();
+  const running = await runningJob(child);
   const stopped = await json<Job>('jobs', 'stop', running);
   assert.equal(stopped.status, 'Cancelled');
   const { code, stderr } = await result;
@@ -126,10 +127,12 @@ test('without waiting a job is begun, waited for, and cancelled', async () => {
   assert.equal(code, 1);
 });
 
-async function runningJob(): Promise<string> {
+/** The job that a command has begun and waits for. */
+async function runningJob(command: ChildProcess): Promise<string> {
   for (;;) {
     const { jobs } = await json<{ jobs: Job[] }>('jobs', '--status', 'InProgress');
     if (jobs[0] !== undefined) return jobs[0].id;
+    assert.equal(command.exitCode, null, 'the command has ended, and no job was seen running');
   }
 }
 
@@ -151,7 +154,7 @@ test('jobs wait alone waits for all that run', async () => {
 test('Ctrl-C ends the waiting, not the job', async () => {
   const child = start(['backup', 'web'], { variables, password: null });
   const result = ended(child);
-  const running = await runningJob();
+  const running = await runningJob(child);
   child.kill('SIGINT');
   const { code, stderr } = await result;
   assert.equal(code, 130);
