@@ -74,7 +74,7 @@ test('a vault shows its VMs with days, sizes and costs, a VM its points with wha
   assert.match(priced, /^From \d{4}-\d\d on, lab\/v1 has these prices, in [A-Z]{3}\.\n\n/);
   assert.match(
     priced,
-    /^web +3\/\d\d +1\.00 MiB +1\.0\d MiB +<0\.001 +EUR 0\.\d{4} +EUR 0\.\d{4} +EUR 0\.\d{4}$/m,
+    /^lab\/web +3\/\d\d +1\.00 MiB +1\.0\d MiB +<0\.001 +EUR 0\.\d{4} +EUR 0\.\d{4} +EUR 0\.\d{4}$/m,
   );
   assert.match(
     priced,

@@ -6,7 +6,7 @@ import { formatFacts } from '../output/facts.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { formatBytes, formatCount } from '../output/units.ts';
 import { UsageError } from '../usage-error.ts';
-import { fullName, isSame, type Named } from './names.ts';
+import { fullName, isSame, namedBy, type Named } from './names.ts';
 import { ServiceRefusal } from './refusal.ts';
 import { findItem, findVault, listItems, listVaults, type ServiceItem } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
@@ -25,7 +25,6 @@ type Priced = Cost & { readonly currency?: string };
 
 type ItemCharges = Priced & {
   readonly month: string;
-  readonly friendlyName: string;
   readonly sourceResourceId: string;
   readonly isDeleted: boolean;
   readonly daysInMonth: number;
@@ -216,7 +215,7 @@ async function showVault(
         right('COST'),
       ],
       items.map((item) => [
-        `${item.friendlyName}${item.isDeleted ? ' (deleted)' : ''}`,
+        `${fullName(namedBy(item.sourceResourceId))}${item.isDeleted ? ' (deleted)' : ''}`,
         daysOf(item),
         formatBytes(item.protectedInstance.sizeInBytes),
         formatBytes(item.storage.storedInBytes),

@@ -109,6 +109,6 @@ export async function requireNoSnapshot(change: CatalogueChange, item: Item): Pr
   if (running.every(({ tasks }) => isTransferring(tasks))) return;
   throw new HoldfastError(
     'UserErrorBackupOperationInProgress',
-    `Unable to initiate backup of '${item.vmName}' as another backup operation is currently in progress.`,
+    `Unable to initiate backup of '${item.vmGroup}/${item.vmName}' as another backup operation is currently in progress.`,
   );
 }

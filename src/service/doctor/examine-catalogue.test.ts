@@ -55,11 +55,11 @@ test('rows that cannot be read are named, with the way back: the next start, the
   );
   const found = await errors(made);
   for (const line of [
-    /^item web: .* items\.lastBackup: .* -> restart the service/,
+    /^item lab\/web: .* items\.lastBackup: .* -> restart the service/,
     /^recovery point \d+: .* points\.facts: .* -> restart the service/,
     /^policy DefaultPolicy: .* policies\.body: .* -> restart the service/,
-    /^vault v1: .* vaults\.settings: .* -> restart the service/,
-    /^VM web: .* vms\.facts: .* -> run holdfast host refresh lab$/,
+    /^vault lab\/v1: .* vaults\.settings: .* -> restart the service/,
+    /^VM lab\/web: .* vms\.facts: .* -> run holdfast host refresh lab$/,
     /^host lab: .* hosts\.settings: .* -> add it again: holdfast host add lab --connect images:/,
   ]) {
     assert.ok(

@@ -34,7 +34,9 @@ export async function examineCatalogue(
 async function tellOf(parts: ServiceParts, of: UnreadableRow): Promise<Finding> {
   const { table, column, row, reason } = of;
   const name = row['vmName'] ?? row['name'] ?? row['id'] ?? row['key'] ?? '';
-  const where = `${WORDS[table] ?? table} ${String(name)}`;
+  const group = row['vmGroup'] ?? row['groupKey'] ?? row['hostKey'];
+  const called = [group, name].filter((part) => part !== undefined).map(String).join('/');
+  const where = `${WORDS[table] ?? table} ${called}`;
   const what = `the catalogue holds what cannot be read in ${table}.${column}: ${reason}`;
   return { severity: 'error', where, what, advice: await adviceFor(parts, of) };
 }

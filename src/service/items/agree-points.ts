@@ -29,7 +29,8 @@ export async function agreePoints(
   const changed = differing.filter(({ come, gone }) => come.length > 0 || gone.length > 0);
   for (const one of changed) await follow(parts, one);
   return changed.map(
-    ({ item, come, gone }) => `points of ${item.vmName}: +${come.length} -${gone.length}`,
+    ({ item, come, gone }) =>
+      `points of ${item.vmGroup}/${item.vmName}: +${come.length} -${gone.length}`,
   );
 }
 

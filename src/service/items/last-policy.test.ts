@@ -50,7 +50,7 @@ test('R54 a stopped item is resumed by the policy that it had: after soft delete
   assert.equal(await deletePolicy(service, nightly), true);
   await assert.rejects(protect(service, NAME, {}), (error) => {
     assert.ok(isHoldfastError(error, 'BMSUserErrorPolicyNotFound'));
-    assert.match(error.message, /'web' had is deleted: name one; 'v1' has DefaultPolicy\./);
+    assert.match(error.message, /'lab\/web' had is deleted: name one; 'v1' has DefaultPolicy\./);
     return true;
   });
   await protect(service, NAME, { policy: 'DefaultPolicy' });

@@ -98,8 +98,8 @@ export async function deletePoint(
       if (isNewest) {
         throw new HoldfastError(
           'UserErrorLastRecoveryPoint',
-          `The recovery point ${name.point} is the newest of '${item.vmName}', which is always kept: back it up first, or ` +
-            'stop its protection and delete its data.',
+          `The recovery point ${name.point} is the newest of '${item.vmGroup}/${item.vmName}', which is always kept: ` +
+            'back it up first, or stop its protection and delete its data.',
         );
       }
       if (shown.point.retention.isPinned === true) {
