@@ -122,7 +122,7 @@ async function policyOf(
   const why =
     item === undefined
       ? 'No policy is named'
-      : `The policy that '${item.vmName}' had ${id === undefined ? 'is not known' : 'is deleted'}`;
+      : `The policy that '${item.vmGroup}/${item.vmName}' had ${id === undefined ? 'is not known' : 'is deleted'}`;
   throw new HoldfastError(
     'BMSUserErrorPolicyNotFound',
     `${why}: name one; '${vault.name}' has ${policies.map(({ name }) => name).join(', ')}.`,
