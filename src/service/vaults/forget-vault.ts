@@ -120,7 +120,10 @@ async function requireNoneBooted(reader: CatalogueReader, vault: Vault): Promise
     .where('endedAt', 'is', null)
     .execute();
   if (rows.length === 0) return;
-  const vms = rows.map(({ id, request }) => `${bootRequestFromJson(request).vmName} (job ${id})`);
+  const vms = rows.map(({ id, request }) => {
+    const { hostKey, vmName } = bootRequestFromJson(request);
+    return `${hostKey}/${vmName} (job ${id})`;
+  });
   throw new HoldfastError(
     'VaultInUse',
     `VMs run from recovery points of the vault '${vault.name}': ${vms.join(', ')}. Cancel these jobs first: that ` +
