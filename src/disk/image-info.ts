@@ -3,7 +3,7 @@
  * refused unless they lie in the image's own folder or are named by the user. Asked one image at a
  * time, each with its explicit format, so that nothing refused is ever opened.
  */
-import { realpath } from 'node:fs/promises';
+import { access, constants, realpath, stat } from 'node:fs/promises';
 import { dirname, sep } from 'node:path';
 import { HoldfastError } from '#base';
 import { imageFormatOf, type ImageFormat } from './image-format.ts';
@@ -52,20 +52,27 @@ export type QemuBitmap = {
 };
 
 const MAX_CHAIN = 64;
+/** QEMU's sectors: a raw image is as many as hold it. */
+const SECTOR_BYTES = 512;
 
 /**
- * Asks qemu-img. With `whileInUse` a lock of another process is ignored (metadata only: sizes and
+ * Asks qemu-img, but for what a raw file says by its size alone. With `whileInUse` a lock of another process is ignored (metadata only: sizes and
  * names do not change under a running VM in a way that matters here).
  *
  * @throws {HoldfastError} `DiskInUse`, `DiskFormatUnsupported`, `DiskUnavailable`, `ToolMissing`.
  */
 export async function readImageInfo(image: ImageRef, whileInUse: boolean): Promise<ImageInfo> {
+  const raw = whileInUse && image.format === 'raw' ? await rawFileInfo(image.path) : undefined;
+  if (raw !== undefined) return raw;
   const result = await runTool({
     command: 'qemu-img',
     args: ['info', ...(whileInUse ? ['-U'] : []), '--output=json', '-f', image.format, image.path],
   });
   if ('complaint' in result) throw imageError('open', image, result.complaint);
-  const info = JSON.parse(result.output) as QemuImageInfo;
+  return infoOf(JSON.parse(result.output) as QemuImageInfo);
+}
+
+function infoOf(info: QemuImageInfo): ImageInfo {
   const backingPath = info['full-backing-filename'] ?? info['backing-filename'];
   const specific = info['format-specific']?.data;
   const otherFiles = (specific?.extents ?? []).map(({ filename }) => filename);
@@ -78,6 +85,20 @@ export async function readImageInfo(image: ImageRef, whileInUse: boolean): Promi
     otherFiles,
     asQemuSays: info,
   };
+}
+
+/** Of a file that we may read, without a process; undefined: qemu-img knows what is the matter. */
+async function rawFileInfo(path: string): Promise<ImageInfo | undefined> {
+  try {
+    await access(path, constants.R_OK);
+    const stats = await stat(path);
+    if (!stats.isFile()) return undefined;
+    const sizeBytes = Math.ceil(stats.size / SECTOR_BYTES) * SECTOR_BYTES;
+    return { sizeBytes, otherFiles: [], asQemuSays: { format: 'raw', 'virtual-size': sizeBytes } };
+  } catch {
+    // It says so itself, in the words of its other complaints.
+    return undefined;
+  }
 }
 
 export type ChainRules = {

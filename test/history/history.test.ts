@@ -4,25 +4,20 @@
  * and charges are compared, and the bytes of one point, read from the repository; previews with what then happened. One
  * step in fifty restores through the API; some are killed between a document and the catalogue.
  */
-import os from 'node:os';
-import { enableCompileCache, syncBuiltinESMExports } from 'node:module';
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
-import { test, type TestContext } from 'node:test';
-import { History } from './history.ts';
-import { World } from './world.ts';
-import { seeded } from '../../src/service/testing/seeded.ts';
+import { text } from 'node:stream/consumers';
+import { test } from 'node:test';
 
 const isLong = process.env['HOLDFAST_TEST_LONG'] !== undefined;
 const STEPS = Number(process.env['HOLDFAST_TEST_STEPS'] ?? (isLong ? 100_000 : 2000));
 /** Of one history; then another begins, on a service of its own. */
 const STEPS_AT_ONCE = 200;
-/** Steps that are told when one fails. */
-const TOLD = 60;
-
-// A backup of a few blocks needs one thread, and starting it is most of what it costs.
-os.availableParallelism = () => 1;
-syncBuiltinESMExports();
-enableCompileCache(join(import.meta.dirname, '../../node_modules/.cache/holdfast'));
+const CHILD = join(import.meta.dirname, 'history-child.ts');
+/** Of modules without their types: of the process, and of its threads. */
+const CACHE = join(import.meta.dirname, '../../node_modules/.cache/holdfast');
 
 test(`in ${STEPS} random steps through the API, points, tags, dates, states, bytes, charges and previews are as the rules say`, async (t) => {
   const first = Number(process.env['HOLDFAST_TEST_SEED'] ?? Date.now() % 1_000_000);
@@ -30,27 +25,22 @@ test(`in ${STEPS} random steps through the API, points, tags, dates, states, byt
   for (let done = 0; done < STEPS; done += STEPS_AT_ONCE) {
     const steps = Math.min(STEPS_AT_ONCE, STEPS - done);
     const seed = first + done / STEPS_AT_ONCE;
-    await t.test(`${steps} steps of the seed ${seed}`, async (one) => await live(one, seed, steps));
+    await t.test(`${steps} steps of the seed ${seed}`, async (one) => {
+      one.diagnostic(await live(seed, steps));
+    });
   }
 });
 
-/** One history, on a service of its own. */
-async function live(t: TestContext, seed: number, steps: number): Promise<void> {
-  const random = seeded(seed);
-  const draw = (limit: number): number => Math.floor(random(limit));
-  const start = Date.UTC(2026, draw(12), 1 + draw(28), draw(24), draw(60));
-  const history = new History(await World.open(t, start), draw);
-  await history.begin();
-  for (let step = 0; step < steps; step += 1) {
-    try {
-      await history.step();
-    } catch (error) {
-      const told = history.story.slice(-TOLD).join('\n  ');
-      const again = `HOLDFAST_TEST_SEED=${seed} HOLDFAST_TEST_STEPS=${step + 1}`;
-      throw new Error(`seed ${seed}, step ${step} (again: ${again}):\n  ${told}`, {
-        cause: error,
-      });
-    }
-  }
-  t.diagnostic(JSON.stringify(history.counts));
+/** @returns how often each action was one. */
+async function live(seed: number, steps: number): Promise<string> {
+  const flags = ['--disable-warning=ExperimentalWarning', '--single-threaded-gc'];
+  const child = spawn(process.execPath, [...flags, CHILD, String(seed), String(steps)], {
+    env: { ...process.env, NODE_COMPILE_CACHE: CACHE },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const ended = once(child, 'exit');
+  const [said, complaint] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  const [code] = await ended;
+  assert.equal(code, 0, complaint);
+  return said.trim();
 }

@@ -39,7 +39,10 @@ export const GROUP = 'lab';
 export const VAULT = { group: GROUP, name: 'v1' };
 
 /** Closed and removed after the test. */
-export async function testService(t: TestContext, options: TestOptions = {}): Promise<TestService> {
+export async function testService(
+  t: Pick<TestContext, 'after'>,
+  options: TestOptions = {},
+): Promise<TestService> {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-service-'));
   const [data, images] = [join(folder, 'data'), join(folder, 'images')];
   mkdirSync(images);
