@@ -52,6 +52,7 @@ export const ERRORS = {
   DiskUnavailable: { kind: 'unavailable', retryable: true },
   DiskUnsupported: { kind: 'invalid', retryable: false },
   DiskWriteFailed: { kind: 'unavailable', retryable: false },
+  ExtensionFailedTimeoutGuestBusy: { kind: 'unavailable', retryable: false },
   ExtensionFailedVssServiceInBadState: { kind: 'unavailable', retryable: true },
   ExtensionFailedVssWriterInBadState: { kind: 'unavailable', retryable: true },
   FormatUnsupported: { kind: 'invalid', retryable: false },

@@ -25,3 +25,4 @@ export {
   type ExtensionAction,
 } from './extension/guest-extension.ts';
 export type { ExtensionState } from './extension/extension.ts';
+export { guestLoad, type GuestLoad } from './load/guest-load.ts';

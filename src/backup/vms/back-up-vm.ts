@@ -20,6 +20,7 @@ import {
 } from '#hypervisor';
 import { newPointId } from '#repository';
 import { againWhole, type Distrusted } from './again-whole.ts';
+import { awaitGuests, lookAtLoads } from './guest-wait.ts';
 import type { SharedInstant } from './shared-instant.ts';
 import { dueAudits, trackingBases } from './tracking-bases.ts';
 import { oddities } from './other-vm.ts';
@@ -33,13 +34,27 @@ export type { VmBackupRequest, VmBackupResult };
  * Backs a VM up. All or nothing: on any failure no point appears, the guest runs on, and the next backup
  * finds the changes of both.
  *
- * @throws {HoldfastError} as `Hypervisor.prepare`, `quiesced` and `backUpDisks`.
+ * @throws {HoldfastError} as `Hypervisor.prepare`, `quiesced`, `backUpDisks` and, with `guestLoad`, `awaitGuests`.
  */
 export async function backUpVm(request: VmBackupRequest): Promise<VmBackupResult> {
-  return await againWhole(
+  const waited = await waitForGuest(request);
+  const result = await againWhole(
     request.warn,
     async (distrusted) => await backUpVmOnce(request, { distrusted }),
   );
+  return waited.length === 0 ? result : { ...result, steps: [...waited, ...result.steps] };
+}
+
+/** The guest is left alone meanwhile: its agent has one client at a time, which may be somebody else. */
+async function waitForGuest(request: VmBackupRequest): Promise<readonly QuiesceStep[]> {
+  const { hypervisor, vm, guestLoad: limit, contact, clock, signal, onProgress, onStep } = request;
+  if (limit === undefined || !request.quiesces) return [];
+  await contact?.close();
+  const guests = [{ hypervisor, vm, name: vm }];
+  const look = async () => await lookAtLoads(guests, { ...limit, clock, signal });
+  const { steps } = await awaitGuests(look, { limit, clock, signal, onProgress });
+  for (const { step } of steps) onStep?.(step);
+  return steps.map(({ step }) => step);
 }
 
 type Attempt = {

@@ -10,6 +10,7 @@ import type { QuiesceStep } from '#hypervisor';
 import { commitTogether, newPointId, type Repository } from '#repository';
 import type { Distrusted } from './again-whole.ts';
 import { backUpVmOnce } from './back-up-vm.ts';
+import { awaitGuests, lookAtLoads, type LoadLook } from './guest-wait.ts';
 import { InstantOfSeveral } from './shared-instant.ts';
 import type { VmBackupRequest, VmBackupResult } from './vm-backup.ts';
 import type { PointGroup } from './vm-note.ts';
@@ -30,6 +31,8 @@ export type GroupBackupRequest = {
   readonly scratchDir: string;
   /** False: no guest is asked, and the points are crash-consistent. */
   readonly quiesces: boolean;
+  /** As of one VM: nothing begins before all guests are below it at one look. */
+  readonly guestLoad?: VmBackupRequest['guestLoad'];
   readonly clock: Clock;
   readonly signal?: AbortSignal;
   readonly onProgress?: ProgressListener;
@@ -65,7 +68,7 @@ type Planned = GroupMember & {
  * finds the changes of both.
  *
  * @throws {HoldfastError} what `backUpVm` throws for the first VM that failed, which the message names;
- *   `ArgumentInvalid`.
+ *   `ArgumentInvalid`; with `guestLoad` as `awaitGuests`.
  */
 export async function backUpVms(request: GroupBackupRequest): Promise<GroupBackupResult> {
   const { repository, clock, warn } = request;
@@ -83,11 +86,13 @@ export async function backUpVms(request: GroupBackupRequest): Promise<GroupBacku
     id: request.group ?? newPointId(repository.parts),
     points: members.map(({ item, point }) => ({ item, point })),
   };
+  const waited = await waitForGuests(request, members);
   const distrusted = new Map<string, Map<string, string>>();
   for (;;) {
     try {
       const results = await attempt(request, { members, group, distrusted });
-      return { group, seconds: (clock.monotonicMs() - startedMs) / 1000, members: results };
+      const seconds = (clock.monotonicMs() - startedMs) / 1000;
+      return { group, seconds, members: withSteps(results, members, waited) };
     } catch (error) {
       if (!isHoldfastError(error, 'HintUnusable')) throw error;
       const { vm, disk } = error.details as { readonly vm: string; readonly disk?: string };
@@ -97,6 +102,30 @@ export async function backUpVms(request: GroupBackupRequest): Promise<GroupBacku
       warn(`${error.message}; the backup of the group begins again, and copies all of it`);
     }
   }
+}
+
+async function waitForGuests(
+  { guestLoad: limit, quiesces, clock, signal, onProgress, onStep }: GroupBackupRequest,
+  members: readonly Planned[],
+): Promise<LoadLook['steps']> {
+  if (limit === undefined || !quiesces) return [];
+  for (const { contact } of members) await contact?.close();
+  const look = async () => await lookAtLoads(members, { ...limit, clock, signal });
+  const { steps } = await awaitGuests(look, { limit, clock, signal, onProgress });
+  for (const { name, step } of steps) onStep?.(name, step);
+  return steps;
+}
+
+/** Each member's begin with what was seen of its load. */
+function withSteps(
+  results: GroupBackupResult['members'],
+  members: readonly Planned[],
+  waited: LoadLook['steps'],
+): GroupBackupResult['members'] {
+  return results.map((result, place) => {
+    const own = waited.filter(({ name }) => name === members[place]!.name);
+    return { ...result, steps: [...own.map(({ step }) => step), ...result.steps] };
+  });
 }
 
 function checkMembers(members: readonly Planned[]): void {

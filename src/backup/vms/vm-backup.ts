@@ -2,6 +2,7 @@
 import type { Clock, ProgressListener } from '#base';
 import type { Consistency, Hypervisor, PreparedBackup, QuiesceStep, Vm } from '#hypervisor';
 import type { Repository } from '#repository';
+import type { GuestLoadLimit } from './guest-wait.ts';
 import type { SharedInstant } from './shared-instant.ts';
 import type { KnownBases } from './tracking-bases.ts';
 import type { VmContact } from './vm-contact.ts';
@@ -26,6 +27,8 @@ export type VmBackupRequest = {
   readonly scratchDir: string;
   /** False: the guest is not asked, and the point crash-consistent. */
   readonly quiesces: boolean;
+  /** Above it the backup waits before it begins (R44); absent, or without `quiesces`: the guest's load does not matter. */
+  readonly guestLoad?: GuestLoadLimit;
   readonly clock: Clock;
   readonly signal?: AbortSignal;
   readonly onProgress?: ProgressListener;

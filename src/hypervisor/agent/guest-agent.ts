@@ -93,6 +93,11 @@ export class GuestAgent {
     return countOf(await this.#call('guest-fsfreeze-thaw', { timeoutMs }));
   }
 
+  /** Of each CPU, what it has done since the guest's start. @throws {HoldfastError} `AgentFailed`: it cannot tell. */
+  async cpuStats(): Promise<readonly Record<string, unknown>[]> {
+    return recordsOf(await this.#call('guest-get-cpustats'));
+  }
+
   /** As `runInGuest`. */
   async exec(command: GuestCommand): Promise<GuestExit> {
     const kill =

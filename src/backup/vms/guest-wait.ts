@@ -1,0 +1,162 @@
+/**
+ * R44: above a limit of load in the guest a snapshot waits, and fails when its time is up.
+ *
+ * ```
+ *   look at all guests ─► none is above the limit ─────────────────────────► snapshot
+ *      ▲     └─ one is: wait, holding nothing in any of them ─► time is up: ExtensionFailedTimeoutGuestBusy
+ *      └────────────┘
+ * ```
+ * Whoever does not run, or does not tell its load, is not waited for. Several VMs are looked at together: all of them
+ * must be below at one look, so that none that has been quiet for long is found busy by the snapshot.
+ */
+import {
+  HoldfastError,
+  isHoldfastError,
+  pause,
+  throwIfCancelled,
+  type Clock,
+  type ProgressListener,
+} from '#base';
+import { guestLoad, type GuestLoad, type Hypervisor, type QuiesceStep } from '#hypervisor';
+
+export type GuestLoadLimit = {
+  /** From 0 to 1; a guest with more than this of its CPUs or of its memory in use is waited for. */
+  readonly mostShare: number;
+  /** In all; 0: it is looked once. */
+  readonly waitMs: number;
+};
+
+export type GuestToWaitFor = {
+  readonly hypervisor: Hypervisor;
+  readonly vm: string;
+  /** What people are told. */
+  readonly name: string;
+};
+
+export type LoadLook = {
+  /** Of each VM that runs. */
+  readonly steps: readonly { readonly name: string; readonly step: QuiesceStep }[];
+  /** What is in use in those above the limit, in words. */
+  readonly busy: readonly string[];
+};
+
+const LOOK_AGAIN_MS = 15_000;
+
+/**
+ * Looks until no guest is above the limit.
+ *
+ * @param look each time as the guests are then.
+ * @returns the last look.
+ * @throws {HoldfastError} `ExtensionFailedTimeoutGuestBusy` when the time is up; `Cancelled`; what `look` throws.
+ */
+export async function awaitGuests(
+  look: () => Promise<LoadLook>,
+  wait: {
+    readonly limit: GuestLoadLimit;
+    readonly clock: Clock;
+    readonly signal?: AbortSignal | undefined;
+    readonly onProgress?: ProgressListener | undefined;
+  },
+): Promise<LoadLook> {
+  const { limit, clock, signal } = wait;
+  const begunMs = clock.monotonicMs();
+  for (;;) {
+    throwIfCancelled(signal);
+    const seen = await look();
+    throwIfCancelled(signal);
+    if (seen.busy.length === 0) return seen;
+    const leftMs = begunMs + limit.waitMs - clock.monotonicMs();
+    const busy = `${seen.busy.join('; ')} (limit ${percent(limit.mostShare)})`;
+    if (leftMs <= 0) throw tooBusy(busy, limit);
+    const phase = `waiting, for ${span(leftMs)} at most, until the guest is less busy: ${busy}`;
+    wait.onProgress?.({ phase, doneBytes: 0 });
+    await pause(clock, Math.min(LOOK_AGAIN_MS, leftMs), signal);
+  }
+}
+
+function tooBusy(busy: string, { waitMs }: GuestLoadLimit): HoldfastError {
+  const waited = waitMs > 0 ? `within ${span(waitMs)}` : 'now';
+  return new HoldfastError(
+    'ExtensionFailedTimeoutGuestBusy',
+    `No snapshot was taken, as the guest was not less busy ${waited}: ${busy}. Back it up at a time when it has less ` +
+      'to do, give it more CPUs or memory, or raise the limit.',
+  );
+}
+
+/**
+ * Looks once at each. Takes about a second, with Windows guests some.
+ *
+ * @throws {HoldfastError} as `Hypervisor.find`; `Cancelled`. Not because of a guest.
+ */
+export async function lookAtLoads(
+  guests: readonly GuestToWaitFor[],
+  by: {
+    readonly mostShare: number;
+    readonly clock: Clock;
+    readonly signal?: AbortSignal | undefined;
+  },
+): Promise<LoadLook> {
+  const looks = await Promise.allSettled(guests.map(async (guest) => lookAt(guest, by)));
+  const seen = looks.flatMap((one) => {
+    if (one.status === 'rejected') throw one.reason;
+    return one.value ?? [];
+  });
+  return {
+    steps: seen.map(({ name, step }) => ({ name, step })),
+    busy: seen.flatMap(({ name, step, isBusy }) => (isBusy ? [`${name}: ${step.message}`] : [])),
+  };
+}
+
+async function lookAt(
+  { hypervisor, vm, name }: GuestToWaitFor,
+  { mostShare, clock, signal }: Parameters<typeof lookAtLoads>[1],
+) {
+  const begunMs = clock.monotonicMs();
+  if ((await hypervisor.find(vm)).state !== 'running') return undefined;
+  const load = await loadOf(hypervisor, vm, { clock, signal });
+  const told = typeof load === 'string' ? undefined : inWords(load);
+  const step: QuiesceStep = {
+    name: 'Guest load',
+    outcome: told === undefined ? 'skipped' : 'succeeded',
+    message: told ?? `how busy the guest is is not known, so nothing waits for it: ${String(load)}`,
+    durationMs: clock.monotonicMs() - begunMs,
+  };
+  const shares = typeof load === 'string' ? [] : [load.cpu, load.memory];
+  return { name, step, isBusy: shares.some((one) => one !== undefined && one > mostShare) };
+}
+
+/** A text: why it is not known. */
+async function loadOf(
+  hypervisor: Hypervisor,
+  vm: string,
+  question: Parameters<typeof guestLoad>[1],
+): Promise<GuestLoad | string> {
+  const channel = await hypervisor.agent(vm);
+  if (channel === undefined) return 'the VM has no channel to a guest agent';
+  try {
+    const load = await guestLoad(channel, question);
+    const isKnown = load.cpu !== undefined || load.memory !== undefined;
+    return isKnown ? load : 'its guest agent may neither read files nor run programs';
+  } catch (error) {
+    if (!isHoldfastError(error, 'AgentUnavailable') && !isHoldfastError(error, 'AgentFailed')) {
+      throw error;
+    }
+    return error.message;
+  } finally {
+    await channel.close();
+  }
+}
+
+function inWords({ cpu, memory }: GuestLoad): string {
+  const used = (share: number | undefined): string =>
+    share === undefined ? 'an unknown share' : percent(share);
+  return `${used(cpu)} of its CPU and ${used(memory)} of its memory in use`;
+}
+
+function percent(share: number): string {
+  return `${Math.round(share * 1000) / 10} %`;
+}
+
+function span(ms: number): string {
+  return ms < 120_000 ? `${Math.ceil(ms / 1000)} s` : `${Math.ceil(ms / 60_000)} min`;
+}
