@@ -1,12 +1,25 @@
 /** What Azure's API has no word for: live progress, the doctor, metrics. */
 import assert from 'node:assert/strict';
-import { chmodSync, globSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  globSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { request } from 'node:https';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { HoldfastError } from '#base';
-import { stopRetaining } from '#service';
-import { addImages, GROUP, type TestService } from '../../src/service/testing/test-service.ts';
+import { getVault, stopRetaining } from '#service';
+import {
+  addImages,
+  GROUP,
+  VAULT,
+  type TestService,
+} from '../../src/service/testing/test-service.ts';
 import { backupLab, type BackupLab } from './backup-lab.ts';
 
 const oneVm = (made: TestService): void =>
@@ -150,6 +163,27 @@ test('a vault whose repository is away is listed with its state, and its operati
   lab.service.reach.reached(id);
   assert.equal((await lab.put('web', { policyId: '' })).status, 202);
 });
+
+for (const when of ['is open', 'is closed'] as const) {
+  test(`a repository that vanishes while it ${when} is told by the metrics once a use missed it, and when it is back`, async (t) => {
+    const lab = await backupLab(t, oneVm);
+    await lab.protect('web');
+    const told = async () => {
+      const { text } = await textOf(lab, '/metrics');
+      return /^holdfast_vault_reachable\{group="lab",vault="v1"\} (\d)$/m.exec(text)![1];
+    };
+    assert.equal(await told(), '1');
+    const { id, repository } = await getVault(lab.service.catalogue.read, VAULT);
+    if (when === 'is closed') await lab.service.repositories.release(id);
+    renameSync(repository, `${repository}.away`);
+    assert.ok((await lab.put('web', { policyId: '' })).status >= 400);
+    assert.equal(await told(), '0');
+    assert.equal(await told(), '0');
+    renameSync(`${repository}.away`, repository);
+    assert.equal(await told(), '1');
+    assert.equal((await lab.put('web', { policyId: '' })).status, 202);
+  });
+}
 
 test('a vault is forgotten where its repository is gone, and only there', async (t) => {
   const lab = await backupLab(t, oneVm);

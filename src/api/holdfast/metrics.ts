@@ -1,5 +1,6 @@
 /** `/metrics`, as Prometheus reads it: what the catalogue says at this moment; nothing is kept between requests. */
 import { Gauge, Registry } from 'prom-client';
+import { isHoldfastError } from '#base';
 import { countJobs, listHosts, listItems, listVaults, type Service } from '#service';
 import { route } from '../frame/route.ts';
 
@@ -33,7 +34,7 @@ async function metricsOf(service: Service): Promise<Registry> {
   );
   const reachable = gauge(
     'vault_reachable',
-    '0: the repository of the vault could not be opened since the service started',
+    '0: the repository of the vault could not be opened when it was last tried; what was gone is tried anew',
     ofVault,
   );
   const items = gauge('items', 'Protected items', [...ofVault, 'state']);
@@ -50,7 +51,7 @@ async function metricsOf(service: Service): Promise<Registry> {
   const jobs = gauge('jobs', 'Jobs that the catalogue holds', [...ofVault, 'operation', 'status']);
   for (const vault of await listVaults(read)) {
     const labels = { group: vault.group, vault: vault.name };
-    reachable.set(labels, service.reach.all().has(vault.id) ? 0 : 1);
+    reachable.set(labels, (await isReachable(service, vault.id)) ? 1 : 0);
     keys.set(labels, vault.hasRecoveryKey ? 0 : 1);
     failing.set(labels, 0);
     for (const { state, lastBackup, vmGroup, vmName } of await listItems(read, vault)) {
@@ -67,6 +68,18 @@ async function metricsOf(service: Service): Promise<Registry> {
   }
   await tellMachines(service, gauge);
   return registry;
+}
+
+/** What was gone may be back, and nobody may have asked for it since. */
+async function isReachable({ reach, repositories }: Service, vaultId: string): Promise<boolean> {
+  if (reach.couldBeOpened(vaultId)) return true;
+  try {
+    await repositories.read(vaultId, async () => undefined);
+    return true;
+  } catch (error) {
+    if (!isHoldfastError(error)) throw error;
+    return false;
+  }
 }
 
 type Gauges = ReturnType<typeof gaugesOf>;

@@ -25,12 +25,18 @@ export type VaultReach = {
   readonly lost: (vaultId: string, error: unknown) => void;
   readonly reached: (vaultId: string) => void;
   readonly triesAgainAt: (timeMs: number) => void;
+  /**
+   * Whether the last use found its repository: it may vanish while the service runs. The vault stays open to all then,
+   * as the catalogue knows all of it, and each use fails by itself. Once missed, it counts so until a reader opens it.
+   */
+  readonly couldBeOpened: (vaultId: string) => boolean;
   /** For whoever takes vaults over: they are lent whether in reach or not. */
   readonly repositories: Repositories;
 };
 
 export function vaultReach(repositories: Repositories): VaultReach {
   const lost = new Map<string, Omit<OutOfReach, 'nextTryAt'>>();
+  const unopened = new Set<string>();
   let nextTryAt: number | undefined;
   return {
     all: () => new Map(Array.from(lost, ([id, why]) => [id, { ...why, nextTryAt }])),
@@ -39,12 +45,51 @@ export function vaultReach(repositories: Repositories): VaultReach {
     },
     reached: (vaultId) => {
       lost.delete(vaultId);
+      unopened.delete(vaultId);
     },
     triesAgainAt: (timeMs) => {
       nextTryAt = timeMs;
     },
-    repositories,
+    couldBeOpened: (vaultId) => !lost.has(vaultId) && !unopened.has(vaultId),
+    repositories: noting(repositories, unopened),
   };
+}
+
+/** Held by `holdfast repo`, taking nothing, or the service is stopping: its points are there. */
+const CAN_BE_READ = new Set(['RepositoryHeld', 'StoreFull', 'StoreReadOnly', 'Cancelled']);
+
+/** The same repositories; in `unopened` are those whose last use missed them, until a reader has opened them. */
+function noting(repositories: Repositories, unopened: Set<string>): Repositories {
+  const noteWhere = (vaultId: string, error: unknown, isOpen: boolean): void => {
+    const code = reasonOf(error).code ?? '';
+    // One that was open may vanish too.
+    if (isOpen ? code === 'StoreFailed' : !CAN_BE_READ.has(code)) unopened.add(vaultId);
+  };
+  const lend =
+    (way: 'use' | 'read'): Repositories['use'] =>
+    async (vaultId, work, options) => {
+      let isOpen = false;
+      const noted: typeof work = async (repository) => {
+        isOpen = true;
+        if (way === 'read') unopened.delete(vaultId);
+        return await work(repository);
+      };
+      try {
+        return await repositories[way](vaultId, noted, options);
+      } catch (error) {
+        noteWhere(vaultId, error, isOpen);
+        throw error;
+      }
+    };
+  const remember: Repositories['remember'] = async (vaultId, ...document) => {
+    try {
+      return await repositories.remember(vaultId, ...document);
+    } catch (error) {
+      noteWhere(vaultId, error, false);
+      throw error;
+    }
+  };
+  return { ...repositories, use: lend('use'), read: lend('read'), remember };
 }
 
 /** What opening its repository failed with. */
