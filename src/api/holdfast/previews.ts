@@ -54,6 +54,8 @@ const ANSWER = z.object({
   freedBytes: z.int(),
   /** By how many more when the soft-deleted ones have gone too. */
   softDeletedBytes: z.int(),
+  /** Present: the vault is immutable, and would refuse the change for that. */
+  refusal: z.object({ code: z.string(), message: z.string() }).optional(),
   value: z.array(
     z.object({
       vm: VM,
@@ -124,7 +126,8 @@ function vmOf({ resourceGroup, name }: z.infer<typeof VM>) {
 type WirePreview = z.infer<typeof ANSWER>;
 type Planned = Preview['items'][number]['points'][number];
 
-function previewToWire({ at, items, freedBytes, softDeletedBytes }: Preview): WirePreview {
+function previewToWire(preview: Preview): WirePreview {
+  const { at, items, freedBytes, softDeletedBytes, refusal } = preview;
   const all = items.flatMap(({ points }) => points);
   const count = (fate: Planned['fate']): number => all.filter((one) => one.fate === fate).length;
   return {
@@ -136,6 +139,7 @@ function previewToWire({ at, items, freedBytes, softDeletedBytes }: Preview): Wi
     },
     freedBytes,
     softDeletedBytes,
+    ...(refusal && { refusal: { code: refusal.code, message: refusal.message } }),
     value: items.map(({ item, points }) => ({
       vm: { resourceGroup: item.vmGroup, name: item.vmName },
       recoveryPoints: points.map((point) => ({

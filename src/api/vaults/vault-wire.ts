@@ -48,7 +48,9 @@ const PROPERTIES = z.strictObject({
   securitySettings: z
     .strictObject({
       softDeleteSettings: SOFT_DELETE.optional(),
-      immutabilitySettings: z.strictObject({ state: z.string().optional() }).optional(),
+      immutabilitySettings: z
+        .strictObject({ state: z.enum(['Disabled', 'Unlocked', 'Locked']).optional() })
+        .optional(),
       multiUserAuthorization: z.string().optional(),
       sourceScanConfiguration: z.unknown().optional(),
     })
@@ -106,12 +108,14 @@ export function settingsFromWire({
   refuseUnsupported(identityType !== 'none', 'Managed identities of vaults are');
   if (properties === undefined) return {};
   refuseMissingFeatures(properties);
+  const { softDeleteSettings, immutabilitySettings } = properties.securitySettings ?? {};
   const { softDeleteState, softDeleteRetentionPeriodInDays, enhancedSecurityState } =
-    properties.securitySettings?.softDeleteSettings ?? {};
+    softDeleteSettings ?? {};
   const { azureMonitorAlertSettings, classicAlertSettings } = properties.monitoringSettings ?? {};
   return given({
     softDelete: stateOf(softDeleteState, 'softDeleteState'),
     softDeleteDays: softDeleteRetentionPeriodInDays,
+    immutability: immutabilitySettings?.state,
     enhancedSecurity: onOff(enhancedSecurityState, 'enhancedSecurityState'),
     jobFailureAlerts: azureMonitorAlertSettings?.alertsForAllJobFailures,
     classicAlerts: classicAlertSettings?.alertsForCriticalOperations,
@@ -120,8 +124,7 @@ export function settingsFromWire({
 
 function refuseMissingFeatures(properties: z.infer<typeof PROPERTIES>): void {
   const { encryption, redundancySettings, restoreSettings, securitySettings } = properties;
-  const { immutabilitySettings, multiUserAuthorization, sourceScanConfiguration } =
-    securitySettings ?? {};
+  const { multiUserAuthorization, sourceScanConfiguration } = securitySettings ?? {};
   const isOther = (value: string | undefined, only: string): boolean =>
     value !== undefined && value.toLowerCase() !== only.toLowerCase();
   const crossSubscription =
@@ -130,7 +133,6 @@ function refuseMissingFeatures(properties: z.infer<typeof PROPERTIES>): void {
     [isOther(properties.publicNetworkAccess, 'Enabled'), 'publicNetworkAccess Disabled is'],
     [encryption?.keyVaultProperties != null, 'Customer-managed keys are'],
     [isOther(encryption?.infrastructureEncryption, 'Disabled'), 'Infrastructure encryption is'],
-    [isOther(immutabilitySettings?.state, 'Disabled'), 'Immutability of vaults is'],
     [isOther(multiUserAuthorization, 'Disabled'), 'Multi-user authorization is'],
     [sourceScanConfiguration !== undefined, 'Source scanning is'],
     [
@@ -198,7 +200,7 @@ export function vaultToWire(site: Pick<Site, 'access'>, vault: Vault) {
           softDeleteRetentionPeriodInDays: settings.softDeleteDays,
           enhancedSecurityState: settings.enhancedSecurity,
         },
-        immutabilitySettings: { state: 'Disabled' },
+        immutabilitySettings: { state: settings.immutability },
         multiUserAuthorization: 'Disabled',
       },
       redundancySettings: {

@@ -77,7 +77,7 @@ test('what Holdfast has not is refused when a vault asks for it', async (t) => {
   const properties = [
     { encryption: { keyVaultProperties: { keyUri: 'https://kv/keys/k' } } },
     { encryption: { infrastructureEncryption: 'Enabled' } },
-    { securitySettings: { immutabilitySettings: { state: 'Unlocked' } } },
+    { securitySettings: { multiUserAuthorization: 'Enabled' } },
     { redundancySettings: { standardTierStorageRedundancy: 'GeoRedundant' } },
     { publicNetworkAccess: 'Disabled' },
     { resourceGuardOperationRequests: ['/guard'] },

@@ -41,6 +41,8 @@ export type Preview = {
   };
   readonly freedBytes: number;
   readonly softDeletedBytes: number;
+  /** Of an immutable vault: the change would be refused. */
+  readonly refusal?: { readonly code: string; readonly message: string };
   readonly value: readonly {
     readonly vm: { readonly resourceGroup: string; readonly name: string };
     readonly recoveryPoints: readonly (PointState & {
@@ -150,7 +152,7 @@ function runsText(runs: readonly Run[]): string {
 }
 
 /** The points that change, and what that comes to. */
-function pointsText({ points, freedBytes, softDeletedBytes, value }: Preview): string {
+function pointsText({ points, freedBytes, softDeletedBytes, refusal, value }: Preview): string {
   const changed = value.flatMap(({ vm, recoveryPoints }) =>
     recoveryPoints
       .filter((point) => stateText(point) !== stateText(point.before))
@@ -172,7 +174,9 @@ function pointsText({ points, freedBytes, softDeletedBytes, value }: Preview): s
     `${softDeleted} soft-deleted (${formatBytes(softDeletedBytes)} when they go)`,
     `${removed} removed by the next clean-up (${formatBytes(freedBytes)})`,
   ];
-  const sum = `${sums.join(', ')}.`;
+  const refused =
+    refusal === undefined ? '' : `\n\nIt would be refused: ${refusal.message} [${refusal.code}]`;
+  const sum = `${sums.join(', ')}.${refused}`;
   return changed.length === 0 ? `No recovery point changes: ${sum}` : `${table}\n\n${sum}`;
 }
 

@@ -20,7 +20,8 @@ export async function setPolicy(
   if (yes !== true) {
     const of = { vault, policy: before.name, properties };
     const preview = await inOptions(options, async () => await previewEdit(service, of));
-    const { lost, sooner } = effectOf(preview);
+    // What an immutable vault refuses anyway is not asked about.
+    const { lost, sooner } = preview.refusal === undefined ? effectOf(preview) : NOTHING;
     const told = [lost, sooner].filter((text) => text !== undefined).join('; ');
     // Where nobody can be asked, what only expires sooner is no reason to refuse: raised again, it stays.
     if (lost !== undefined || (sooner !== undefined && canPrompt(context.surroundings))) {
@@ -39,11 +40,11 @@ const SHOWN_BY = '(holdfast policy preview with the same options shows which)';
 
 type PointChange = Preview['value'][number]['recoveryPoints'][number];
 
+type Effect = { readonly lost: string | undefined; readonly sooner: string | undefined };
+const NOTHING: Effect = { lost: undefined, sooner: undefined };
+
 /** What points lose, in words; undefined: none does. */
-export function effectOf(preview: Preview): {
-  readonly lost: string | undefined;
-  readonly sooner: string | undefined;
-} {
+export function effectOf(preview: Preview): Effect {
   return { lost: lostText(preview), sooner: soonerText(preview) };
 }
 

@@ -4,7 +4,9 @@ import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
 import { compactSoon } from '../compaction/compact-vaults.ts';
 import { withoutItem } from '../consistency-groups/group-rows.ts';
-import { policyOfItem, softDeleteDays } from '../points/planned-points.ts';
+import { immutableVault } from '../immutability/immutable-vault.ts';
+import { refusalOfItemChange } from '../immutability/refusals.ts';
+import { lastPolicyOf, policyOfItem, softDeleteDays } from '../points/planned-points.ts';
 import { retainedOf } from '../points/points.ts';
 import { changeVault, type VaultChange } from '../repositories/change-vault.ts';
 import { changedPoints } from '../retention/change.ts';
@@ -12,6 +14,7 @@ import { retentionToJson, type PointRetention } from '../retention/point-retenti
 import type { ServiceParts } from '../service-parts.ts';
 import { itemDocument, itemGone } from './item-documents.ts';
 import { itemById, itemOf, type Item } from './items.ts';
+import { lastBackupWith } from './last-backup.ts';
 
 export type ItemChange<Result> = {
   /** Columns that change. What another policy or state means for the points is remembered with it (R22–R24). */
@@ -33,7 +36,9 @@ export type KnownPoint = Pick<
 
 /**
  * @param plan is told the item as it is when its turn has come; checks, and says what changes.
- * @throws {HoldfastError} what `plan` throws, and the store's.
+ * @throws {HoldfastError} what `plan` throws, and the store's; in an immutable vault (R62) for a change by which a point
+ *   could go earlier than is promised: `UserErrorOperationDeniedOnImmutableItem`,
+ *   `UserErrorRetentionReductionOnImmutableVault`.
  */
 export async function changeItem<Result>(
   parts: ServiceParts,
@@ -45,13 +50,13 @@ export async function changeItem<Result>(
     const change = await plan(await itemById(catalogue.read, item.id));
     const before = await rowOf(parts, item.id);
     // Only what changes: the scheduler notes runs beside this, without a turn of the vault.
-    const columns = { ...change.item, revision: before.revision + 1 };
-    const row = { ...before, ...columns };
     const known = await knownPoints(parts, item.id);
-    const asked = known
-      .filter(({ id }) => change.deletedPoints?.includes(id) !== true)
-      .map((point) => remembering(point, change.retention?.get(point.id)));
-    const kept = await rememberingChange(parts, { before, after: row, points: asked });
+    const there = known.filter(({ id }) => change.deletedPoints?.includes(id) !== true);
+    const lastBackup = lastBackupWith(before.lastBackup, [...there, ...(change.newPoints ?? [])]);
+    const columns = { lastBackup, ...change.item, revision: before.revision + 1 };
+    const row = { ...before, ...columns };
+    const asked = there.map((point) => remembering(point, change.retention?.get(point.id)));
+    const kept = await rememberingChange(parts, { before, after: row, points: there, asked });
     const added = (change.newPoints ?? []).filter(({ id }) => !kept.some((one) => one.id === id));
     const rewritten = kept.filter((point) => !known.includes(point));
     return {
@@ -112,25 +117,43 @@ export async function writeRetention(
   }
 }
 
+/** @throws {HoldfastError} what the vault refuses, where it is immutable. */
 async function rememberingChange(
   { catalogue, clock }: ServiceParts,
   of: {
     readonly before: Row<'items'>;
     readonly after: Row<'items'>;
     readonly points: readonly KnownPoint[];
+    /** The same, with what the change says of them. */
+    readonly asked: readonly KnownPoint[];
   },
 ): Promise<readonly KnownPoint[]> {
-  const { before, after, points } = of;
-  if (before.policyId === after.policyId && before.state === after.state) return points;
+  const { before, after, points, asked } = of;
+  const isSamePolicy = before.policyId === after.policyId;
+  const isSame = isSamePolicy && before.state === after.state;
+  if (isSame && points.every((point, at) => point === asked[at])) return asked;
   const { read } = catalogue;
-  const retained = points.map(retainedOf);
-  const changed = changedPoints(retained, {
+  const change = {
     before: { state: itemOf(before).state, policy: await policyOfItem(read, before) },
     after: { state: itemOf(after).state, policy: await policyOfItem(read, after) },
     now: clock.nowMs(),
     softDeleteDays: await softDeleteDays(read, before.vaultId),
-  });
-  return points.map((point, at) =>
+  };
+  const retained = asked.map(retainedOf);
+  const changed = isSame ? retained : changedPoints(retained, change);
+  const vault = await immutableVault(read, before.vaultId);
+  if (vault !== undefined) {
+    const was = change.before.policy ?? (await lastPolicyOf(read, before));
+    const refusal = refusalOfItemChange(vault, {
+      item: before,
+      change,
+      before: points.map(retainedOf),
+      after: changed,
+      ...(isSamePolicy ? {} : { policies: { before: was, after: change.after.policy } }),
+    });
+    if (refusal !== undefined) throw refusal;
+  }
+  return asked.map((point, at) =>
     changed[at] === retained[at] ? point : remembering(point, changed[at]!.retention),
   );
 }

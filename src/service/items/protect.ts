@@ -38,7 +38,7 @@ export type Accepted = { readonly jobId: string };
  * @throws {HoldfastError} `ResourceNotFound` for vault or VM; `BMSUserErrorPolicyNotFound`, also where none is named
  *   and the item has none, or its last one is deleted; `UserErrorItemAlreadyProtected` if another vault protects it;
  *   `UserErrorItemSoftDeleted`; `DiskUnsupported` for a chosen disk that cannot be backed up;
- *   `UserErrorInvalidDiskSelection`.
+ *   `UserErrorInvalidDiskSelection`; as `changeItem` in an immutable vault. So do the others.
  */
 export async function protect(
   parts: ServiceParts,

@@ -99,6 +99,17 @@ export async function policyOfItem(
   return policyFromJson((await query.executeTakeFirstOrThrow()).body);
 }
 
+/** Of an item that has none: the one that it had until it was stopped. Undefined: it had none, or that is deleted. */
+export async function lastPolicyOf(
+  reader: CatalogueReader,
+  { lastPolicyId }: { readonly lastPolicyId?: string | null | undefined },
+): Promise<BackupPolicy | undefined> {
+  if (lastPolicyId === undefined || lastPolicyId === null) return undefined;
+  const query = reader.selectFrom('policies').select('body').where('id', '=', lastPolicyId);
+  const row = await query.executeTakeFirst();
+  return row === undefined ? undefined : policyFromJson(row.body);
+}
+
 /** Undefined: soft delete is off. */
 export async function softDeleteDays(
   reader: CatalogueReader,

@@ -4,6 +4,8 @@ import { noteActivity } from '../activities/activities.ts';
 import type { CatalogueReader } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
 import { groupRows } from '../consistency-groups/group-rows.ts';
+import { immutableVault } from '../immutability/immutable-vault.ts';
+import { refusalOfEdit } from '../immutability/refusals.ts';
 import { nameKey, parseName } from '../names.ts';
 import type { BackupPolicy } from '../policy/backup-policy.ts';
 import { policyFromJson, policyToJson } from '../policy/policy-json.ts';
@@ -44,7 +46,8 @@ export async function listPolicies(
  * are soft-deleted (R24).
  *
  * @param wanted.draft what was asked for, in the shape of `BackupPolicy`.
- * @throws {HoldfastError} `InvalidResourceName`, `PreconditionFailed`, and as `validatePolicy`.
+ * @throws {HoldfastError} `InvalidResourceName`, `PreconditionFailed`, and as `validatePolicy`; in an immutable vault
+ *   (R25) `UserErrorRetentionReductionOnImmutableVault`, `UserErrorRetentionChangeOfSuspendedItem`.
  */
 export async function putPolicy(
   parts: ServiceParts,
@@ -59,9 +62,8 @@ export async function putPolicy(
     const policy = validatePolicy(wanted.draft, before?.policy);
     const body = policyToJson(policy);
     const now = parts.clock.nowMs();
-    const items = rememberingItems(
-      await itemsOf(parts, { vaultId: vault.id, before, policy, now }),
-    );
+    const changed = await itemsOf(parts, { vaultId: vault.id, before, policy, now });
+    const items = rememberingItems(changed);
     const fresh = newPolicyRow({ vaultId: vault.id, name, body, now });
     const row =
       before === undefined
@@ -102,7 +104,31 @@ async function itemsOf(
   const { vaultId, before, policy: after, now } = of;
   if (before === undefined) return [];
   const change = { vaultId, policyId: before.id, before: before.policy, after, now };
-  return await itemsAfterChange(catalogue.read, change);
+  const items = await itemsAfterChange(catalogue.read, change);
+  const refusal = await refusalOfPolicyEdit(catalogue.read, {
+    ...change,
+    policy: before.name,
+    items,
+  });
+  if (refusal !== undefined) throw refusal;
+  return items;
+}
+
+/** What the vault refuses of the change, if it is immutable; undefined: nothing. */
+export async function refusalOfPolicyEdit(
+  reader: CatalogueReader,
+  of: {
+    readonly vaultId: string;
+    readonly policy: string;
+    readonly before: BackupPolicy;
+    readonly after: BackupPolicy;
+    readonly items: readonly ChangedItem[];
+  },
+): Promise<HoldfastError | undefined> {
+  const vault = await immutableVault(reader, of.vaultId);
+  if (vault === undefined) return undefined;
+  const items = of.items.map(({ row: item, ...changed }) => ({ item, ...changed }));
+  return refusalOfEdit(vault, { ...of, items });
 }
 
 /**

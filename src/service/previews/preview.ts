@@ -2,14 +2,22 @@
  * What a change would do to recovery points, before anybody makes it: the plan that is executed then, with the bytes
  * that the repository says it would free, all points together. Changes nothing.
  */
+import type { HoldfastError } from '#base';
 import { planExpiry } from '#backup';
 import { expirablePoints, planItems } from '../expiring/expirable-points.ts';
+import { immutableVault } from '../immutability/immutable-vault.ts';
+import { refusalOfDeletion, refusalOfItemChange } from '../immutability/refusals.ts';
 import { getItem, itemOf, type Item, type ItemName, type VmName } from '../items/items.ts';
 import { requireAllowed } from '../items/item-states.ts';
 import { requireResumable } from '../items/protect.ts';
-import { policyOfItem, retainedPoints, softDeleteDays } from '../points/planned-points.ts';
+import {
+  lastPolicyOf,
+  policyOfItem,
+  retainedPoints,
+  softDeleteDays,
+} from '../points/planned-points.ts';
 import { itemsAfterChange } from '../policies/change-for-items.ts';
-import { getPolicy, type PolicyName } from '../policies/policies.ts';
+import { getPolicy, refusalOfPolicyEdit, type PolicyName } from '../policies/policies.ts';
 import { validatePolicy } from '../policy/validate-policy.ts';
 import { changedPoints, DAY_MS, type RetentionChange } from '../retention/change.ts';
 import { planRetention, type PlannedPoint, type RetainedPoint } from '../retention/plan.ts';
@@ -34,6 +42,8 @@ export type Preview = {
   readonly freedBytes: number;
   /** By how much more when the soft-deleted ones have gone too. */
   readonly softDeletedBytes: number;
+  /** Why the change would be refused (R25, R62); undefined: it would not. */
+  readonly refusal: HoldfastError | undefined;
 };
 
 type Parts = Pick<ServiceParts, 'catalogue' | 'clock' | 'repositories'>;
@@ -41,7 +51,7 @@ type Parts = Pick<ServiceParts, 'catalogue' | 'clock' | 'repositories'>;
 /**
  * The policy is changed to `draft`.
  *
- * @throws {HoldfastError} as `putPolicy`; `BMSUserErrorPolicyNotFound`.
+ * @throws {HoldfastError} as `putPolicy`, but for what an immutable vault refuses; `BMSUserErrorPolicyNotFound`.
  */
 export async function previewPolicyEdit(
   parts: Parts,
@@ -50,20 +60,20 @@ export async function previewPolicyEdit(
 ): Promise<Preview> {
   const { read } = parts.catalogue;
   const vault = await getVault(read, at.vault);
-  const { id: policyId, policy: before } = await getPolicy(read, at);
+  const { id: policyId, name, policy: before } = await getPolicy(read, at);
   const after = validatePolicy(draft, before);
   const now = parts.clock.nowMs();
   const change = { vaultId: vault.id, policyId, before, after, now };
-  const items = (await itemsAfterChange(read, change)).map((changed) =>
-    itemPreview(itemOf(changed.row), changed.change, changed.before),
-  );
-  return await withBytes(parts, vault.id, { at: now, items });
+  const changed = await itemsAfterChange(read, change);
+  const refusal = await refusalOfPolicyEdit(read, { ...change, policy: name, items: changed });
+  const items = changed.map((one) => itemPreview(itemOf(one.row), one));
+  return await withBytes(parts, vault.id, { at: now, items, refusal });
 }
 
 /**
  * The item gets that policy; a stopped one is resumed by it.
  *
- * @throws {HoldfastError} as `protect` of an item that is there.
+ * @throws {HoldfastError} as `protect` of an item that is there, but for what an immutable vault refuses.
  */
 export async function previewPolicySwitch(
   parts: Parts,
@@ -84,8 +94,13 @@ export async function previewPolicySwitch(
     softDeleteDays: await softDeleteDays(read, item.vaultId),
   };
   const points = await retainedPoints(read, item.id);
-  const items = [itemPreview(item, change, points)];
-  return await withBytes(parts, item.vaultId, { at: now, items });
+  const changed = { change, before: points, after: changedPoints(points, change) };
+  const immutable = await immutableVault(read, item.vaultId);
+  const was = change.before.policy ?? (await lastPolicyOf(read, item));
+  const policies = { before: was, after: policy };
+  const refusal = immutable && refusalOfItemChange(immutable, { item, ...changed, policies });
+  const items = [itemPreview(item, changed)];
+  return await withBytes(parts, item.vaultId, { at: now, items, refusal });
 }
 
 /**
@@ -114,7 +129,7 @@ export async function previewExpiry(
 /**
  * Protection is stopped and the data deleted.
  *
- * @throws {HoldfastError} as `deleteData`.
+ * @throws {HoldfastError} as `deleteData`, but for what an immutable vault refuses.
  */
 export async function previewDeletion(parts: Parts, name: ItemName): Promise<Preview> {
   const { read } = parts.catalogue;
@@ -124,9 +139,13 @@ export async function previewDeletion(parts: Parts, name: ItemName): Promise<Pre
   const days = await softDeleteDays(read, item.vaultId);
   const points = await retainedPoints(read, item.id);
   const policy = await policyOfItem(read, item);
-  const before = planRetention({ state: item.state, policy }, points, now);
+  const retained = { state: item.state, policy };
+  const before = planRetention(retained, points, now);
+  const immutable = await immutableVault(read, item.vaultId);
+  const refusal = immutable && refusalOfDeletion(immutable, { item, retained, points, now });
   const after = before.map((point) => ({ ...point, ...deleted(days, now), before: point }));
-  return await withBytes(parts, item.vaultId, { at: now, items: [{ item, points: after }] });
+  const items = [{ item, points: after }];
+  return await withBytes(parts, item.vaultId, { at: now, items, refusal });
 }
 
 /** M33 */
@@ -141,20 +160,27 @@ function deleted(days: number | undefined, now: number) {
 
 function itemPreview(
   item: Item,
-  change: RetentionChange,
-  points: readonly RetainedPoint[],
+  of: {
+    readonly change: RetentionChange;
+    readonly before: readonly RetainedPoint[];
+    readonly after: readonly RetainedPoint[];
+  },
 ): PreviewedItem {
-  const before = planRetention(change.before, points, change.now);
-  const after = planRetention(change.after, changedPoints(points, change), change.now);
+  const { change } = of;
+  const before = planRetention(change.before, of.before, change.now);
+  const after = planRetention(change.after, of.after, change.now);
   return { item, points: after.map((point, at) => ({ ...point, before: before[at]! })) };
 }
 
 async function withBytes(
   { repositories }: Parts,
   vaultId: string,
-  of: Pick<Preview, 'at' | 'items'> & { readonly removed?: readonly string[] },
+  of: Pick<Preview, 'at' | 'items'> & {
+    readonly refusal?: HoldfastError | undefined;
+    readonly removed?: readonly string[];
+  },
 ): Promise<Preview> {
-  const { at, items } = of;
+  const { at, items, refusal } = of;
   const idsOf = (fate: PlannedPoint['fate']): readonly string[] =>
     items.flatMap(({ points }) => points.filter((one) => one.fate === fate).map(({ id }) => id));
   const { removed = idsOf('removed') } = of;
@@ -166,6 +192,6 @@ async function withBytes(
     };
     const freedBytes = await freedBy(removed);
     const all = softDeleted.length === 0 ? freedBytes : await freedBy([...removed, ...softDeleted]);
-    return { at, items, freedBytes, softDeletedBytes: all - freedBytes };
+    return { at, items, freedBytes, softDeletedBytes: all - freedBytes, refusal };
   });
 }

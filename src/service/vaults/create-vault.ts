@@ -42,7 +42,8 @@ export type NewVault = VaultName & {
  * another; the second is refused.
  *
  * @throws {HoldfastError} `ResourceGroupNotFound`, `InvalidResourceName`, `InvalidTags`, `ResourceExists`,
- *   `RepositoryExists`, `BMSUserErrorInvalidVaultConfig`; the store's.
+ *   `RepositoryExists`, `BMSUserErrorInvalidVaultConfig`, `UserErrorUnsupportedVaultImmutabilityStateChange`; the
+ *   store's.
  */
 export async function createVault(parts: ServiceParts, wanted: NewVault): Promise<Vault> {
   const name = parseName(wanted.name, 'vault');

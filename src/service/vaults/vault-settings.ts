@@ -7,6 +7,8 @@ const SETTINGS = z.strictObject({
   /** R58: the days count from the deletion's own setting. */
   softDelete: z.enum(['Enabled', 'Disabled', 'AlwaysON']),
   softDeleteDays: z.int().min(14).max(180),
+  /** R62 (decision 0016); absent in what was written before there was such a thing. */
+  immutability: z.enum(['Disabled', 'Unlocked', 'Locked']).default('Disabled'),
   enhancedSecurity: z.enum(['Enabled', 'Disabled']),
   jobFailureAlerts: z.enum(['Enabled', 'Disabled']),
   classicAlerts: z.enum(['Enabled', 'Disabled']),
@@ -18,6 +20,7 @@ export type VaultSettings = Readonly<Omit<z.infer<typeof SETTINGS>, 'version'>>;
 export const DEFAULT_VAULT_SETTINGS: VaultSettings = {
   softDelete: 'Enabled',
   softDeleteDays: 14,
+  immutability: 'Disabled',
   enhancedSecurity: 'Enabled',
   jobFailureAlerts: 'Enabled',
   classicAlerts: 'Enabled',
@@ -35,7 +38,8 @@ export function vaultSettingsToJson(settings: VaultSettings): unknown {
 
 /**
  * @throws {HoldfastError} `BMSUserErrorInvalidVaultConfig` for days out of range;
- *   `BMSUserErrorSoftDeleteAlwaysOn` where always-on would be undone or its days made fewer.
+ *   `BMSUserErrorSoftDeleteAlwaysOn` where always-on would be undone or its days made fewer;
+ *   `UserErrorUnsupportedVaultImmutabilityStateChange`.
  */
 export function changedSettings(
   before: VaultSettings,
@@ -55,5 +59,31 @@ export function changedSettings(
       'Soft delete of this vault is always on: that cannot be undone.',
     );
   }
+  requireImmutabilityChange(before, after);
   return after;
+}
+
+/** Whether points of the vault stay for as long as was promised (R62). */
+export function isImmutable({ immutability }: VaultSettings): boolean {
+  return immutability !== 'Disabled';
+}
+
+/**
+ * ```
+ *   Disabled ◄──► Unlocked ───► Locked
+ * ```
+ * As in Azure: what cannot be undone is asked for in two steps.
+ */
+function requireImmutabilityChange(
+  { immutability: before }: VaultSettings,
+  { immutability: after }: VaultSettings,
+): void {
+  const isLost = before === 'Locked' && after !== 'Locked';
+  if (!isLost && !(before === 'Disabled' && after === 'Locked')) return;
+  throw new HoldfastError(
+    'UserErrorUnsupportedVaultImmutabilityStateChange',
+    isLost
+      ? `The immutability of this vault is locked: it cannot be made ${after} any more, by nobody.`
+      : 'Immutability is locked only where it is enabled: make the vault Unlocked first. Locked, it stays so for ever.',
+  );
 }

@@ -53,7 +53,8 @@ export async function listVaults(
 /**
  * @param revision where given, the change is refused if the vault is not at it any more.
  * @throws {HoldfastError} `ResourceNotFound`, `PreconditionFailed`, `InvalidTags`,
- *   `BMSUserErrorInvalidVaultConfig`, `BMSUserErrorSoftDeleteAlwaysOn`.
+ *   `BMSUserErrorInvalidVaultConfig`, `BMSUserErrorSoftDeleteAlwaysOn`,
+ *   `UserErrorUnsupportedVaultImmutabilityStateChange`.
  */
 export async function updateVault(
   parts: ServiceParts,
@@ -83,11 +84,20 @@ export async function updateVault(
         await noteActivity(parts, change, {
           action: 'change vault',
           target: `${vault.group}/${vault.name}`,
+          ...immutabilityChanged(before.settings, settings),
         });
         return await getVault(change, name);
       },
     };
   });
+}
+
+/** For the activity log: who turned it off, who locked it. */
+function immutabilityChanged(
+  { immutability: before }: VaultSettings,
+  { immutability }: VaultSettings,
+): { readonly detail?: object } {
+  return before === immutability ? {} : { detail: { immutability } };
 }
 
 /**
