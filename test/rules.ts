@@ -64,7 +64,7 @@ export const RULES: Readonly<Record<string, readonly RegExp[]>> = {
   R57: [/full by hand too/],
   R58: [/as was said when the data was deleted/, /preview of stop with delete names every point/],
   R59: [/only resuming lets it go/, /is protected in another vault/],
-  R60: [/a vault is deleted when it is empty, and its name is free again/],
+  R60: [/its vault is deleted then, its name is free again, and it comes back until its days/],
   R61: [/46 are charged and 6 are free/],
   R70: [/disks are restored to a storage account under their names/],
   R75: [/charges begin with the first successful backup/],
@@ -84,7 +84,7 @@ export const NOT_YET: Readonly<Record<string, string>> = {
 export const PARTS_NOT_YET: Readonly<Record<string, string>> = {
   R53: 'ProtectionError, ProtectionPaused and Invalid are states that no VM here is in.',
   R58: 'Mails: nothing is mailed.',
-  R60: 'A vault goes only without items, and for good: there are no soft-deleted vaults.',
+  R60: 'Snapshots that their owner could remove earlier: there is no snapshot tier.',
   R79: 'Snapshots are not charged for, as there is no snapshot tier.',
 };
 

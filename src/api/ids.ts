@@ -40,6 +40,22 @@ export function vmId(
 }
 
 /**
+ * The group that a body names by its id.
+ *
+ * @throws {Refusal} `InvalidRequestContent` if it is no id of a group; `SubscriptionNotFound`.
+ */
+export function parseGroupId(
+  { access }: Pick<Site, 'access'>,
+  { id, field }: { readonly id: string; readonly field: string },
+): string {
+  const [, subscription = '', group] =
+    /^\/?subscriptions\/([^/]+)\/resourceGroups\/([^/]+)\/?$/i.exec(id) ?? [];
+  if (group === undefined) throw noIdOf({ id, type: 'resource group', field });
+  requireOwn(access, subscription);
+  return group;
+}
+
+/**
  * The group and the name of a resource that a body names by its id, whatever the case of its words.
  *
  * @throws {Refusal} `InvalidRequestContent` if it is no id of that type; `SubscriptionNotFound`.
@@ -54,13 +70,20 @@ export function parseResourceId(
       id,
     );
   const [, subscription = '', group = '', foundType = '', name = ''] = found ?? [];
-  if (foundType.toLowerCase() !== type.toLowerCase()) {
-    throw new Refusal(
-      'InvalidRequestContent',
-      `The request content was invalid: '${field}' is not the id of a ${type}: ${id.slice(0, 200)}`,
-    );
-  }
-  if (subscription.toLowerCase() === access.subscriptionId) return { group, name };
+  if (foundType.toLowerCase() !== type.toLowerCase()) throw noIdOf({ id, type, field });
+  requireOwn(access, subscription);
+  return { group, name };
+}
+
+function noIdOf(of: { readonly id: string; readonly type: string; readonly field: string }) {
+  return new Refusal(
+    'InvalidRequestContent',
+    `The request content was invalid: '${of.field}' is not the id of a ${of.type}: ${of.id.slice(0, 200)}`,
+  );
+}
+
+function requireOwn(access: Site['access'], subscription: string): void {
+  if (subscription.toLowerCase() === access.subscriptionId) return;
   throw new Refusal(
     'SubscriptionNotFound',
     `The subscription '${subscription.slice(0, 60)}' could not be found.`,

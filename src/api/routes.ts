@@ -30,6 +30,7 @@ import { managedIdentityRoutes } from './sign-in/managed-identity.ts';
 import { tokenRoutes } from './sign-in/token-endpoint.ts';
 import { storageAccountRoutes } from './storage/storage-accounts.ts';
 import { vaultConfigRoutes } from './vaults/vault-config.ts';
+import { deletedVaultRoutes } from './vaults/deleted-vaults.ts';
 import { vaultFactRoutes } from './vaults/vault-facts.ts';
 import { vaultRoutes } from './vaults/vaults.ts';
 
@@ -45,6 +46,7 @@ const RESOURCES: readonly Route[] = [
   ...vaultRoutes,
   ...vaultConfigRoutes,
   ...vaultFactRoutes,
+  ...deletedVaultRoutes,
   ...policyRoutes,
   ...backupRoutes,
   ...hostRoutes,

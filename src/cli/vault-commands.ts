@@ -17,6 +17,7 @@ const POLICY = 'the policy; "policy list" shows them';
 export function addVaultCommands(program: Command, running: Running): void {
   const vault = program.command('vault').description('vaults, each with its repository');
   addChangingCommands(vault, running);
+  addUndelete(vault, running);
   addShowingCommands(vault, running);
   const policy = program
     .command('policy')
@@ -28,6 +29,7 @@ export function addVaultCommands(program: Command, running: Running): void {
 type SettingOptions = {
   readonly softDelete?: VaultChange['softDelete'];
   readonly softDeleteDays?: number;
+  readonly immutability?: VaultChange['immutability'];
   readonly tag?: Readonly<Record<string, string>>;
   readonly clearTags?: boolean;
 };
@@ -41,12 +43,19 @@ function withSettings(command: Command): Command {
       ).choices(['on', 'off', 'always']),
     )
     .option('--soft-delete-days <days>', 'how long they stay', wholeNumber)
+    .addOption(
+      new Option(
+        '--immutability <state>',
+        'whether points stay for as long as was promised; "locked", where it is on, is for ever',
+      ).choices(['on', 'off', 'locked']),
+    )
     .option('--tag <name=value>', 'a tag, instead of those there are; repeatable', tag);
 }
 
 function changeOf({
   softDelete,
   softDeleteDays,
+  immutability,
   tag: tags,
   clearTags,
 }: SettingOptions): VaultChange {
@@ -57,6 +66,7 @@ function changeOf({
   return {
     ...(softDelete === undefined ? {} : { softDelete }),
     ...(softDeleteDays === undefined ? {} : { softDeleteDays }),
+    ...(immutability === undefined ? {} : { immutability }),
     ...(wanted === undefined ? {} : { tags: wanted }),
   };
 }
@@ -88,16 +98,22 @@ function addChangingCommands(vault: Command, running: Running): void {
   withSettings(ofService(vault.command('set').description('change the settings of a vault')))
     .argument('<vault>', VAULT)
     .option('--clear-tags', 'without any tag')
+    .option('--yes', 'do not ask, also where it can never be undone')
     .action(
-      serviceAction<SettingOptions>(running, async ({ context, args, options }) => {
-        const change = changeOf(options);
-        if (Object.keys(change).length === 0) {
-          throw new UsageError(
-            'say what to set: --soft-delete, --soft-delete-days, --tag or --clear-tags',
-          );
-        }
-        await (await import('./service/vaults.ts')).setVault(context, args[0]!, change);
-      }),
+      serviceAction<SettingOptions & { readonly yes?: boolean }>(
+        running,
+        async ({ context, args, options: { yes, ...options } }) => {
+          const change = changeOf(options);
+          if (Object.keys(change).length === 0) {
+            throw new UsageError(
+              'say what to set: --soft-delete, --soft-delete-days, --immutability, --tag or --clear-tags',
+            );
+          }
+          await (
+            await import('./service/vaults.ts')
+          ).setVault(context, args[0]!, { ...change, ...(yes === undefined ? {} : { yes }) });
+        },
+      ),
     );
   ofService(vault.command('delete').description('delete a vault that protects nothing any more'))
     .argument('<vault>', VAULT)
@@ -110,6 +126,19 @@ function addChangingCommands(vault: Command, running: Running): void {
           await (await import('./service/vaults.ts')).deleteVault(context, args[0]!, options);
         },
       ),
+    );
+}
+
+function addUndelete(vault: Command, running: Running): void {
+  ofService(vault.command('undelete').description('bring a soft-deleted vault back'))
+    .argument('<vault>', 'its name, or GROUP/NAME, or its id; "vault list" shows them')
+    .option('--group <group>', 'into this resource group (default: that it was in)')
+    .action(
+      serviceAction<{ readonly group?: string }>(running, async ({ context, args, options }) => {
+        await (
+          await import('./service/deleted-vaults.ts')
+        ).undeleteVault(context, args[0]!, options);
+      }),
     );
 }
 

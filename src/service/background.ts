@@ -8,11 +8,17 @@ import { discoverAll } from './hosts/discovery.ts';
 import { purgeEnded } from './items/purge.ts';
 import { forgetOldJobs } from './jobs/forget-old-jobs.ts';
 import type { ServiceParts } from './service-parts.ts';
+import { purgeVaults } from './vaults/purge-vaults.ts';
 import { reachAgain } from './vaults/reach-again.ts';
 
 const PURGE_MS = 60_000;
 const COMPACTION_LOOK_MS = 10 * 60_000;
 const FORGET_MS = 60 * 60_000;
+
+async function endSoftDelete(parts: ServiceParts, signal: AbortSignal): Promise<void> {
+  await purgeEnded(parts);
+  await purgeVaults(parts, signal);
+}
 
 /** Runs until aborted; done when everything has ended. */
 export async function runInBackground(parts: ServiceParts, signal: AbortSignal): Promise<void> {
@@ -42,7 +48,7 @@ export async function runInBackground(parts: ServiceParts, signal: AbortSignal):
     again(parts.settings.discoveryIntervalMs, 'listing VMs', discoverAll),
     again(parts.settings.expiryIntervalMs, 'expiring recovery points', byDate(expireVaults)),
     again(parts.settings.chargeLookMs, 'reading charges', readCharges),
-    again(PURGE_MS, 'ending soft delete', byDate(purgeEnded)),
+    again(PURGE_MS, 'ending soft delete', byDate(endSoftDelete)),
     again(FORGET_MS, 'forgetting old jobs', byDate(forgetOldJobs)),
     again(COMPACTION_LOOK_MS, 'compaction', compactVaults),
   ]);

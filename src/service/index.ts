@@ -39,7 +39,9 @@ export {
 // Vaults and policies
 export { createVault } from './vaults/create-vault.ts';
 export { deleteVault } from './vaults/delete-vault.ts';
+export { getDeletedVault, listDeletedVaults, type DeletedVault } from './vaults/deleted-vaults.ts';
 export { forgetVault } from './vaults/forget-vault.ts';
+export { undeleteVault } from './vaults/undelete-vault.ts';
 export {
   getVault,
   listVaults,

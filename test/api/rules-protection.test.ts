@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BLOCK } from '../../src/service/testing/aged-vm.ts';
 import { MONTH, QUIET, rulesLab, WEEK, type RulesLab } from './rules-lab.ts';
 
@@ -218,7 +219,7 @@ test('M36 R31 R59 while its item is soft-deleted a point that has expired stays,
   assert.deepEqual(await names(lab), points.slice(1));
 });
 
-test('R59 R60 a soft-deleted VM is protected in another vault; a vault is deleted when it is empty, and its name is free again', async (t) => {
+test('R59 R60 a soft-deleted VM is protected in another vault; its vault is deleted then, its name is free again, and it comes back until its days are over', async (t) => {
   const lab = await rulesLab(t, { policy: QUIET });
   await lab.backUp(300);
   const inUse = await lab.call('DELETE', lab.vault);
@@ -235,10 +236,49 @@ test('R59 R60 a soft-deleted VM is protected in another vault; a vault is delete
   };
   const { status } = await lab.call('PUT', there, { properties });
   assert.equal(status, 202);
-  await lab.vm.pass(14.1);
+  await lab.vm.settled();
+  const deleted = `${lab.vault.split('/resourceGroups/')[0]}/providers/Microsoft.RecoveryServices/locations/local/deletedVaults`;
+  for (let round = 0; round < 2; round += 1) {
+    assert.equal((await lab.call('DELETE', lab.vault)).status, 200);
+    assert.equal((await lab.call('GET', lab.item)).status, 404);
+    const again = await lab.call('PUT', lab.vault, { location: 'local' });
+    assert.equal(again.status, 201, JSON.stringify(again.body));
+    const items = await lab.call('GET', `${lab.vault}/backupProtectedItems`);
+    assert.deepEqual(items.body.value, []);
+    await lab.vm.pass(1);
+  }
+  const { value } = (await lab.call('GET', deleted)).body;
+  const of = ({ properties }: (typeof value)[0]) => [properties.vaultId, properties.purgeAt];
+  assert.equal(value.length, 2);
+  const [newest, oldest] = value;
+  assert.deepEqual((await lab.call('GET', `${deleted}/${oldest.name}`)).body, oldest);
+  for (const one of value) {
+    const { vaultDeletionTime, purgeAt } = one.properties;
+    assert.equal(of(one)[0], lab.vault);
+    assert.equal(Date.parse(purgeAt) - Date.parse(vaultDeletionTime), 14 * 86_400_000);
+  }
+  const group = lab.vault.split('/providers/')[0];
+  const undelete = { properties: { recoveryResourceGroupId: group } };
+  const taken = await lab.call('POST', `${deleted}/${oldest.name}/undelete`, undelete);
+  assert.deepEqual([taken.status, taken.body.error.code], [409, 'ResourceExists']);
+  const wrong = { properties: { recoveryResourceGroupId: lab.vault } };
+  const refused = await lab.call('POST', `${deleted}/${oldest.name}/undelete`, wrong);
+  assert.deepEqual([refused.status, refused.body.error.code], [400, 'InvalidRequestContent']);
   assert.equal((await lab.call('DELETE', lab.vault)).status, 200);
-  const again = await lab.call('PUT', lab.vault, { location: 'local' });
-  assert.equal(again.status, 201, JSON.stringify(again.body));
-  const items = await lab.call('GET', `${lab.vault}/backupProtectedItems`);
-  assert.deepEqual(items.body.value, []);
+  assert.equal(
+    (await lab.call('POST', `${deleted}/${oldest.name}/undelete`, undelete)).status,
+    200,
+  );
+  // As it was: soft-deleted until the days that were promised.
+  assert.equal((await lab.state()).isScheduledForDeferredDelete, true);
+  assert.equal((await lab.call('DELETE', lab.vault)).status, 200);
+  await lab.vm.pass(14.1);
+  for (const { name } of [newest, oldest]) {
+    let gone = await lab.call('GET', `${deleted}/${name}`);
+    for (let tries = 0; gone.status === 200 && tries < 300; tries += 1) {
+      await sleep(20);
+      gone = await lab.call('GET', `${deleted}/${name}`);
+    }
+    assert.deepEqual([gone.status, gone.body.error?.code], [404, 'ResourceNotFound']);
+  }
 });

@@ -270,16 +270,25 @@ test('protection is stopped, resumed, deleted and undeleted', async () => {
   );
   await fails(['resume', 'web'], 1, /\[UserErrorItemSoftDeleted\]/);
   assert.match(await text('points', 'web'), /^\d+ .* soft-deleted/m);
-  await fails(['vault', 'delete', 'v1', '--yes'], 1, /existing resources within the vault/);
+  await fails(['vault', 'delete', 'v1'], 2, /delete the vault lab\/v1 \(for \d+ days it can be/);
+  assert.match(
+    await text('vault', 'delete', 'v1', '--yes'),
+    /^Vault lab\/v1 is soft-deleted until \d{4}-.*; "holdfast vault undelete lab\/v1" brings it back\.$/m,
+  );
+  assert.match(await text('vault', 'list'), /^v1 +lab +\d{4}-.* [-0-9a-f]{36}$/m);
+  await fails(['vault', 'undelete', 'v7'], 1, /no soft-deleted vault v7; there is lab\/v1/);
+  await fails(['vault', 'undelete', 'v1', '--group', 'no'], 1, /\[ResourceGroupNotFound\]/);
+  assert.match(await text('vault', 'undelete', 'V1'), /^Vault lab\/v1 is back/);
+  assert.doesNotMatch(await text('vault', 'list'), /SOFT-DELETED/);
   assert.match(await text('undelete', 'web'), /are back, its protection is stopped/);
   assert.match(await text('resume', 'web'), /is backed up again by the policy nightly\.$/m);
 });
 
 test('who did what is listed, newest first', async () => {
-  const shown = await text('activities', '--last', '3');
+  const shown = await text('activities', '--last', '5');
   assert.match(
     shown,
-    /^TIME +WHO +DID +WITH +DETAILS\n.* admin +ConfigureBackup +lab\/web +vault: lab\/v1, policy: nightly\n.* admin +Undelete +lab\/web +vault: lab\/v1\n.* admin +DeleteBackupData +lab\/web +vault: lab\/v1.*\n$/,
+    /^TIME +WHO +DID +WITH +DETAILS\n.* admin +ConfigureBackup +lab\/web +vault: lab\/v1, policy: nightly\n.* admin +Undelete +lab\/web +vault: lab\/v1\n.* admin +undelete vault +lab\/v1\n.* admin +delete vault +lab\/v1 .*\n.* admin +DeleteBackupData +lab\/web +vault: lab\/v1.*\n$/,
   );
   const { activities } = await json<{ activities: { action: string }[] }>('activities');
   assert.ok(activities.some(({ action }) => action === 'put host'));

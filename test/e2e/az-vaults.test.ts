@@ -92,7 +92,7 @@ test('the properties of a vault are set and shown; those that Holdfast has not a
   await refused(none, 1, /ResourceNotFound/);
 });
 
-test('a vault with items is refused to be deleted; by force its items go, and it goes when nothing is kept of them', async () => {
+test('a vault with items is refused to be deleted; by force its items go, and it is soft-deleted with them, or gone where nothing is kept', async () => {
   const { az, refused } = lab;
   const enable = 'backup protection enable-for-vm -g other -v main';
   const web = `${lab.subscription}/resourceGroups/lab/providers/Microsoft.Compute/virtualMachines/web`;
@@ -101,7 +101,15 @@ test('a vault with items is refused to be deleted; by force its items go, and it
   await refused(`backup vault delete ${MAIN} -y`, 1, full);
   await az(`${SET} --soft-delete-feature-state Enable`);
   // Its data is kept for some days, and with it the vault.
-  await refused(`backup vault delete ${MAIN} -y --force`, 1, full);
+  await az(`backup vault delete ${MAIN} -y --force`);
+  await refused(`backup vault show ${MAIN}`, 3, /ResourceNotFound/);
+  const deleted = `${lab.subscription}/providers/Microsoft.RecoveryServices/locations/local/deletedVaults`;
+  const version = '--url-parameters api-version=2026-07-01';
+  const [{ name }] = (await az(`rest --method get --url ${deleted} ${version}`)).value;
+  const body = JSON.stringify({
+    properties: { recoveryResourceGroupId: `${lab.subscription}/resourceGroups/other` },
+  });
+  await az(`rest --method post --url ${deleted}/${name}/undelete ${version} --body ${body}`);
   const [item] = await az('backup item list -g other -v main');
   assert.equal(item.properties.isScheduledForDeferredDelete, true);
   await az(`${SET} --soft-delete-feature-state Disable`);

@@ -111,6 +111,24 @@ test('settings, policies and what Holdfast has not are seen through the SDK’s 
   assert.deepEqual(await all(backup.resourceGuardProxies.list(vault, group)), []);
 });
 
+test('R60 a soft-deleted vault is listed, shown and undeleted through the SDK', async () => {
+  const { vaults } = clients();
+  const group = 'lab';
+  const made = await vaults.vaults.createOrUpdate(group, 'kept', { location: 'local' });
+  await vaults.vaults.delete(group, 'kept');
+  const [deleted, ...others] = await all(vaults.deletedVaults.listBySubscriptionId('local'));
+  assert.deepEqual([deleted?.properties?.vaultId, others], [made.id, []]);
+  const { vaultDeletionTime: since, purgeAt: until } = deleted!.properties!;
+  assert.equal(until!.getTime() - since!.getTime(), 14 * 86_400_000);
+  assert.deepEqual(await vaults.deletedVaults.get('local', deleted!.name!), deleted);
+  const recoveryResourceGroupId = made.id!.split('/providers/')[0]!;
+  const properties = { recoveryResourceGroupId };
+  await vaults.deletedVaults.undelete('local', deleted!.name!, { properties }).pollUntilDone();
+  assert.equal((await vaults.vaults.get(group, 'kept')).id, made.id);
+  assert.deepEqual(await all(vaults.deletedVaults.listBySubscriptionId('local')), []);
+  await vaults.vaults.delete(group, 'kept');
+});
+
 test('VMs and storage accounts are listed with the token that Azure’s SDKs ask for', async () => {
   const { compute, storage, vaults } = clients();
   assert.deepEqual(await all(compute.virtualMachines.listAll()), []);

@@ -86,7 +86,7 @@ export const vaultRoutes = [
   route({
     method: 'DELETE',
     path: VAULT,
-    summary: 'Deletes an empty vault',
+    summary: 'Deletes a vault whose VMs have no points that are not soft-deleted',
     handle: async (request) => {
       const name = vaultOf(request.params);
       if ((await findVault(request, name)) === undefined) return { status: 204 };

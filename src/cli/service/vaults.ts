@@ -4,6 +4,7 @@ import { HoldfastError, shellQuoted } from '#base';
 import { formatFacts } from '../output/facts.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { confirm } from './confirm.ts';
+import { deletedText, deletedVaultsText, listDeletedVaults } from './deleted-vaults.ts';
 import { fullName, type Named } from './names.ts';
 import {
   findVault,
@@ -20,13 +21,17 @@ import { shortTime } from './time.ts';
 export type VaultChange = {
   readonly softDelete?: SoftDelete;
   readonly softDeleteDays?: number;
+  readonly immutability?: Immutability;
   /** Replace all that there are. */
   readonly tags?: Readonly<Record<string, string>>;
 };
 
 export type SoftDelete = 'on' | 'off' | 'always';
 
+export type Immutability = 'off' | 'on' | 'locked';
+
 const STATES = { on: 'Enabled', off: 'Disabled', always: 'AlwaysON' } as const;
+const IMMUTABILITY = { off: 'Disabled', on: 'Unlocked', locked: 'Locked' } as const;
 
 export async function createVault(
   { service, terminal }: ServiceContext,
@@ -80,26 +85,41 @@ function sameVault(one: Named, other: Named): boolean {
 }
 
 export async function showVaults({ service, terminal }: ServiceContext): Promise<void> {
-  const [vaults, items] = await Promise.all([listVaults(service), listItems(service)]);
+  const [vaults, items, deleted] = await Promise.all([
+    listVaults(service),
+    listItems(service),
+    listDeletedVaults(service),
+  ]);
   const facts = await Promise.all(vaults.map(async (vault) => await factsOf(service, vault)));
   const shown = facts.map((vault) => ({
     ...vault,
     itemCount: items.filter((item) => sameVault(item.vault, vault)).length,
   }));
-  terminal.result({ vaults: shown }, () => {
-    if (shown.length === 0) return 'There are no vaults: holdfast vault create NAME';
+  terminal.result({ vaults: shown, deletedVaults: deleted }, () => {
+    const gone = deletedVaultsText(deleted);
+    if (shown.length === 0) {
+      return ['There are no vaults: holdfast vault create NAME', ...gone].join('\n\n');
+    }
     const table = formatTable(
-      [left('VAULT'), left('GROUP'), right('VMS'), left('SOFT DELETE'), left('REPOSITORY')],
+      [
+        left('VAULT'),
+        left('GROUP'),
+        right('VMS'),
+        left('SOFT DELETE'),
+        left('IMMUTABLE'),
+        left('REPOSITORY'),
+      ],
       shown.map((vault) => [
         vault.name,
         vault.group,
         String(vault.itemCount),
         softDeleteText(vault),
+        immutabilityText(vault),
         vault.repository,
       ]),
     );
     const away = shown.flatMap(unreachableText);
-    return [table, ...away].join('\n\n');
+    return [table, ...away, ...gone].join('\n\n');
   });
 }
 
@@ -116,12 +136,18 @@ export async function showVault(
   terminal.result(shown, () => describe(shown));
 }
 
+/** What can never be undone is asked about. */
 export async function setVault(
-  { service, terminal }: ServiceContext,
+  context: ServiceContext,
   name: string,
-  change: VaultChange,
+  { yes, ...change }: VaultChange & { readonly yes?: boolean },
 ): Promise<void> {
+  const { service, terminal } = context;
   const vault = await findVault(service, name);
+  if (change.immutability === 'locked') {
+    const what = `lock the immutability of the vault ${fullName(vault)} for ever: nobody can delete its data before its time, nor shorten that`;
+    await confirm(context, what, yes);
+  }
   await patch(service, vault, change);
   const facts = await factsOf(service, await findVault(service, fullName(vault)));
   terminal.result(facts, () => describe(facts));
@@ -133,12 +159,28 @@ export async function deleteVault(
   { yes, forgetRepository }: { readonly yes?: boolean; readonly forgetRepository?: boolean },
 ): Promise<void> {
   const { service, terminal } = context;
-  const { group, name: known } = await findVault(service, name);
-  if (forgetRepository === true) return await forgetVault(context, { group, name: known }, yes);
-  await confirm(context, `delete the vault ${group}/${known} and its repository`, yes);
+  const vault = await findVault(service, name);
+  const full = fullName(vault);
+  if (forgetRepository === true) return await forgetVault(context, vault, yes);
+  const facts = await factsOf(service, vault);
+  const end =
+    facts.softDelete === 'Disabled'
+      ? 'and its repository'
+      : `(for ${facts.softDeleteDays} days it can be undeleted)`;
+  await confirm(context, `delete the vault ${full} ${end}`, yes);
+  const before = new Set((await listDeletedVaults(service)).map(({ id }) => id));
   const { vaults } = await service.vaults();
-  await service.ask(async () => await vaults.beginDeleteAndWait(group, known));
-  terminal.result({ deleted: `${group}/${known}` }, () => `Vault ${group}/${known} is deleted.`);
+  await service.ask(async () => await vaults.beginDeleteAndWait(vault.group, vault.name));
+  const deleted = (await listDeletedVaults(service)).find(
+    (one) => sameVault(one, vault) && !before.has(one.id),
+  );
+  terminal.result(
+    {
+      deleted: full,
+      ...(deleted === undefined ? {} : { softDeletedUntil: deleted.until, id: deleted.id }),
+    },
+    () => deletedText(vault, deleted),
+  );
 }
 
 /** One whose repository is gone: the service refuses any other. */
@@ -190,13 +232,21 @@ async function patch(service: Service, { group, name }: Named, change: VaultChan
   await service.ask(async () => await vaults.beginUpdateAndWait(group, name, body));
 }
 
-function settingsOf({ softDelete, softDeleteDays }: VaultChange) {
-  if (softDelete === undefined && softDeleteDays === undefined) return {};
+function settingsOf({ softDelete, softDeleteDays, immutability }: VaultChange) {
+  const hasSoftDelete = softDelete !== undefined || softDeleteDays !== undefined;
+  if (!hasSoftDelete && immutability === undefined) return {};
   const softDeleteSettings = {
     ...(softDelete === undefined ? {} : { softDeleteState: STATES[softDelete] }),
     ...(softDeleteDays === undefined ? {} : { softDeleteRetentionPeriodInDays: softDeleteDays }),
   };
-  return { securitySettings: { softDeleteSettings } };
+  return {
+    securitySettings: {
+      ...(hasSoftDelete ? { softDeleteSettings } : {}),
+      ...(immutability === undefined
+        ? {}
+        : { immutabilitySettings: { state: IMMUTABILITY[immutability] } }),
+    },
+  };
 }
 
 type Own = {
@@ -214,8 +264,8 @@ type Own = {
 async function factsOf(service: Service, vault: ServiceVault) {
   const { id, name, group, resource } = vault;
   const own = (await service.http.json('GET', ownPath(service, vault))) as Own;
-  const { softDeleteState, softDeleteRetentionPeriodInDays } =
-    resource.properties?.securitySettings?.softDeleteSettings ?? {};
+  const { softDeleteSettings, immutabilitySettings } = resource.properties?.securitySettings ?? {};
+  const { softDeleteState, softDeleteRetentionPeriodInDays } = softDeleteSettings ?? {};
   return {
     id,
     name,
@@ -223,6 +273,7 @@ async function factsOf(service: Service, vault: ServiceVault) {
     ...own.properties,
     softDelete: softDeleteState ?? 'Enabled',
     softDeleteDays: softDeleteRetentionPeriodInDays,
+    immutability: immutabilitySettings?.state ?? 'Disabled',
     tags: resource.tags ?? {},
   };
 }
@@ -236,6 +287,7 @@ function describe(vault: VaultFacts): string {
     ['Group', group],
     ['Protected VMs', itemCount === undefined ? undefined : String(itemCount)],
     ['Soft delete', softDeleteText(vault)],
+    ['Immutable', immutabilityText(vault)],
     ['Repository', repository],
     ['Repository id', repositoryId],
     [
@@ -264,6 +316,11 @@ function softDeleteText({ softDelete, softDeleteDays }: VaultFacts): string {
   if (softDelete === 'Disabled') return 'off';
   const always = softDelete === 'Enabled' ? '' : ', always';
   return softDeleteDays === undefined ? `on${always}` : `${softDeleteDays} days${always}`;
+}
+
+function immutabilityText({ immutability }: VaultFacts): string {
+  if (immutability === 'Disabled') return 'no';
+  return immutability === 'Locked' ? 'for ever' : 'yes';
 }
 
 function ownPath(service: Service, { group, name }: Named): string {

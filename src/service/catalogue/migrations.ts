@@ -72,4 +72,8 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
       "name" text not null, "members" text not null, "policyId" text, "lastRunAt" bigint, "nextRunAt" bigint,
       "revision" integer not null, "createdAt" bigint not null, "changedAt" bigint not null, unique ("vaultId", "key"))`,
   ],
+  [
+    `create table "deletedVaults" ("id" text primary key, "groupName" text not null, "name" text not null,
+      "repository" text not null, "deletedAt" bigint not null, "purgeAt" bigint not null)`,
+  ],
 ];

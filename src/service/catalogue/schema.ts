@@ -37,6 +37,18 @@ export type Catalogue = {
     createdAt: number;
   };
 
+  /** Soft-deleted ones (R60): all else of them is in their repositories alone. */
+  readonly deletedVaults: {
+    id: string;
+    /** Its resource group, which may be gone. */
+    groupName: string;
+    name: string;
+    /** A folder. */
+    repository: string;
+    deletedAt: number;
+    purgeAt: number;
+  };
+
   readonly policies: {
     id: string;
     vaultId: string;

@@ -86,17 +86,6 @@ export async function chargeDocuments(
   ];
 }
 
-/** What a vault that is deleted leaves behind no more. */
-export async function chargeDocumentsGone(
-  reader: CatalogueReader,
-  vaultId: string,
-): Promise<readonly VaultDocument[]> {
-  const known = reader.selectFrom('documents').select('document').where('vaultId', '=', vaultId);
-  return (await known.execute())
-    .filter(({ document }) => document === PRICES || document.startsWith(MONTH_PREFIX))
-    .map(({ document }) => ({ id: document, value: undefined }));
-}
-
 /**
  * The vault's rows become what its documents say. What points own is in none: the catalogue's own reading of the same day
  * is kept, else it is left to the next one.

@@ -78,13 +78,6 @@ export async function takeOverGroups(
   }
 }
 
-export async function groupDocumentsGone(
-  reader: CatalogueReader,
-  vaultId: string,
-): Promise<readonly VaultDocument[]> {
-  return (await groupRows(reader, vaultId)).map(({ id }) => groupGone(id));
-}
-
 export async function deleteGroupRows(change: CatalogueChange, vaultId: string): Promise<void> {
   await change.deleteFrom('consistencyGroups').where('vaultId', '=', vaultId).execute();
 }

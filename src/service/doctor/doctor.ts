@@ -15,6 +15,7 @@ import { readDocuments } from '../repositories/repository-pool.ts';
 import type { OpenRepository } from '../repositories/repositories.ts';
 import { failureFromJson } from '../jobs/job-records.ts';
 import type { ServiceParts } from '../service-parts.ts';
+import { listDeletedVaults, type DeletedVault } from '../vaults/deleted-vaults.ts';
 import { vaultDocument, VAULT_DOCUMENT } from '../vaults/vault-document.ts';
 import { reachNow } from '../vaults/reach-again.ts';
 import { triedAgain, whyOutOfReach } from '../vaults/vault-reach.ts';
@@ -42,7 +43,10 @@ async function examineContent(parts: ServiceParts): Promise<readonly Finding[]> 
   for (const vault of vaults) {
     found.push(...(await parts.turns(vault.id, async () => await examineVault(parts, vault))));
   }
-  found.push(...(await strangeFolders(parts, new Set(vaults.map(({ id }) => id)))));
+  const deleted = await listDeletedVaults(parts.catalogue.read);
+  found.push(...deleted.flatMap((vault) => lostAndDeleted(parts, vault)));
+  const known = [...vaults, ...deleted].map(({ id }) => id);
+  found.push(...(await strangeFolders(parts, new Set(known))));
   found.push(...(await clockFinding(parts)));
   found.push(...(await stuckJobs(parts)));
   found.push(...(await silentHosts(parts)));
@@ -52,8 +56,23 @@ async function examineContent(parts: ServiceParts): Promise<readonly Finding[]> 
   return found;
 }
 
+/** A soft-deleted vault that could not be undeleted. */
+function lostAndDeleted(parts: ServiceParts, vault: DeletedVault): readonly Finding[] {
+  const why = parts.reach.all().get(vault.id);
+  if (why === undefined) return [];
+  const until = new Date(vault.purgeAt).toISOString();
+  return [
+    {
+      severity: 'warning',
+      where: `soft-deleted vault ${calledOf(vault)}`,
+      what: `its repository cannot be opened, so that it cannot be undeleted: ${whyOutOfReach(why)}`,
+      advice: `${mending(why.code)}, ${triedAgain(why)}; from ${until} on the vault is forgotten, its repository left as it is`,
+    },
+  ];
+}
+
 /** Its name alone is not enough: another group may have a vault of the same. */
-function calledOf({ group, name }: Vault): string {
+function calledOf({ group, name }: Pick<Vault, 'group' | 'name'>): string {
   return `${group}/${name}`;
 }
 

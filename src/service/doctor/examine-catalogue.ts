@@ -44,6 +44,7 @@ async function tellOf(parts: ServiceParts, of: UnreadableRow): Promise<Finding> 
 const WORDS: Partial<Record<keyof Catalogue, string>> = {
   resourceGroups: 'resource group',
   vaults: 'vault',
+  deletedVaults: 'soft-deleted vault',
   policies: 'policy',
   consistencyGroups: 'consistency group',
   hosts: 'host',

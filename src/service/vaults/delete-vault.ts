@@ -1,65 +1,88 @@
-/** A vault's end: only without items, and its repository's folder only where nothing else is in it. */
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
+/**
+ * A vault's deletion (R60, decision 0015): with soft delete it stays a while, and can be undeleted; without, it ends.
+ *
+ * ```
+ *   no VM with points that are not soft-deleted, no jobs ─► soft delete? ─ yes ─► soft-deleted ── its time ──┐
+ *                                                                  └──── no ─────────────────────────────────┴─► gone
+ * ```
+ */
 import { HoldfastError } from '#base';
 import { noteActivity } from '../activities/activities.ts';
 import type { Row } from '../catalogue/schema.ts';
-import { chargeDocumentsGone } from '../charges/charge-rows.ts';
-import { groupDocumentsGone } from '../consistency-groups/group-rows.ts';
-import { policyGone } from '../policies/policy-records.ts';
-import { changeVault } from '../repositories/change-vault.ts';
+import { changeVault, type VaultChange } from '../repositories/change-vault.ts';
 import type { ServiceParts } from '../service-parts.ts';
+import { putDeletedVault } from './deleted-vaults.ts';
 import { requireReadable } from './forget-vault.ts';
-import { VAULT_DOCUMENT } from './vault-document.ts';
-import { deleteVaultRows } from './vault-rows.ts';
+import { endOfVault, removeVaultFolder } from './vault-end.ts';
+import { vaultDocument, type VaultDeletion } from './vault-document.ts';
 import { getVault, type Vault, type VaultName } from './vaults.ts';
 
+const DAY_MS = 86_400_000;
+
 /**
- * Deletes the vault with its policies. A repository in the data folder goes with it unless it has points (of
- * `holdfast repo`); one that the owner placed elsewhere stays, without the vault's documents.
+ * Deletes the vault with its policies and its soft-deleted items.
  *
- * @throws {HoldfastError} `ResourceNotFound`; `ServiceResourceNotEmptyWithBackendMessage` while it has items,
- *   soft-deleted ones too; `VaultUnavailable` where its repository cannot be read (forget-vault.ts).
+ * @returns until when it is soft-deleted; undefined: it is gone (vault-end.ts).
+ * @throws {HoldfastError} `ResourceNotFound`; `ServiceResourceNotEmptyWithBackendMessage` while it has items that are not
+ *   soft-deleted; `VaultInUse` while it has jobs; `VaultUnavailable` where its repository cannot be read (forget-vault.ts).
  */
-export async function deleteVault(parts: ServiceParts, name: VaultName): Promise<void> {
-  const { catalogue, repositories, dataFolder } = parts;
-  const vault = await getVault(catalogue.read, name);
+export async function deleteVault(
+  parts: ServiceParts,
+  name: VaultName,
+): Promise<VaultDeletion | undefined> {
+  const vault = await getVault(parts.catalogue.read, name);
   await requireReadable(parts, vault);
-  await changeVault(parts, vault.id, async () => {
-    await requireEmpty(parts, vault);
-    const policies = await catalogue.read
-      .selectFrom('policies')
-      .select('id')
-      .where('vaultId', '=', vault.id)
-      .execute();
-    const gone = { id: VAULT_DOCUMENT, value: undefined };
-    return {
-      // The vault's own first: without it the next start deletes the rest.
-      documents: [
-        gone,
-        ...policies.map(({ id }) => policyGone(id)),
-        ...(await chargeDocumentsGone(catalogue.read, vault.id)),
-        ...(await groupDocumentsGone(catalogue.read, vault.id)),
-      ],
-      apply: async (change) => {
-        await deleteVaultRows(change, vault.id);
-        await noteActivity(parts, change, {
-          action: 'delete vault',
-          target: `${vault.group}/${vault.name}`,
-        });
-      },
-    };
+  const deletion = await changeVault(parts, vault.id, async () => {
+    const items = await deletedItems(parts, vault);
+    await requireIdle(parts, vault);
+    const planned = deletionOf(vault, items, parts.clock.nowMs());
+    if (planned !== undefined) return softDeletion(parts, vault, planned);
+    const activity = { action: 'delete vault', target: `${vault.group}/${vault.name}` };
+    return await endOfVault(parts, vault.id, activity);
   });
-  const folder = join(dataFolder.vaults, vault.id);
-  // Points that no item has, of `holdfast repo`: the key in the folder opens them, wherever they lie.
-  const points = await repositories.use(vault.id, async ({ state }) => state.points.size);
-  await repositories.release(vault.id);
-  if (points === 0) await rm(folder, { recursive: true, force: true });
+  if (deletion === undefined) await removeVaultFolder(parts, vault.id);
+  return deletion;
+}
+
+/** Its soft-deleted items stay as long as they were promised to. */
+function deletionOf(
+  { settings }: Vault,
+  items: readonly Pick<Row<'items'>, 'purgeAt'>[],
+  nowMs: number,
+): VaultDeletion | undefined {
+  const days = settings.softDelete === 'Disabled' ? 0 : settings.softDeleteDays;
+  const purgeAt = Math.max(nowMs + days * DAY_MS, ...items.map((item) => item.purgeAt ?? 0));
+  return purgeAt > nowMs ? { at: nowMs, purgeAt } : undefined;
+}
+
+function softDeletion(
+  parts: ServiceParts,
+  vault: Vault,
+  deletion: VaultDeletion,
+): VaultChange<VaultDeletion> {
+  return {
+    documents: [vaultDocument(vault, deletion)],
+    apply: async (change) => {
+      await putDeletedVault(change, vault, deletion);
+      await noteActivity(parts, change, {
+        action: 'delete vault',
+        target: `${vault.group}/${vault.name}`,
+        detail: { id: vault.id, until: new Date(deletion.purgeAt).toISOString() },
+      });
+      return deletion;
+    },
+  };
 }
 
 const MOST_NAMED = 5;
 
-async function requireEmpty({ catalogue }: ServiceParts, vault: Vault): Promise<void> {
+type ItemLeft = Pick<Row<'items'>, 'vmGroup' | 'vmName' | 'state' | 'purgeAt'>;
+
+/** @throws {HoldfastError} `ServiceResourceNotEmptyWithBackendMessage` where there are others. */
+async function deletedItems(
+  { catalogue }: ServiceParts,
+  vault: Vault,
+): Promise<readonly ItemLeft[]> {
   const items = await catalogue.read
     .selectFrom('items')
     .select(['vmGroup', 'vmName', 'state', 'purgeAt'])
@@ -67,32 +90,33 @@ async function requireEmpty({ catalogue }: ServiceParts, vault: Vault): Promise<
     .orderBy('vmKey')
     .orderBy('vmGroupKey')
     .execute();
-  if (items.length === 0) return;
-  const named = items.slice(0, MOST_NAMED).map(stillThere);
-  const more = items.length - named.length;
+  const kept = items.filter(({ state }) => state !== 'SoftDeleted');
+  if (kept.length === 0) return items;
+  const named = kept.slice(0, MOST_NAMED).map(({ vmGroup, vmName }) => `${vmGroup}/${vmName}`);
+  const more = kept.length - named.length;
   const which = more > 0 ? `${named.join(', ')} and ${more} more` : named.join(', ');
-  const deleted = items.filter(({ state }) => state === 'SoftDeleted');
-  const advice = [
-    ...(deleted.length < items.length ? ['Stop their protection and delete their data.'] : []),
-    ...(deleted.length > 0 ? [softDeletedAdvice(vault)] : []),
-  ];
   throw new HoldfastError(
     'ServiceResourceNotEmptyWithBackendMessage',
     `Vault '${vault.name}' cannot be deleted as there are existing resources within the vault: ` +
-      `${items.length === 1 ? 'the backup item' : 'the backup items'} ${which}. ${advice.join(' ')}`,
+      `${kept.length === 1 ? 'the backup item' : 'the backup items'} ${which}. ` +
+      'Stop their protection and delete their data.',
   );
 }
 
-function stillThere(item: Pick<Row<'items'>, 'vmGroup' | 'vmName' | 'state' | 'purgeAt'>): string {
-  const name = `${item.vmGroup}/${item.vmName}`;
-  if (item.state !== 'SoftDeleted' || item.purgeAt === null) return name;
-  return `${name} (soft-deleted until ${new Date(item.purgeAt).toISOString()})`;
-}
-
-/** Azure's own way to be rid of them sooner. */
-function softDeletedAdvice({ settings }: Vault): string {
-  const wait = 'What is soft-deleted goes by itself at its time';
-  if (settings.softDelete === 'AlwaysON') return `${wait}: soft delete of this vault is always on.`;
-  const turnOff = settings.softDelete === 'Enabled' ? 'turn soft delete of the vault off, ' : '';
-  return `${wait}; to have it gone now, ${turnOff}undelete it and delete its data again.`;
+/** A job would find its item gone. */
+async function requireIdle({ catalogue }: ServiceParts, vault: Vault): Promise<void> {
+  const jobs = await catalogue.read
+    .selectFrom('jobs')
+    .select(['id', 'operation', 'entity'])
+    .where('vaultId', '=', vault.id)
+    .where('endedAt', 'is', null)
+    .orderBy('place')
+    .execute();
+  if (jobs.length === 0) return;
+  const named = jobs.map(({ id, operation, entity }) => `${operation} of ${entity} (${id})`);
+  throw new HoldfastError(
+    'VaultInUse',
+    `The vault '${vault.name}' has jobs: ${named.slice(0, MOST_NAMED).join(', ')}${named.length > MOST_NAMED ? ', …' : ''}. ` +
+      'Wait until they have ended, or cancel them, and delete it then.',
+  );
 }

@@ -92,7 +92,10 @@ export async function requireReadable(parts: ServiceParts, vault: Vault): Promis
 }
 
 /** Undefined: a reader can open it now, whether it could before or not. */
-async function whyUnreadable({ reach }: ServiceParts, vaultId: string): Promise<Error | undefined> {
+export async function whyUnreadable(
+  { reach }: ServiceParts,
+  vaultId: string,
+): Promise<Error | undefined> {
   try {
     await reach.repositories.read(vaultId, async () => undefined);
     return undefined;

@@ -7,7 +7,7 @@ import { isHoldfastError } from '#base';
 import { backUpNow } from '../backing-up/start-backup.ts';
 import { examine } from '../doctor/doctor.ts';
 import { getItem } from '../items/items.ts';
-import { deleteData, protect, stopRetaining, undelete } from '../items/protect.ts';
+import { deleteData, protect, stopRetaining } from '../items/protect.ts';
 import { listPoints } from '../points/points.ts';
 import { listPolicies } from '../policies/policies.ts';
 import { killedBefore } from '../testing/backed-up-vm.ts';

@@ -27,7 +27,8 @@ import {
 import type { ServiceParts } from '../service-parts.ts';
 import { tagsToJson } from '../tags.ts';
 import { forgetRows } from './forget-vault.ts';
-import { VAULT_DOCUMENT, vaultFromDocument } from './vault-document.ts';
+import { putDeletedVault } from './deleted-vaults.ts';
+import { VAULT_DOCUMENT, vaultFromDocument, type VaultDeletion } from './vault-document.ts';
 import { deleteVaultRows } from './vault-rows.ts';
 import { vaultSettingsToJson } from './vault-settings.ts';
 
@@ -61,7 +62,11 @@ export async function takeOverVaults(
 
 async function allVaults({ catalogue, dataFolder }: ServiceParts): Promise<readonly string[]> {
   const folders = await listVaultFolders(dataFolder.vaults);
-  const known = await catalogue.read.selectFrom('vaults').select('id').execute();
+  const { read } = catalogue;
+  const known = [
+    ...(await read.selectFrom('vaults').select('id').execute()),
+    ...(await read.selectFrom('deletedVaults').select('id').execute()),
+  ];
   return [...new Set([...folders, ...known.map(({ id }) => id)])];
 }
 
@@ -117,6 +122,7 @@ async function takeOverDocuments(parts: ServiceParts, vaultId: string): Promise<
     await catalogue.change(async (change) => await noteLocation(change, vaultId, found.repository));
     return { isThere: true, changed: [], stale: [] };
   }
+  if (found.kind === 'deleted') return await takeOverDeleted(parts, vaultId, found);
   if (found.kind === 'abandoned') {
     await catalogue.change(async (change) => await deleteVaultRows(change, vaultId));
     if (!found.hasPoints) await removeFolder(parts, vaultId);
@@ -131,12 +137,32 @@ async function takeOverDocuments(parts: ServiceParts, vaultId: string): Promise<
   return { isThere: true, changed, stale };
 }
 
+/** A soft-deleted one is in the catalogue as that, and nothing else of it. */
+async function takeOverDeleted(
+  { catalogue }: ServiceParts,
+  id: string,
+  { vault, deletion }: Extract<Found, { readonly kind: 'deleted' }>,
+): Promise<Applied> {
+  const known = await catalogue.read
+    .selectFrom('deletedVaults')
+    .select('id')
+    .where('id', '=', id)
+    .executeTakeFirst();
+  await catalogue.change(async (change) => await putDeletedVault(change, vault, deletion));
+  return { isThere: false, changed: known === undefined ? [VAULT_DOCUMENT] : [], stale: [] };
+}
+
 type Documents = Awaited<ReturnType<typeof readDocuments>>;
 
 type Found =
   | { readonly kind: 'known'; readonly repository: string }
   /** Never finished, or deleted but for its folder. */
   | { readonly kind: 'abandoned'; readonly hasPoints: boolean }
+  | {
+      readonly kind: 'deleted';
+      readonly vault: Parameters<typeof putDeletedVault>[1];
+      readonly deletion: VaultDeletion;
+    }
   | {
       readonly kind: 'newer';
       readonly repository: string;
@@ -165,8 +191,14 @@ async function lookAt(
         return { kind: 'known', repository: store.location };
       }
       const read = await readDocuments(repository);
-      if (!read.some(({ id }) => id === VAULT_DOCUMENT)) {
+      const own = read.find(({ id }) => id === VAULT_DOCUMENT);
+      if (own === undefined) {
         return { kind: 'abandoned', hasPoints: repository.state.points.size > 0 };
+      }
+      const { deleted, group, name } = vaultFromDocument(own.value);
+      if (deleted !== undefined) {
+        const vault = { id: vaultId, group, name, repository: store.location };
+        return { kind: 'deleted', vault, deletion: deleted };
       }
       return {
         kind: 'newer',
@@ -280,6 +312,7 @@ async function noteLocation(
 }
 
 async function putVaultRow(change: CatalogueChange, of: Remembered): Promise<void> {
+  await change.deleteFrom('deletedVaults').where('id', '=', of.vaultId).execute();
   const value = of.documents.find(({ id }) => id === VAULT_DOCUMENT)!.value;
   const { group, name, tags, settings, createdAt } = vaultFromDocument(value);
   const groupKey = nameKey(group);

@@ -15,6 +15,8 @@ const DOCUMENT = z.strictObject({
   tags: z.record(z.string(), z.string()),
   settings: z.unknown(),
   createdAt: z.number(),
+  /** Absent: it is not soft-deleted. */
+  deleted: z.strictObject({ at: z.number(), purgeAt: z.number() }).optional(),
 });
 
 export const VAULT_DOCUMENT = 'vault';
@@ -28,13 +30,23 @@ export type RememberedVault = {
   readonly createdAt: number;
 };
 
-export function vaultDocument(vault: RememberedVault): VaultDocument {
+/** Since when a vault is soft-deleted, and when it goes for good; ms. */
+export type VaultDeletion = { readonly at: number; readonly purgeAt: number };
+
+/** @param deleted absent: it is not soft-deleted. */
+export function vaultDocument(vault: RememberedVault, deleted?: VaultDeletion): VaultDocument {
   const { id, group, name, tags, createdAt } = vault;
   const settings = vaultSettingsToJson(vault.settings);
-  return { id: VAULT_DOCUMENT, value: { version: 1, id, group, name, tags, settings, createdAt } };
+  const value = { version: 1, id, group, name, tags, settings, createdAt };
+  return {
+    id: VAULT_DOCUMENT,
+    value: deleted === undefined ? value : { ...value, deleted },
+  };
 }
 
-export function vaultFromDocument(value: unknown): RememberedVault {
+export function vaultFromDocument(
+  value: unknown,
+): RememberedVault & { readonly deleted?: VaultDeletion | undefined } {
   const { version: _, settings, ...vault } = DOCUMENT.parse(value);
   return { ...vault, settings: vaultSettingsFromJson(settings) };
 }

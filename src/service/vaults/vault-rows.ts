@@ -12,7 +12,9 @@ export async function deleteVaultRows(change: CatalogueChange, vaultId: string):
   for (const table of ['items', 'policies', 'documents'] as const) {
     await change.deleteFrom(table).where('vaultId', '=', vaultId).execute();
   }
-  await change.deleteFrom('vaults').where('id', '=', vaultId).execute();
+  for (const table of ['vaults', 'deletedVaults'] as const) {
+    await change.deleteFrom(table).where('id', '=', vaultId).execute();
+  }
 }
 
 /** Of its repository, hex; undefined: there is no such vault. */

@@ -32,8 +32,10 @@ export function vaultSettingsFromJson(value: unknown): VaultSettings {
   return settings;
 }
 
-export function vaultSettingsToJson(settings: VaultSettings): unknown {
-  return { version: 1, ...settings };
+/** As it was written before there were immutable vaults, where it is none: documents are compared. */
+export function vaultSettingsToJson({ immutability, ...settings }: VaultSettings): unknown {
+  const told = { version: 1, ...settings };
+  return immutability === 'Disabled' ? told : { ...told, immutability };
 }
 
 /**
