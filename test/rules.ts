@@ -41,6 +41,11 @@ export const RULES: Readonly<Record<string, readonly RegExp[]>> = {
     /after the days of soft delete the points go/,
     /is restored while it is soft-deleted, for the days of the vault/,
   ],
+  R25: [
+    /edited to keep points longer or at other times, never shorter/,
+    /gets no policy that keeps its points or a class of them less long/,
+    /longer retention is refused for a VM whose backups are suspended/,
+  ],
   R26: [/a change of 1 KB stores one block/, /only the first backup is full/],
   R27: [/D1\+D2, then D3, then D2′\+D3′/, /each point is charged for the blocks it brought/],
   R28: [/case 1, both readings/, /case 2, both readings/, /case 3: a point on demand for 10 days/],
@@ -66,6 +71,11 @@ export const RULES: Readonly<Record<string, readonly RegExp[]>> = {
   R59: [/only resuming lets it go/, /is protected in another vault/],
   R60: [/its vault is deleted then, its name is free again, and it comes back until its days/],
   R61: [/46 are charged and 6 are free/],
+  R62: [
+    /enabled and disabled at will, locked only where it is enabled/,
+    /data is not deleted while a point of it is to be kept/,
+    /no point is deleted by hand before its date, or unpinned/,
+  ],
   R70: [/disks are restored to a storage account under their names/],
   R75: [/charges begin with the first successful backup/],
   R76: [/17 \+ 30 \+ 0 = 47/, /one unit up to 500 GB, then one for each 500 GB begun/],
@@ -76,7 +86,6 @@ export const RULES: Readonly<Record<string, readonly RegExp[]>> = {
 
 /** What is asked and not there. */
 export const NOT_YET: Readonly<Record<string, string>> = {
-  R25: 'There are no immutable vaults.',
   R44: 'A courtesy of Azure, off by default; nothing measures a guest’s load.',
 };
 
