@@ -38,6 +38,26 @@ export async function assertItems({ world, model }: Compared): Promise<void> {
   assert.deepEqual(seen.toSorted(byVm), expected.toSorted(byVm));
 }
 
+export async function assertGroups({ world, model }: Compared): Promise<void> {
+  const { value } = await world.get(world.groupPath());
+  const seen = value.map(({ name, properties }: AnyJson) => ({
+    name,
+    members: properties.virtualMachineIds,
+    policy: properties.policyId?.split('/').at(-1),
+    lastRun: properties.lastRunTime,
+  }));
+  const expected = model.groups.list().map(({ name, members, policy, lastRun }) => ({
+    name,
+    members: members.map(({ vm }) => world.vmId(vm)),
+    policy,
+    lastRun: lastRun === undefined ? undefined : iso(lastRun),
+  }));
+  assert.deepEqual(
+    seen,
+    expected.toSorted((one, other) => (one.name < other.name ? -1 : 1)),
+  );
+}
+
 /** Soft-deleted ones included; newest first. */
 export async function listedPoints(world: World, vm: string): Promise<readonly AnyJson[]> {
   const filter = encodeURIComponent("includeSoftDeletedRP eq 'true'");

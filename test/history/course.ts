@@ -4,6 +4,7 @@ import type { Run } from './calendar.ts';
 import { ModelCharges } from './charges.ts';
 import {
   assertCharges,
+  assertGroups,
   assertHolds,
   assertItems,
   assertOwned,
@@ -12,6 +13,7 @@ import {
   listedPoints,
   monthOf,
 } from './checks.ts';
+import type { ModelGroup } from './group-model.ts';
 import { Model } from './model.ts';
 import { pick, type Draw } from './policies.ts';
 import type { ModelPoint } from './rules.ts';
@@ -74,17 +76,20 @@ export class Course {
   async follow(): Promise<{ runs: number; gone: ReadonlySet<string> }> {
     this.sync();
     this.model.looked();
+    const dueGroups = this.model.groups.dueRuns();
+    for (const [group, run] of dueGroups) await this.learnGroup(group, { run });
     const due = this.model.dueRuns();
     for (const [vm, run] of due) await this.learn(vm, { run });
     await this.order();
     // What goes is charged for until the day that has ended, whoever reads it first.
-    const isRead = this.#readDays();
+    const isMeasured = this.#readDays();
     const gone = new Set(this.model.expire());
     for (const { points } of this.model.purge()) for (const { id } of points) gone.add(id);
     await this.world.readDays();
-    if (isRead && gone.size === 0) await assertOwned(this.compared);
-    this.#isQuiet = due.size === 0;
-    return { runs: due.size, gone };
+    if (isMeasured && gone.size === 0) await assertOwned(this.compared);
+    const runs = due.size + dueGroups.size;
+    this.#isQuiet = runs === 0;
+    return { runs, gone };
   }
 
   sync(): void {
@@ -92,29 +97,49 @@ export class Course {
     [this.model.now, this.model.passed] = [clock.nowMs(), clock.monotonicMs()];
   }
 
+  /** @returns whether they were measured; days that are taken back are not. */
   #readDays(): boolean {
     const before = this.charges.lastRead;
     if (!this.charges.read(this.model)) return false;
     for (const day of [before, before + 1, this.charges.lastRead]) this.#months.add(monthOf(day));
-    return true;
+    return this.charges.lastRead > before;
   }
 
   /** A backup has ended: its point is the one that was not there. */
   async learn(vm: string, of: { readonly run?: Run; readonly asked?: number }): Promise<void> {
-    const item = this.model.items.get(vm)!;
-    const known = new Set(item.points.map(({ id }) => id));
+    const { isThere } = this.model.vms.get(vm)!;
+    this.model.backedUp(vm, { ...of, taken: await this.#taken(vm, { ...of, isThere }) });
+  }
+
+  /** As `learn`, of the group: all of them have a point, or none. */
+  async learnGroup(
+    group: ModelGroup,
+    { run, asked }: { readonly run?: Run; readonly asked?: number },
+  ): Promise<void> {
+    const wanted = this.model.groups.wanted(group);
+    const isThere = wanted.every(({ vm }) => this.model.vms.get(vm)!.isThere);
+    const taken = new Map<string, { id: string; at: number }>();
+    for (const { vm } of wanted) {
+      const point = await this.#taken(vm, { run, isThere });
+      if (point !== undefined) taken.set(vm, point);
+    }
+    assert.ok(new Set([...taken.values()].map(({ at }) => at)).size <= 1, 'one instant');
+    this.model.groups.backedUp(group, { run, asked, taken: isThere ? taken : undefined });
+  }
+
+  async #taken(
+    vm: string,
+    { run, isThere }: { readonly run?: Run | undefined; readonly isThere: boolean },
+  ): Promise<{ id: string; at: number } | undefined> {
+    const known = new Set(this.model.items.get(vm)!.points.map(({ id }) => id));
     const listed = await listedPoints(this.world, vm);
     const fresh = listed.filter(({ name }) => !known.has(name));
-    const { isThere } = this.model.vms.get(vm)!;
     const told = fresh.map(({ properties }) => String(properties.recoveryPointTime));
-    const what = `${vm} at ${iso(this.model.now)}, run ${of.run === undefined ? 'on demand' : iso(of.run.at)}`;
+    const what = `${vm} at ${iso(this.model.now)}, run ${run === undefined ? 'on demand' : iso(run.at)}`;
     assert.equal(fresh.length, isThere ? 1 : 0, `new points of ${what}: ${told.join()}`);
     const [point] = fresh;
-    const taken =
-      point === undefined
-        ? undefined
-        : { id: String(point.name), at: Date.parse(point.properties.recoveryPointTime) };
-    this.model.backedUp(vm, { ...of, taken });
+    if (point === undefined) return undefined;
+    return { id: String(point.name), at: Date.parse(point.properties.recoveryPointTime) };
   }
 
   /** Which of them came first only the log knows. */
@@ -137,6 +162,7 @@ export class Course {
   async compare(): Promise<void> {
     const items = [...this.model.items.values()];
     await assertItems(this.compared);
+    await assertGroups(this.compared);
     for (const item of items) await assertPoints(this.compared, item);
     const points = items.flatMap((item): readonly ModelPoint[] => item.points);
     if (points.length > 0) await assertHolds(this.world, pick(this.#draw, points));

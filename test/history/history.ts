@@ -2,6 +2,8 @@
 import { DAY_MS } from './calendar.ts';
 import { iso } from './checks.ts';
 import { Course, HOUR_MS } from './course.ts';
+import { Groups } from './groups.ts';
+import { Killed } from './killed.ts';
 import { Machines, VMS } from './machines.ts';
 import { pick, type Draw } from './policies.ts';
 import { Requests } from './requests.ts';
@@ -30,7 +32,9 @@ const WEIGHTS = {
   discover: 1,
   restore: 2,
   restart: 1,
-  killed: 3,
+  killed: 4,
+  group: 5,
+  groupBackUp: 3,
 } as const;
 type Action = keyof typeof WEIGHTS;
 const WEIGHTED = Object.entries(WEIGHTS).flatMap(([name, weight]) =>
@@ -45,12 +49,16 @@ export class History {
   readonly #course: Course;
   readonly #machines: Machines;
   readonly #requests: Requests;
+  readonly #killed: Killed;
+  readonly #groups: Groups;
   readonly #draw: Draw;
 
   constructor(world: World, draw: Draw) {
     this.#course = new Course(world, draw);
     this.#machines = new Machines(this.#course, draw);
     this.#requests = new Requests(this.#course, draw);
+    this.#groups = new Groups(this.#course, this.#requests, draw);
+    this.#killed = new Killed(this.#course, this.#requests, draw);
     this.#draw = draw;
   }
 
@@ -104,9 +112,11 @@ export class History {
       this.#course.world.clock.jump(ms);
       this.#course.model.leap(ms);
     },
+    group: async () => await this.#groups.change(),
+    groupBackUp: async () => await this.#groups.backUp(),
     restart: async () => await this.#restart(),
     killed: async (vm) => {
-      if (await this.#requests.killed(vm)) await this.#restart();
+      if (await this.#killed.change(vm)) await this.#restart();
     },
   };
 

@@ -3,16 +3,21 @@
  * Knows nothing of the service but the names of its states and codes.
  */
 import type { BackupPolicy } from '../../src/service/policy/backup-policy.ts';
-import { DAY_MS, newestRun, nextRun, promiseOf, type Class, type Run } from './calendar.ts';
+import { DAY_MS, promiseOf, type Class, type Run } from './calendar.ts';
+import { ModelGroups } from './group-model.ts';
 import {
   change,
   dateOf,
   fateOf,
+  isActive,
   newestOf,
+  owedRun,
+  REFUSALS,
   tagsOf,
   type Content,
   type ModelItem,
   type ModelPoint,
+  type Refusal,
   type State,
 } from './rules.ts';
 
@@ -35,13 +40,11 @@ type Asked = {
   readonly to: number;
 };
 
-/** Undefined: it is done; else the code that it is refused with. */
-export type Refusal = string | undefined;
-
 export class Model {
   readonly vms = new Map<string, ModelVm>();
   readonly policies = new Map<string, ModelPolicy>();
   readonly items = new Map<string, ModelItem>();
+  readonly groups = new ModelGroups(this);
   /** Undefined: soft delete is off. */
   softDeleteDays: number | undefined = 14;
   now: number;
@@ -91,13 +94,11 @@ export class Model {
     const due = new Map<string, Run>();
     for (const item of this.items.values()) {
       if (!isActive(item.state) || item.policy === undefined) continue;
+      if (this.groups.scheduledWith(item) !== undefined) continue;
       const { body, changedAt } = this.policies.get(item.policy)!;
-      const newest = newestRun(body, this.now);
-      const next = nextRun(body, this.now);
-      const noted = [Math.max(item.since, changedAt), item.lastRun ?? -Infinity];
-      // What was noted while the clock was ahead by more than a run does not count.
-      const isDone = noted.some((at) => newest.at <= at && (at <= this.now || at <= next));
-      if (!isDone) due.set(item.vm, newest);
+      const noted = [Math.max(item.since, changedAt), item.lastRun];
+      const run = owedRun(body, { now: this.now, noted });
+      if (run !== undefined) due.set(item.vm, run);
     }
     return due;
   }
@@ -107,10 +108,20 @@ export class Model {
     for (const known of this.vms.values()) known.isKnownGone = !known.isThere;
   }
 
-  /** The job of a run, or of a user, has ended. @param taken undefined: it failed. */
+  /**
+   * The job of a run, or of a user, has ended.
+   *
+   * @param of.tagging by which policy the run is tagged; absent: the item's.
+   * @param of.taken undefined: it failed.
+   */
   backedUp(
     vm: string,
-    of: { run?: Run; asked?: number; taken: { id: string; at: number } | undefined },
+    of: {
+      run?: Run;
+      tagging?: BackupPolicy;
+      asked?: number | undefined;
+      taken: { id: string; at: number } | undefined;
+    },
   ): void {
     const item = this.items.get(vm)!;
     const { run, asked, taken } = of;
@@ -123,7 +134,7 @@ export class Model {
     }
     item.lastBackup = 'Completed';
     const policy = this.policies.get(item.policy!)!.body;
-    const tags = run === undefined ? [] : tagsOf(item, policy, run);
+    const tags = run === undefined ? [] : tagsOf(item, of.tagging ?? policy, run);
     item.points.push({
       ...taken,
       order: Infinity,
@@ -171,6 +182,17 @@ export class Model {
     this.policies.set(name, { body, changedAt: this.now });
     for (const item of this.items.values()) {
       if (item.policy === name) this.#become(item, item.state, name);
+    }
+  }
+
+  /** The edit was killed when this item was remembered and the policy was not: what was to be lost is noted. */
+  noteLost(vm: string, body: BackupPolicy): void {
+    const item = this.items.get(vm)!;
+    const before = item.points.map(({ promises }) => new Map(promises));
+    const { now, softDeleteDays } = this;
+    change(item, { state: item.state, policy: body, now, softDeleteDays });
+    for (const [at, { promises }] of item.points.entries()) {
+      for (const [of, date] of before[at]!) promises.set(of, date);
     }
   }
 
@@ -290,19 +312,6 @@ export class Model {
     item.policy = policy;
     change(item, { state, policy: body, now, softDeleteDays });
   }
-}
-
-/** Of what is done with an item whose state does not allow it. */
-const REFUSALS: Readonly<Record<State, string>> = {
-  IRPending: 'UserErrorInitialBackupPending',
-  Protected: 'UserErrorItemAlreadyProtected',
-  ProtectionStopped: 'UserErrorProtectionStopped',
-  BackupsSuspended: 'UserErrorProtectionStopped',
-  SoftDeleted: 'UserErrorItemSoftDeleted',
-};
-
-function isActive(state: State): boolean {
-  return state === 'IRPending' || state === 'Protected';
 }
 
 function newItem(vm: string, policy: string, now: number): ModelItem {

@@ -6,9 +6,11 @@ import type { BackupPolicy } from '../../src/service/policy/backup-policy.ts';
 import { DAY_MS } from './calendar.ts';
 import { assertForetold, assertSame, iso, previewed, type Preview } from './checks.ts';
 import type { Course } from './course.ts';
-import type { Model, Refusal } from './model.ts';
+import type { Model } from './model.ts';
 import { pick, randomPolicy, type Draw } from './policies.ts';
-import type { Answer, World } from './world.ts';
+import type { Refusal } from './rules.ts';
+import type { Answer } from './client.ts';
+import type { World } from './world.ts';
 
 /** Of each, its kind for ever (R13). */
 const POLICIES = { P1: 'standard', P2: 'enhanced', P3: 'enhanced' } as const;
@@ -45,7 +47,7 @@ export class Requests {
     const path = `${this.#world.itemPath(vm)}/backup`;
     const answer = await this.#world.call('POST', path, { properties });
     const refusal = this.#model.backUp(vm, asked);
-    this.#agree(refusal, answer);
+    this.agree(refusal, answer);
     if (refusal !== undefined) return;
     await this.#world.quiet();
     this.#course.sync();
@@ -54,23 +56,23 @@ export class Requests {
   }
 
   async protect(vm: string): Promise<void> {
-    const policy = pick(this.#draw, POLICY_NAMES);
+    const policy = this.somePolicy();
     const selection = pick(this.#draw, [undefined, undefined, undefined, 'all', 'system'] as const);
     this.#course.tell(`${policy} ${selection ?? ''}`);
     const isThere = this.#model.items.has(vm);
     const body = { change: 'PolicySwitch', vm: { resourceGroup: 'lab', name: vm }, policy };
     const said = isThere ? await previewed(this.#course.compared, body) : undefined;
-    const policyId = `${this.#world.vaultPath}/backupPolicies/${policy}`;
+    const policyId = this.policyPath(policy);
     const extended =
       selection === undefined
         ? {}
         : { extendedProperties: { diskExclusionProperties: SELECTIONS[selection] } };
     const refusal = this.#model.protect(vm, policy, selection);
-    const answer = await this.#put(vm, { policyId, ...extended });
+    const answer = await this.put(vm, { policyId, ...extended });
     if (selection === undefined && said !== undefined) {
       assert.equal(said.refusal, refusal, 'a preview is refused as the change is');
     }
-    this.#agree(refusal, answer);
+    this.agree(refusal, answer);
     if (refusal === undefined && said !== undefined) {
       assertForetold(this.#model, said);
       await this.#carryOut(said);
@@ -78,10 +80,27 @@ export class Requests {
   }
 
   async editPolicy(): Promise<void> {
-    const name = pick(this.#draw, POLICY_NAMES);
-    this.#course.tell(name);
-    const body = this.#draw(3) === 0 ? this.#otherRetention(name) : undefined;
+    const { name, body } = this.wantedPolicy();
     await this.putPolicy(name, body);
+  }
+
+  /** Another one for one that is there. */
+  wantedPolicy(): { readonly name: PolicyName; readonly body: BackupPolicy } {
+    const name = this.somePolicy();
+    this.#course.tell(name);
+    const isLike = this.#draw(3) === 0;
+    return {
+      name,
+      body: isLike ? this.#otherRetention(name) : randomPolicy(this.#draw, POLICIES[name]),
+    };
+  }
+
+  somePolicy(): PolicyName {
+    return pick(this.#draw, POLICY_NAMES);
+  }
+
+  policyPath(name: string): string {
+    return `${this.#world.vaultPath}/backupPolicies/${name}`;
   }
 
   /** Its schedule stays. */
@@ -105,8 +124,8 @@ export class Requests {
     const isEdit = this.#model.policies.has(name);
     const asked = { change: 'PolicyEdit', policy: name, properties };
     const said = isEdit ? await previewed(this.#course.compared, asked) : undefined;
-    const path = `${this.#world.vaultPath}/backupPolicies/${name}`;
-    this.#agree(undefined, await this.#world.call('PUT', path, { properties }));
+    const answer = await this.#world.call('PUT', this.policyPath(name), { properties });
+    this.agree(undefined, answer);
     this.#model.putPolicy(name, body);
     if (said === undefined) return;
     assertForetold(this.#model, said);
@@ -146,7 +165,7 @@ export class Requests {
     }
     const points = item.points.map(({ id }) => id);
     const refusal = this.#model.delete(vm);
-    this.#agree(refusal, answer);
+    this.agree(refusal, answer);
     assert.equal(said?.refusal, refusal, 'a preview is refused as the deletion is');
     if (said === undefined || refusal !== undefined) return;
     const isSoft = this.#model.softDeleteDays !== undefined;
@@ -182,7 +201,7 @@ export class Requests {
     const extension = action === 'extend' ? { expiryTime: iso(to) } : undefined;
     const answer = await this.#world.call('POST', path, extension);
     const refusal = this.#model.hold(vm, point, { action, to });
-    this.#agree(refusal, answer);
+    this.agree(refusal, answer);
     if (refusal !== undefined || action !== 'delete') return;
     await this.#world.quiet();
     this.#course.sync();
@@ -204,37 +223,37 @@ export class Requests {
       region: 'local',
     };
     const path = `${this.#world.itemPath(vm)}/recoveryPoints/${id}/restore`;
-    this.#agree(undefined, await this.#world.call('POST', path, { properties }));
+    this.agree(undefined, await this.#world.call('POST', path, { properties }));
     await this.#world.quiet();
     this.#course.sync();
     assertSame(this.#world.takeRestored(), content);
   }
 
-  async #put(vm: string, properties: object): Promise<Answer> {
+  async put(vm: string, properties: object): Promise<Answer> {
     const of = { protectedItemType: VM_KIND, sourceResourceId: this.#world.vmId(vm) };
     return await this.#world.call('PUT', this.#world.itemPath(vm), {
       properties: { ...of, ...properties },
     });
   }
 
-  #agree(refusal: Refusal, { status, body }: Answer): void {
+  agree(refusal: Refusal, { status, body }: Answer): void {
     if (refusal !== undefined) this.#course.tell(`refused: ${refusal}`);
     const told: unknown = status < 300 ? undefined : (body as AnyJson)?.error?.code;
     assert.equal(told, refusal, JSON.stringify(body));
   }
 
   async stop(vm: string): Promise<void> {
-    const answer = await this.#put(vm, WANTED.stop);
-    this.#agree(this.#model.stop(vm), answer);
+    const answer = await this.put(vm, WANTED.stop);
+    this.agree(this.#model.stop(vm), answer);
   }
 
   async suspend(vm: string): Promise<void> {
-    const answer = await this.#put(vm, WANTED.suspend);
-    this.#agree(this.#model.suspend(vm), answer);
+    const answer = await this.put(vm, WANTED.suspend);
+    this.agree(this.#model.suspend(vm), answer);
   }
 
   async undelete(vm: string): Promise<void> {
-    this.#agree(this.#model.undelete(vm), await this.#put(vm, WANTED.undelete));
+    this.agree(this.#model.undelete(vm), await this.put(vm, WANTED.undelete));
   }
 
   async softDelete(): Promise<void> {
@@ -245,36 +264,13 @@ export class Requests {
       ...(days === undefined ? {} : { softDeleteRetentionPeriodInDays: days }),
     };
     const path = `${this.#world.vaultPath}/backupconfig/vaultconfig`;
-    this.#agree(undefined, await this.#world.call('PATCH', path, { properties }));
+    this.agree(undefined, await this.#world.call('PATCH', path, { properties }));
     this.#model.softDeleteDays = days;
-  }
-
-  /**
-   * A change that is killed before its document is durable, or after it: then the next start finishes it.
-   *
-   * @returns whether it was killed; else it was refused.
-   */
-  async killed(vm: string): Promise<boolean> {
-    const steps = this.#draw(2);
-    const action = pick(this.#draw, ['stop', 'suspend', 'undelete', 'delete'] as const);
-    this.#course.tell(`${action} after ${steps}`);
-    this.#world.dieAfter(steps);
-    const answer =
-      action === 'delete'
-        ? await this.#world.call('DELETE', this.#world.itemPath(vm))
-        : await this.#put(vm, WANTED[action]);
-    this.#world.dieAfter(Infinity);
-    if (answer.status === 204) return false;
-    if (answer.status < 500) {
-      this.#agree(this.#model[action](vm), answer);
-      return false;
-    }
-    if (steps > 0) assert.equal(this.#model[action](vm), undefined);
-    return true;
   }
 }
 
-const WANTED = {
+/** Properties of an item that is to become so. */
+export const WANTED = {
   stop: { protectionState: 'ProtectionStopped' },
   suspend: { protectionState: 'BackupsSuspended' },
   undelete: { protectionState: 'ProtectionStopped', isRehydrate: true },

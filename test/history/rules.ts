@@ -4,7 +4,16 @@
  * writes them anew.
  */
 import type { BackupPolicy } from '../../src/service/policy/backup-policy.ts';
-import { CLASSES, DAY_MS, promiseOf, tagRun, type Class, type Run } from './calendar.ts';
+import {
+  CLASSES,
+  DAY_MS,
+  newestRun,
+  nextRun,
+  promiseOf,
+  tagRun,
+  type Class,
+  type Run,
+} from './calendar.ts';
 
 export type State =
   | 'IRPending'
@@ -48,6 +57,9 @@ export type ModelItem = {
   deletedAt: number | undefined;
   purgeAt: number | undefined;
 };
+
+/** Undefined: it is done; else the code that it is refused with. */
+export type Refusal = string | undefined;
 
 export type Fate = {
   readonly fate: 'kept' | 'softDeleted' | 'removed';
@@ -154,4 +166,31 @@ function isBetween({ runAt }: ModelPoint, from: Run, to: Run): boolean {
 
 function isAfter(date: number | undefined, now: number): boolean {
   return date !== undefined && date > now;
+}
+
+/** The newest run, unless it was done. @param of.noted runs that were done, and since when they count. */
+export function owedRun(
+  policy: BackupPolicy,
+  of: { readonly now: number; readonly noted: readonly (number | undefined)[] },
+): Run | undefined {
+  const newest = newestRun(policy, of.now);
+  const next = nextRun(policy, of.now);
+  // What was noted while the clock was ahead by more than a run does not count.
+  const isDone = of.noted.some(
+    (at) => at !== undefined && newest.at <= at && (at <= of.now || at <= next),
+  );
+  return isDone ? undefined : newest;
+}
+
+/** Of what is done with an item whose state does not allow it. */
+export const REFUSALS: Readonly<Record<State, string>> = {
+  IRPending: 'UserErrorInitialBackupPending',
+  Protected: 'UserErrorItemAlreadyProtected',
+  ProtectionStopped: 'UserErrorProtectionStopped',
+  BackupsSuspended: 'UserErrorProtectionStopped',
+  SoftDeleted: 'UserErrorItemSoftDeleted',
+};
+
+export function isActive(state: State): boolean {
+  return state === 'IRPending' || state === 'Protected';
 }

@@ -4,9 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { createHash, scryptSync } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { Agent, request as httpsRequest } from 'node:https';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -23,6 +22,7 @@ import {
   withVault,
   type TestService,
 } from '../../src/service/testing/test-service.ts';
+import { cheapenSecret, Client, type Answer } from './client.ts';
 import { CountedClock } from './counted-clock.ts';
 import { BLOCK } from './storage.ts';
 
@@ -33,7 +33,6 @@ const NEVER_MS = 1e15;
 const LOOPS = 10;
 /** A job that is seen only by the next look. */
 const LOOK_MS = 5000;
-const TOKEN_MS = 50 * 60_000;
 export const MINUTE_MS = 60_000;
 const UNLIMITED = { burst: 1e9, perSecond: 1e9 };
 
@@ -51,16 +50,15 @@ const SETTINGS = {
   chargeLookMs: NEVER_MS,
 };
 
-export type Answer = { readonly status: number; readonly body: AnyJson };
-
 export class World {
   readonly made: TestService;
   readonly clock: CountedClock;
   readonly account: string;
   #api: Awaited<ReturnType<typeof startApi>> | undefined;
-  #agent = new Agent({ keepAlive: true, rejectUnauthorized: false });
-  #token: { readonly text: string; readonly at: number } | undefined;
+  #client: Client | undefined;
   #stepsLeft = Infinity;
+  /** Ids of documents and what they are, since the last `dieAfter`. */
+  remembered = new Map<string, AnyJson>();
 
   private constructor(made: TestService, clock: CountedClock) {
     this.made = made;
@@ -101,27 +99,19 @@ export class World {
       hasManagedIdentity: false,
       limits: { perAccount: UNLIMITED, perAddress: UNLIMITED },
     });
-    this.#token = undefined;
-    await this.#cheapenSecret();
-  }
-
-  /** Days pass in a hop, and each needs a new token: its hash is made to cost less. */
-  async #cheapenSecret(): Promise<void> {
-    const { clientId, clientSecret } = this.#admin();
-    const secretHash = `scrypt$1$1$1$$${scryptSync(clientSecret, '', 32, { N: 2, r: 1, p: 1 }).toString('base64url')}`;
-    await this.service.catalogue.change(async (write) => {
-      const query = write.updateTable('principals').set({ secretHash });
-      await query.where('clientId', '=', clientId).execute();
-    });
-  }
-
-  #admin(): { readonly clientId: string; readonly clientSecret: string } {
-    return JSON.parse(readFileSync(this.#api!.adminFile, 'utf8'));
+    await cheapenSecret(this.service, this.#api.adminFile);
+    this.#client = new Client(this.#api, this.clock);
   }
 
   /** Requests fail after so many more writes, as if the service were killed there; until it is started again. */
   dieAfter(steps: number): void {
     this.#stepsLeft = steps;
+    this.remembered.clear();
+  }
+
+  /** Nobody is killed any more. */
+  dieNoMore(): void {
+    this.#stepsLeft = Infinity;
   }
 
   #mortal(): Service {
@@ -133,7 +123,9 @@ export class World {
     };
     const remember: typeof repositories.remember = async (...document) => {
       step();
-      return await repositories.remember(...document);
+      const revision = await repositories.remember(...document);
+      this.remembered.set(document[1], document[2]);
+      return revision;
     };
     const change: typeof catalogue.change = async (work) => {
       step();
@@ -144,8 +136,7 @@ export class World {
   }
 
   async #hang(): Promise<void> {
-    this.#agent.destroy();
-    this.#agent = new Agent({ keepAlive: true, rejectUnauthorized: false });
+    this.#client?.close();
     await this.#api?.close();
     this.#api = undefined;
   }
@@ -221,69 +212,19 @@ export class World {
     return `${vault}/backupFabrics/Azure/protectionContainers/IaasVMContainer;${of}/protectedItems/VM;${of}`;
   }
 
+  /** @param name absent: all of them. */
+  groupPath(name?: string): string {
+    return `${this.ownVault}/consistencyGroups${name === undefined ? '' : `/${name}`}`;
+  }
+
   async call(method: string, path: string, body?: unknown): Promise<Answer> {
-    const [place, query = ''] = path.split('?');
-    const version = 'api-version=2023-06-01';
-    return await this.#send(method, `${place}?${query === '' ? '' : `${query}&`}${version}`, {
-      text: body === undefined ? '' : JSON.stringify(body),
-      type: 'application/json',
-      authorization: `Bearer ${await this.#signedIn()}`,
-    });
+    return await this.#client!.call(method, path, body);
   }
 
   async get(path: string): Promise<AnyJson> {
     const { status, body } = await this.call('GET', path);
     assert.equal(status, 200, `${path}: ${JSON.stringify(body)}`);
     return body;
-  }
-
-  async #signedIn(): Promise<string> {
-    const now = this.clock.nowMs();
-    const { text, at } = this.#token ?? { text: '', at: Infinity };
-    if (now >= at && now < at + TOKEN_MS) return text;
-    const { clientId, clientSecret } = this.#admin();
-    const form = new URLSearchParams({
-      client_id: clientId,
-      client_secret: clientSecret,
-      grant_type: 'client_credentials',
-      scope: 'https://management.azure.com/.default',
-    });
-    const type = 'application/x-www-form-urlencoded';
-    const { status, body } = await this.#send('POST', '/adfs/oauth2/token', {
-      text: form.toString(),
-      type,
-    });
-    assert.equal(status, 200, JSON.stringify(body));
-    this.#token = { text: body.access_token, at: now };
-    return body.access_token;
-  }
-
-  async #send(
-    method: string,
-    path: string,
-    sent: { text: string; type: string; authorization?: string },
-  ): Promise<Answer> {
-    const { text, type, authorization } = sent;
-    const headers = {
-      'content-type': type,
-      'content-length': Buffer.byteLength(text),
-      ...(authorization === undefined ? {} : { authorization }),
-    };
-    const url = new URL(path, this.#api!.url.replace('localhost', '127.0.0.1'));
-    return await new Promise((resolve, reject) => {
-      const asked = httpsRequest(url, { method, headers, agent: this.#agent }, (answer) => {
-        const parts: Buffer[] = [];
-        answer.on('data', (part: Buffer) => parts.push(part));
-        answer.on('error', reject);
-        answer.on('end', () => {
-          const body = Buffer.concat(parts).toString();
-          const status = answer.statusCode!;
-          resolve({ status, body: body === '' ? undefined : JSON.parse(body) });
-        });
-      });
-      asked.on('error', reject);
-      asked.end(text);
-    });
   }
 
   // VMs and what is stored
