@@ -15,6 +15,18 @@ const LAST = z.strictObject({
 
 export type LastBackup = Readonly<z.infer<typeof LAST>>;
 
+/** What is told of it, as JSON, once its item has just these points: the newest one may have gone, or come. */
+export function lastBackupWith(
+  json: string | null,
+  points: readonly { readonly takenAt: number }[],
+): string | null {
+  if (json === null) return null;
+  const { pointAt, ...last } = lastBackupFromJson(json);
+  if (points.length === 0) return JSON.stringify(last);
+  const newestAt = Math.max(...points.map(({ takenAt }) => takenAt));
+  return pointAt === newestAt ? json : JSON.stringify({ ...last, pointAt: newestAt });
+}
+
 export function lastBackupFromJson(json: string): LastBackup {
   return LAST.parse(JSON.parse(json));
 }
