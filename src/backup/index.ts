@@ -46,12 +46,7 @@ export { connectHypervisor, type Hypervisor, type TrackingMark } from '#hypervis
 export { describeVmPoint, type VmPointDescription } from './vms/describe-vm-point.ts';
 export { backUpVm, type VmBackupResult } from './vms/back-up-vm.ts';
 export { backUpVms, type GroupBackupResult, type GroupMember } from './vms/back-up-vms.ts';
-export {
-  awaitGuests,
-  lookAtLoads,
-  type GuestLoadLimit,
-  type GuestToWaitFor,
-} from './vms/guest-wait.ts';
+export { awaitGuests, lookAtLoads, type GuestLoadLimit } from './vms/guest-wait.ts';
 export type { PointGroup } from './vms/vm-note.ts';
 export { contactVm, type VmContact } from './vms/vm-contact.ts';
 export { writeDefinition } from './vms/write-definition.ts';

@@ -25,4 +25,5 @@ export {
   type ExtensionAction,
 } from './extension/guest-extension.ts';
 export type { ExtensionState } from './extension/extension.ts';
-export { guestLoad, type GuestLoad } from './load/guest-load.ts';
+export { guestLoad } from './load/guest-load.ts';
+export type { GuestLoad } from './load/load-shares.ts';

@@ -1,5 +1,6 @@
 /** What an owner may set; every default is what most want. Azure's quotas and courtesies are off (AZURE-RULES). */
 
+import type { GuestLoadLimit } from '#backup';
 import type { Quotas } from './policy/quotas.ts';
 
 export type ServiceSettings = {
@@ -34,8 +35,10 @@ export type ServiceSettings = {
   readonly dstFollowsAzure: boolean;
   /** R40: a backup whose snapshot has been taken is not cancelled. */
   readonly cancelOnlyInSnapshot: boolean;
-  /** R14; absent: as many as are asked for. */
-  readonly quotas: Pick<Quotas, 'onDemandBackupsPerDay'>;
+  /** R44: a guest above it is waited for before its snapshot; absent: its load does not matter. */
+  readonly guestLoad?: GuestLoadLimit | undefined;
+  /** R1, R6, R14; absent: as many as are asked for. */
+  readonly quotas: Quotas;
   /** How often it is looked whether a day has ended whose charges are to be read. */
   readonly chargeLookMs: number;
   /** R77, Azure's estimate for points without an agent: half of every disk's size. Else what is on it (M26). */
@@ -43,6 +46,12 @@ export type ServiceSettings = {
 };
 
 const MINUTE_MS = 60_000;
+
+/**
+ * R44 as Azure has it. Of memory Azure says no number; how long it waits it does not say at all: 140 minutes are
+ * what its extension for Linux gives a snapshot from the command to its taking.
+ */
+export const AZURE_GUEST_LOAD: GuestLoadLimit = { mostShare: 0.9, waitMs: 140 * MINUTE_MS };
 
 export const DEFAULT_SETTINGS: ServiceSettings = {
   snapshotsPerHost: 4,

@@ -1,64 +1,12 @@
-/** A running Windows VM for tests: QEMU and its disk are real, the guest is a model that speaks the agent's protocol. */
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+/** A running Windows VM for tests, its guest a model (model-vm.ts). */
 import type { TestContext } from 'node:test';
-import { promisify } from 'node:util';
-import { ScriptedAgent } from '../../src/hypervisor/agent/testing/scripted-agent.ts';
-import { ModelGuest } from '../../src/hypervisor/consistency/testing/model-guest.ts';
-import { guestFolder } from './tiny-guest.ts';
+import { startModelVm, type ModelVm } from './model-vm.ts';
 
-export type WindowsVm = {
-  readonly guest: ModelGuest;
-  readonly agent: ScriptedAgent;
-  /** Its own, which goes with the test. */
-  readonly folder: string;
-  readonly name: string;
-  /** How it is reached. */
-  readonly uri: string;
-};
+export type WindowsVm = ModelVm;
 
-/** QEMU without an operating system: its state is running all the same. */
 export async function startWindows(t: TestContext): Promise<WindowsVm> {
-  const folder = await guestFolder(t);
-  const [disk, qmp] = [join(folder, 'disk.qcow2'), join(folder, 'qmp.sock')];
-  await promisify(execFile)('qemu-img', ['create', '-q', '-f', 'qcow2', disk, '64M']);
-  await promisify(execFile)('qemu-io', ['-f', 'qcow2', '-c', 'write -P 7 1M 4M', disk]);
-  const qemu = spawn(
-    'qemu-system-x86_64',
-    [
-      '-accel',
-      'tcg',
-      '-machine',
-      'q35',
-      '-m',
-      '64',
-      '-display',
-      'none',
-      '-nic',
-      'none',
-      '-name',
-      'windows',
-      '-qmp',
-      `unix:${qmp},server=on,wait=off`,
-      '-blockdev',
-      `qcow2,node-name=d0,file.driver=file,file.filename=${disk}`,
-      '-device',
-      'virtio-blk-pci,drive=d0,id=vd0',
-    ],
-    { stdio: 'ignore' },
-  );
-  const agentPath = join(folder, 'qga.sock');
-  const guest = new ModelGuest('windows');
-  guest.exits.set(' writers', { code: 0, out: "Writer name: 'Registry'\n   State: [1] Stable\n" });
-  const agent = await ScriptedAgent.start(agentPath, guest.script);
-  t.after(async () => {
-    await agent.stop();
-    qemu.kill('SIGKILL');
-    if (qemu.exitCode === null && qemu.signalCode === null) await once(qemu, 'exit');
-  });
-  while (!existsSync(qmp)) await sleep(20);
-  return { guest, agent, folder, name: 'windows', uri: `qmp:${qmp},agent=${agentPath}` };
+  const vm = await startModelVm(t, { family: 'windows', name: 'windows' });
+  const out = "Writer name: 'Registry'\n   State: [1] Stable\n";
+  vm.guest.exits.set(' writers', { code: 0, out });
+  return vm;
 }

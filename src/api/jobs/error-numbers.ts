@@ -31,6 +31,8 @@ const RECOMMENDATIONS: Readonly<Record<string, string>> = {
   CopyingVHDsFromBackUpVaultTakingLongTime:
     'Find out what made it slow: the disks of the VM, the storage of the vault, or too many jobs at once.',
   DiskInUse: 'Connect the host through QMP or libvirt, or shut the VM down.',
+  ExtensionFailedTimeoutGuestBusy:
+    'Back the VM up at a time when its guest has less to do, give it more CPUs or memory, or raise the limit.',
   HypervisorUnavailable: 'See whether the host runs, and whether Holdfast may connect to it.',
   JobInterrupted: 'Read the log of the service for what ended it.',
   StoreFull: 'Make room where the message says, then start the job again.',

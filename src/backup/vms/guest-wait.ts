@@ -53,13 +53,15 @@ export async function awaitGuests(
   look: () => Promise<LoadLook>,
   wait: {
     readonly limit: GuestLoadLimit;
+    /** Of its time, what was waited before. */
+    readonly waitedMs?: number;
     readonly clock: Clock;
     readonly signal?: AbortSignal | undefined;
     readonly onProgress?: ProgressListener | undefined;
   },
 ): Promise<LoadLook> {
-  const { limit, clock, signal } = wait;
-  const begunMs = clock.monotonicMs();
+  const { limit, waitedMs = 0, clock, signal } = wait;
+  const begunMs = clock.monotonicMs() - waitedMs;
   for (;;) {
     throwIfCancelled(signal);
     const seen = await look();
@@ -75,11 +77,11 @@ export async function awaitGuests(
 }
 
 function tooBusy(busy: string, { waitMs }: GuestLoadLimit): HoldfastError {
-  const waited = waitMs > 0 ? `within ${span(waitMs)}` : 'now';
+  const long = waitMs > 0 ? ` for ${span(waitMs)}` : '';
   return new HoldfastError(
     'ExtensionFailedTimeoutGuestBusy',
-    `No snapshot was taken, as the guest was not less busy ${waited}: ${busy}. Back it up at a time when it has less ` +
-      'to do, give it more CPUs or memory, or raise the limit.',
+    `No snapshot was taken, as the guest was too busy${long}: ${busy}. Back it up at a time when it has less to do, ` +
+      'give it more CPUs or memory, or raise the limit.',
   );
 }
 
@@ -113,38 +115,45 @@ async function lookAt(
 ) {
   const begunMs = clock.monotonicMs();
   if ((await hypervisor.find(vm)).state !== 'running') return undefined;
-  const load = await loadOf(hypervisor, vm, { clock, signal });
-  const told = typeof load === 'string' ? undefined : inWords(load);
+  const seen = await loadOf(hypervisor, vm, { clock, signal });
+  const { load } = seen;
   const step: QuiesceStep = {
     name: 'Guest load',
-    outcome: told === undefined ? 'skipped' : 'succeeded',
-    message: told ?? `how busy the guest is is not known, so nothing waits for it: ${String(load)}`,
+    outcome: load === undefined ? 'skipped' : 'succeeded',
+    message: load === undefined ? `not known, so it is not waited for: ${seen.why}` : inWords(load),
     durationMs: clock.monotonicMs() - begunMs,
   };
-  const shares = typeof load === 'string' ? [] : [load.cpu, load.memory];
-  return { name, step, isBusy: shares.some((one) => one !== undefined && one > mostShare) };
+  const isAbove = (share: number | undefined): boolean => share !== undefined && share > mostShare;
+  return { name, step, isBusy: isAbove(load?.cpu) || isAbove(load?.memory) };
 }
 
-/** A text: why it is not known. */
+type Seen =
+  | { readonly load: GuestLoad }
+  | { readonly load: undefined; /** It is not known. */ readonly why: string };
+
 async function loadOf(
   hypervisor: Hypervisor,
   vm: string,
   question: Parameters<typeof guestLoad>[1],
-): Promise<GuestLoad | string> {
+): Promise<Seen> {
   const channel = await hypervisor.agent(vm);
-  if (channel === undefined) return 'the VM has no channel to a guest agent';
+  if (channel === undefined) return unknown('the VM has no channel to a guest agent');
   try {
     const load = await guestLoad(channel, question);
     const isKnown = load.cpu !== undefined || load.memory !== undefined;
-    return isKnown ? load : 'its guest agent may neither read files nor run programs';
+    return isKnown ? { load } : unknown('its guest agent may neither read files nor run programs');
   } catch (error) {
-    if (!isHoldfastError(error, 'AgentUnavailable') && !isHoldfastError(error, 'AgentFailed')) {
-      throw error;
+    if (isHoldfastError(error, 'AgentUnavailable') || isHoldfastError(error, 'AgentFailed')) {
+      return unknown(error.message);
     }
-    return error.message;
+    throw error;
   } finally {
     await channel.close();
   }
+}
+
+function unknown(why: string): Seen {
+  return { load: undefined, why };
 }
 
 function inWords({ cpu, memory }: GuestLoad): string {

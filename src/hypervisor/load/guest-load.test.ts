@@ -9,8 +9,9 @@ import { FakeClock, isHoldfastError } from '#base';
 import { openSocketChannel } from '../agent/socket-channel.ts';
 import { refusal, ScriptedAgent } from '../agent/testing/scripted-agent.ts';
 import { ModelGuest } from '../consistency/testing/model-guest.ts';
-import { guestLoad, type GuestLoad } from './guest-load.ts';
+import { guestLoad } from './guest-load.ts';
 import { memoryShare, timesOfStat } from './linux-load.ts';
+import type { GuestLoad } from './load-shares.ts';
 import { loadOfReadings } from './windows-load.ts';
 
 async function bench(t: TestContext, family: 'linux' | 'windows') {

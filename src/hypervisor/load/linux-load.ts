@@ -4,8 +4,13 @@
  */
 import { isHoldfastError, pause, throwIfCancelled } from '#base';
 import type { GuestAgent } from '../agent/guest-agent.ts';
-import { cpuShare, share, type CpuTimes } from './cpu-times.ts';
-import type { GuestLoad, LoadQuestion } from './guest-load.ts';
+import {
+  cpuShare,
+  share,
+  type CpuTimes,
+  type GuestLoad,
+  type LoadQuestion,
+} from './load-shares.ts';
 
 const BETWEEN_MS = 500;
 /** /proc/stat has a number for each interrupt. */
@@ -35,7 +40,7 @@ async function readTimes(agent: GuestAgent): Promise<CpuTimes | undefined> {
 }
 
 /** What `guest-get-cpustats` answers: an entry a CPU, in milliseconds. Undefined: nothing of a Linux. */
-export function timesOfCpus(cpus: readonly Record<string, unknown>[]): CpuTimes | undefined {
+function timesOfCpus(cpus: readonly Record<string, unknown>[]): CpuTimes | undefined {
   const linux = cpus.filter(({ type }) => type === 'linux');
   if (linux.length === 0) return undefined;
   const each = linux.map((cpu) => timesOf(cpu as Times));

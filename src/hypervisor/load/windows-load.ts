@@ -4,8 +4,7 @@
  */
 import { isHoldfastError } from '#base';
 import type { GuestAgent } from '../agent/guest-agent.ts';
-import { cpuShare, share } from './cpu-times.ts';
-import type { GuestLoad, LoadQuestion } from './guest-load.ts';
+import { cpuShare, share, type GuestLoad, type LoadQuestion } from './load-shares.ts';
 
 /** PowerShell alone takes seconds to start in a guest that is busy. */
 const TIME_MS = 60_000;

@@ -27,6 +27,7 @@ import { recordPoint } from '../points/record-point.ts';
 import type { OpenRepository } from '../repositories/repositories.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { backupRequestOf } from './backup-request.ts';
+import { lookedOnce, whenQuiet } from './quiet-guests.ts';
 import { selectedDisks } from './selected-disks.ts';
 
 const SNAPSHOT = 'Take Snapshot';
@@ -45,7 +46,7 @@ export function backupWork(parts: ServiceParts): JobWork {
     tasks: [SNAPSHOT, TRANSFER],
     isCancellable: true,
     run: async (run) => {
-      if (!(await isTaken(parts, run))) await inQueues(parts, run);
+      if (!(await isTaken(parts, run))) await takenWhenQuiet(parts, run);
       await record(parts, run);
     },
     isDone: async (run) => {
@@ -67,6 +68,14 @@ async function isTaken({ repositories }: ServiceParts, { job }: JobRun): Promise
     job.vaultId,
     async ({ state }) => state.points.get(pointId)?.visible === true,
   );
+}
+
+/** A guest that is too busy is waited for without a place in any queue (R44). */
+async function takenWhenQuiet(parts: ServiceParts, run: JobRun): Promise<void> {
+  await whenQuiet(parts, run, {
+    take: async () => await inQueues(parts, run),
+    vms: async () => [await vmOf(parts, await itemById(parts.catalogue.read, run.job.itemId!))],
+  });
 }
 
 async function inQueues(parts: ServiceParts, run: JobRun): Promise<void> {
@@ -138,6 +147,7 @@ async function backUpIn(
       disks: selectedDisks(vm, item),
       scratchDir,
       quiesces: true,
+      ...lookedOnce(settings),
       clock,
       signal: run.signal,
       onProgress: run.progress,

@@ -15,11 +15,11 @@ import {
   inScratch,
   newPointId,
   type GroupBackupResult,
-  type Hypervisor,
   type PointGroup,
 } from '#backup';
 import { groupBackupOf } from '../backing-up/backup-request.ts';
 import { noteBackupFailure, SNAPSHOTS_AHEAD, tellSizes, vmOf } from '../backing-up/backup-work.ts';
+import { lookedOnce, whenQuiet, withHosts } from '../backing-up/quiet-guests.ts';
 import { selectedDisks } from '../backing-up/selected-disks.ts';
 import type { Row } from '../catalogue/schema.ts';
 import type { HostVm } from '../hosts/vms.ts';
@@ -44,7 +44,11 @@ export function groupBackupWork(parts: ServiceParts): JobWork {
     run: async (run) => {
       let taken = await takenGroup(parts, run);
       if (taken === undefined) {
-        await inQueues(parts, run);
+        // Guests that are too busy are waited for without a place in any queue (R44).
+        await whenQuiet(parts, run, {
+          take: async () => await inQueues(parts, run),
+          vms: async () => (await membersNow(parts, run)).map(({ vm }) => vm),
+        });
         taken = await takenGroup(parts, run);
       }
       await record(parts, run, taken!);
@@ -168,6 +172,7 @@ async function backUpGroup(
       })),
       scratchDir,
       quiesces: true,
+      ...lookedOnce(settings),
       clock,
       signal: run.signal,
       onProgress: run.progress,
@@ -190,18 +195,6 @@ async function backUpGroup(
         await run.task({ name: transferOf(vm), status: 'InProgress', ...now() });
       },
     }),
-  );
-}
-
-/** Lends the hypervisors of all hosts, by their keys. */
-async function withHosts<Result>(
-  parts: ServiceParts,
-  [key, ...rest]: readonly string[],
-  use: (hypervisors: ReadonlyMap<string, Hypervisor>) => Promise<Result>,
-): Promise<Result> {
-  if (key === undefined) return await use(new Map());
-  return await parts.hosts.use(key, async (hypervisor) =>
-    withHosts(parts, rest, async (others) => use(new Map([...others, [key, hypervisor]]))),
   );
 }
 

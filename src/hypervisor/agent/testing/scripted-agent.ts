@@ -52,6 +52,11 @@ export class ScriptedAgent {
     return this.calls.map(({ command }) => command).filter((name) => !name.includes('sync'));
   }
 
+  /** Whether somebody has its socket. */
+  get isConnected(): boolean {
+    return this.#client !== undefined;
+  }
+
   /** Sends bytes unasked, as a reply that an earlier client left. */
   leaveBehind(bytes: string | Buffer): void {
     this.#client?.write(bytes);

@@ -18,6 +18,9 @@ export class ModelGuest {
   /** What programs give, by a text that their arguments contain. */
   readonly exits = new Map<string, Exit>();
   readonly programs: string[] = [];
+  /** Shares in use, of a Linux guest; absent: its agent does not tell. */
+  load: { readonly cpu: number; readonly memory: number } | undefined;
+  #cpuMs = { idle: 0, user: 0 };
   #handles = new Map<number, { path: string; read: number }>();
   #exits = new Map<number, Exit>();
   #lastId = 100;
@@ -40,11 +43,26 @@ export class ModelGuest {
     if (command.startsWith('guest-file')) return this.#file(command, args);
     if (command.startsWith('guest-exec')) return this.#exec(command, args);
     if (command === 'guest-ping') return { return: {} };
+    return this.#facts(command);
+  };
+
+  #facts(command: string): Answer {
     if (command === 'guest-get-osinfo') {
       return { return: { id: this.family === 'windows' ? 'mswindows' : 'debian' } };
     }
+    if (command === 'guest-get-cpustats' && this.load !== undefined) return this.#cpus(this.load);
     return refusal(`The command ${command} has not been found`, 'CommandNotFound');
-  };
+  }
+
+  /** Each look is a second later. */
+  #cpus({ cpu, memory }: NonNullable<ModelGuest['load']>): Answer {
+    this.#cpuMs.user += 1000 * cpu;
+    this.#cpuMs.idle += 1000 * (1 - cpu);
+    const available = Math.round(1e6 * (1 - memory));
+    const text = `MemTotal: 1000000 kB\nMemAvailable: ${available} kB\n`;
+    this.files.set('/proc/meminfo', Buffer.from(text));
+    return { return: [{ type: 'linux', cpu: 0, system: 0, ...this.#cpuMs }] };
+  }
 
   #freezing(command: string): Answer {
     if (command.endsWith('status')) return { return: this.agentFrozen ? 'frozen' : 'thawed' };

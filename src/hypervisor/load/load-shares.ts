@@ -1,4 +1,15 @@
-/** What a guest's CPUs have done since some moment, and what follows from two readings. */
+/** What of a guest is in use, and how that follows from two readings of what its CPUs have done. */
+import type { Clock } from '#base';
+
+/** What is in use, as shares from 0 to 1; undefined: the guest does not tell. */
+export type GuestLoad = {
+  /** Of all CPUs, over half a second. Time that the host took away counts: the guest had use for it. */
+  readonly cpu: number | undefined;
+  /** What could not be given to a program without swapping. */
+  readonly memory: number | undefined;
+};
+
+export type LoadQuestion = { readonly clock: Clock; readonly signal?: AbortSignal | undefined };
 
 /** Of all CPUs together, in any unit of time. */
 export type CpuTimes = { readonly idle: number; readonly all: number };
