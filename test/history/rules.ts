@@ -148,9 +148,14 @@ function promiseAnew(point: ModelPoint, policy: BackupPolicy): void {
   }
 }
 
-/** R10, R17–R19: the tags of a point of that run. */
+/**
+ * R10, R17–R19: the tags of a point of that run.
+ *
+ * @param policy as its schedule is: of a group's run, the group's.
+ * @returns at least one: on a group's other days that of the policy's own class.
+ */
 export function tagsOf(item: ModelItem, policy: BackupPolicy, run: Run): readonly Class[] {
-  return CLASSES.filter((of) => {
+  const tags = CLASSES.filter((of) => {
     if (of === 'instant') return policy.schedule.frequency === 'hourly' && !run.isLast;
     const owed = tagRun(policy, of, run);
     if (owed === undefined) return false;
@@ -158,6 +163,8 @@ export function tagsOf(item: ModelItem, policy: BackupPolicy, run: Run): readonl
     // R18: it stands in for one that failed.
     return owed.at >= item.since && !item.points.some((point) => isBetween(point, owed, run));
   });
+  if (tags.length > 0) return tags;
+  return [policy.retention.daily === undefined ? 'weekly' : 'daily'];
 }
 
 function isBetween({ runAt }: ModelPoint, from: Run, to: Run): boolean {

@@ -180,7 +180,8 @@ export async function vmOf(parts: ServiceParts, item: Item): Promise<HostVm> {
   return vm;
 }
 
-function vmGone(item: Item, cause?: unknown): HoldfastError {
+/** R55 */
+export function vmGone(item: Item, cause?: unknown): HoldfastError {
   return new HoldfastError(
     'UserErrorVmNotFoundV2',
     `The virtual machine '${item.vmName}' of '${item.vmGroup}' doesn't exist (VMNotFoundV2): restore it under its ` +

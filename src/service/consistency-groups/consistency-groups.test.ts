@@ -6,6 +6,7 @@ import { FakeClock, isHoldfastError, type ErrorCode } from '#base';
 import { startDueBackups } from '../backing-up/scheduler.ts';
 import { backUpNow } from '../backing-up/start-backup.ts';
 import { examine } from '../doctor/doctor.ts';
+import { findVm } from '../hosts/vms.ts';
 import { deletePolicy, putPolicy } from '../policies/policies.ts';
 import { defaultPolicy } from '../policy/default-policy.ts';
 import { getItem } from '../items/items.ts';
@@ -114,6 +115,47 @@ test('one VM that cannot be backed up fails the job of all, which names it', asy
   }
   renameSync(`${made.images}/a.raw`, `${made.images}/db/a.raw`);
   assert.equal((await backUp(made)).status, 'Completed');
+});
+
+test('R55 a VM of a group that its host has no more fails the job as one alone does, and is listed as gone', async (t) => {
+  const made = await shop(t);
+  await putGroup(made.service(), SHOP, { members: [vm('web'), vm('db')] });
+  renameSync(`${made.images}/db`, join(made.images, '../db'));
+  const job = await backUp(made);
+  assert.equal(job.failure!.code, 'UserErrorVmNotFoundV2');
+  assert.match(job.failure!.message, /'db' of 'lab'/);
+  assert.equal(await findVm(made.service().catalogue.read, vm('db')), undefined);
+  assert.notEqual(await findVm(made.service().catalogue.read, vm('web')), undefined);
+  renameSync(join(made.images, '../db'), `${made.images}/db`);
+  assert.equal((await backUp(made)).status, 'Completed');
+});
+
+test('R17 each week has one weekly point where the group runs before the time of its members’ own policy', async (t) => {
+  const clock = new FakeClock(Date.UTC(2026, 2, 1)); // A Sunday.
+  const made = await shop(t, clock);
+  const service = made.service();
+  const at = (time: string) => ({ ...defaultPolicy(time), timeZone: 'UTC' });
+  const weekly = {
+    weekdays: ['sunday'],
+    times: ['02:00'],
+    duration: { count: 4, unit: 'weeks' },
+  } as const;
+  const own = { ...at('02:00'), retention: { ...at('02:00').retention, weekly } };
+  await putPolicy(service, { vault: VAULT, name: 'p' }, { draft: own });
+  await putPolicy(service, { vault: VAULT, name: 'early' }, { draft: at('01:00') });
+  await putGroup(service, SHOP, { members: [vm('web'), vm('db')], policy: 'early' });
+  for (const day of [1, 2]) {
+    clock.advance(Date.UTC(2026, 2, day, 1) - clock.nowMs());
+    await startDueBackups(service);
+    while ((await jobs(made)).some(({ endedAt }) => endedAt === undefined)) {
+      clock.advance(1000);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+  const tags = (await pointsOf(made, 'web')).map(({ retention }) =>
+    retention.tags.map((tag) => tag.class),
+  );
+  assert.deepEqual(tags, [['daily'], ['daily', 'weekly']]);
 });
 
 test('the schedule of the group takes the place of its members’ own', async (t) => {

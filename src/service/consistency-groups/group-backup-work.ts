@@ -17,12 +17,20 @@ import {
   type GroupBackupResult,
   type PointGroup,
 } from '#backup';
+import { isHoldfastError, type HoldfastError } from '#base';
 import { groupBackupOf } from '../backing-up/backup-request.ts';
-import { noteBackupFailure, SNAPSHOTS_AHEAD, tellSizes, vmOf } from '../backing-up/backup-work.ts';
+import {
+  noteBackupFailure,
+  SNAPSHOTS_AHEAD,
+  tellSizes,
+  vmGone,
+  vmOf,
+} from '../backing-up/backup-work.ts';
 import { lookedOnce, whenQuiet, withHosts } from '../backing-up/quiet-guests.ts';
 import { selectedDisks } from '../backing-up/selected-disks.ts';
 import type { Row } from '../catalogue/schema.ts';
-import type { HostVm } from '../hosts/vms.ts';
+import { discoverHost } from '../hosts/discovery.ts';
+import { findVm, type HostVm } from '../hosts/vms.ts';
 import { requireAllowed, whyNot } from '../items/item-states.ts';
 import { findItemById, type Item } from '../items/items.ts';
 import type { JobFailure } from '../jobs/job-records.ts';
@@ -84,7 +92,12 @@ async function inQueues(parts: ServiceParts, run: JobRun): Promise<void> {
   await run.holding([vault], async () =>
     run.holding([machine], async () => {
       const members = await membersNow(parts, run);
-      await takePoints(parts, run, members);
+      try {
+        await takePoints(parts, run, members);
+      } catch (error) {
+        if (!isHoldfastError(error, 'VmNotFound')) throw error;
+        throw await goneMember(parts, members, error);
+      }
     }),
   );
 }
@@ -107,6 +120,20 @@ async function membersNow(parts: ServiceParts, run: JobRun): Promise<readonly Me
   }
   requireSome(members, { isScheduled });
   return members;
+}
+
+/** Its host is listed anew, as for a VM alone; the error says which one it is. */
+async function goneMember(
+  parts: ServiceParts,
+  members: readonly Member[],
+  error: HoldfastError,
+): Promise<HoldfastError> {
+  for (const host of new Set(members.map(({ vm }) => vm.hostKey))) await discoverHost(parts, host);
+  for (const { item } of members) {
+    const vm = await findVm(parts.catalogue.read, { group: item.vmGroup, name: item.vmName });
+    if (vm === undefined) return vmGone(item, error);
+  }
+  return error; // It is back.
 }
 
 async function takePoints(

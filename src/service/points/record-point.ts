@@ -2,9 +2,10 @@
 import { describeVmPoint, type VmPointDescription } from '#backup';
 import type { Row } from '../catalogue/schema.ts';
 import { changeItem } from '../items/change-item.ts';
+import { runningPolicy } from '../consistency-groups/running-policy.ts';
 import type { Item } from '../items/items.ts';
 import type { LastBackup } from '../items/last-backup.ts';
-import { datingBy } from '../retention/expiry-dates.ts';
+import { datingBy, ownClass } from '../retention/expiry-dates.ts';
 import { dateOf } from '../retention/plan.ts';
 import { retentionToJson, UNTAGGED, type PointRetention } from '../retention/point-retention.ts';
 import { tagsFor } from '../retention/tag-point.ts';
@@ -88,8 +89,9 @@ async function retentionOf(
   item: Item,
   { origin, run: scheduled, takenAt }: PointSource & { readonly takenAt: number },
 ): Promise<PointRetention> {
-  const policy = await policyOfItem(catalogue.read, item);
-  if (origin !== 'scheduled' || policy === undefined) return UNTAGGED;
+  const own = await policyOfItem(catalogue.read, item);
+  if (origin !== 'scheduled' || own === undefined) return UNTAGGED;
+  const policy = await runningPolicy(catalogue.read, item, own);
   const options = { dstFollowsAzure: settings.dstFollowsAzure };
   const run = scheduled ?? newestRun(policy, takenAt, options);
   const others = await retainedPoints(catalogue.read, item.id);
@@ -97,5 +99,7 @@ async function retentionOf(
     .filter((point) => point.origin === 'scheduled')
     .map((point) => point.retention.runAt ?? point.takenAt);
   const sinceMs = Math.max(item.createdAt, item.stateSince);
-  return { runAt: run.atMs, tags: tagsFor(policy, { run, earlierRuns, sinceMs }, options) };
+  const tags = tagsFor(policy, { run, earlierRuns, sinceMs }, options);
+  // A group may run on days that the item's policy does not know.
+  return { runAt: run.atMs, tags: tags.length > 0 ? tags : [{ class: ownClass(own) }] };
 }

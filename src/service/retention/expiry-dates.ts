@@ -30,8 +30,8 @@ export function datedTags(
   }));
 }
 
-/** Points that are kept by no day: of the time before tags, and those taken before a VM is replaced (R68). */
-function ownClass({ retention }: BackupPolicy): TagClass {
+/** Of points that are kept by no day: of the time before tags, of a group's other days, before a VM is replaced (R68). */
+export function ownClass({ retention }: BackupPolicy): TagClass {
   return retention.daily === undefined ? 'weekly' : 'daily';
 }
 

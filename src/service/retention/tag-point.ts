@@ -34,21 +34,23 @@ export function tagsFor(
   const carries = (tagClass: TagClass): boolean => {
     if (tagClass === 'instant')
       return policy.schedule.frequency === 'hourly' && !run.isLastOfPolicyDay;
-    const date = newestTagDate(policy, tagClass, run);
-    if (date === undefined) return false;
-    if (date === run.policyDate && run.isLastOfPolicyDay) return true;
-    const tagRun = lastRunOf(policy, date, options);
-    return tagRun !== undefined && tagRun.atMs >= sinceMs && before < tagRun.atMs;
+    for (const date of tagDates(policy, tagClass, run)) {
+      if (date === run.policyDate && run.isLastOfPolicyDay) return true;
+      const tagRun = lastRunOf(policy, date, options);
+      if (tagRun !== undefined) return tagRun.atMs >= sinceMs && before < tagRun.atMs;
+      // A group's schedule may leave out days that the rule names: they have no run to stand in for.
+    }
+    return false;
   };
   return TAG_CLASSES.filter(carries).map((tagClass) => ({ class: tagClass }));
 }
 
-/** Of the tag run at or before `run` that is in its period, the date. */
-function newestTagDate(
+/** Of the tag days at or before `run` that are in its period, the dates, the newest first. */
+function* tagDates(
   { retention, schedule }: BackupPolicy,
   tagClass: Exclude<TagClass, 'instant'>,
   { policyDate, isLastOfPolicyDay }: ScheduledRun,
-): string | undefined {
+): Generator<string, void> {
   const newest = isLastOfPolicyDay ? policyDate : laterDate(policyDate, -1);
   const first =
     tagClass === 'daily'
@@ -56,7 +58,6 @@ function newestTagDate(
         laterDate(policyDate, schedule.frequency === 'hourly' && !isLastOfPolicyDay ? -1 : 0)
       : periodStart(tagClass, policyDate);
   for (let date = newest; date >= first; date = laterDate(date, -1)) {
-    if (isTagDay(retention, tagClass, date)) return date;
+    if (isTagDay(retention, tagClass, date)) yield date;
   }
-  return undefined;
 }
