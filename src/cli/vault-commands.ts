@@ -17,7 +17,7 @@ const POLICY = 'the policy; "policy list" shows them';
 export function addVaultCommands(program: Command, running: Running): void {
   const vault = program.command('vault').description('vaults, each with its repository');
   addChangingCommands(vault, running);
-  addUndelete(vault, running);
+  addDeletions(vault, running);
   addShowingCommands(vault, running);
   const policy = program
     .command('policy')
@@ -34,6 +34,8 @@ type SettingOptions = {
   readonly clearTags?: boolean;
 };
 
+const IMMUTABILITY = 'whether no point goes before its date, whoever asks';
+
 function withSettings(command: Command): Command {
   return command
     .addOption(
@@ -43,12 +45,6 @@ function withSettings(command: Command): Command {
       ).choices(['on', 'off', 'always']),
     )
     .option('--soft-delete-days <days>', 'how long they stay', wholeNumber)
-    .addOption(
-      new Option(
-        '--immutability <state>',
-        'whether points stay for as long as was promised; "locked", where it is on, is for ever',
-      ).choices(['on', 'off', 'locked']),
-    )
     .option('--tag <name=value>', 'a tag, instead of those there are; repeatable', tag);
 }
 
@@ -84,6 +80,7 @@ function addChangingCommands(vault: Command, running: Running): void {
       '--repo <repo>',
       'where its repository is made (default: in the data folder of the service)',
     )
+    .addOption(new Option('--immutability <state>', IMMUTABILITY).choices(['on', 'off']))
     .action(
       serviceAction<CreateOptions>(running, async ({ context, args, options }) => {
         const { group, repo } = options;
@@ -98,6 +95,12 @@ function addChangingCommands(vault: Command, running: Running): void {
   withSettings(ofService(vault.command('set').description('change the settings of a vault')))
     .argument('<vault>', VAULT)
     .option('--clear-tags', 'without any tag')
+    .addOption(
+      new Option(
+        '--immutability <state>',
+        `${IMMUTABILITY}; "locked", where it is on, is for ever`,
+      ).choices(['on', 'off', 'locked']),
+    )
     .option('--yes', 'do not ask, also where it can never be undone')
     .action(
       serviceAction<SettingOptions & { readonly yes?: boolean }>(
@@ -115,6 +118,9 @@ function addChangingCommands(vault: Command, running: Running): void {
         },
       ),
     );
+}
+
+function addDeletions(vault: Command, running: Running): void {
   ofService(vault.command('delete').description('delete a vault that protects nothing any more'))
     .argument('<vault>', VAULT)
     .option('--yes', 'do not ask')
@@ -127,9 +133,6 @@ function addChangingCommands(vault: Command, running: Running): void {
         },
       ),
     );
-}
-
-function addUndelete(vault: Command, running: Running): void {
   ofService(vault.command('undelete').description('bring a soft-deleted vault back'))
     .argument('<vault>', 'its name, or GROUP/NAME, or its id; "vault list" shows them')
     .option('--group <group>', 'into this resource group (default: that it was in)')

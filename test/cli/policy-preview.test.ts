@@ -85,6 +85,20 @@ test('what another policy would do to the points of a VM is shown', async () => 
   assert.deepEqual([alone.runs!.length, alone.points], [10, undefined]);
 });
 
+test('what an immutable vault would refuse is said before, and refused without a question', async () => {
+  await text('vault', 'set', 'v1', '--immutability', 'on');
+  const change = ['long', '--vault', 'v1', '--keep-daily', '99'];
+  const why = /the policy 'long' would keep daily points 99 days instead of 100 days/;
+  const said = await text('policy', 'preview', ...change);
+  assert.match(said, /^It would be refused: .*\[UserErrorRetentionReductionOnImmutableVault\]$/m);
+  assert.match(said, why);
+  await fails(['policy', 'set', ...change], 1, why);
+  const unchanged = ['policy', 'preview', 'DefaultPolicy', '--keep-daily', '7'];
+  const { points } = await json<{ points: { refusal: object } }>(...unchanged);
+  assert.equal(points.refusal, undefined, 'it keeps as many already');
+  await text('vault', 'set', 'v1', '--immutability', 'off');
+});
+
 test('a point is pinned, extended, deleted and brought back', async () => {
   const [newest, older] = await shown();
   assert.match(await text('point', 'pin', 'web', older!.id), /is pinned: it stays until it is unp/);

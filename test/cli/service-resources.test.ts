@@ -175,12 +175,21 @@ test('a vault is made, set and shown; its recovery key opens its repository', as
     /\[BMSUserErrorInvalidVaultConfig\]/,
   );
   await fails(['vault', 'set', 'v1'], 2, /say what to set/);
-  assert.match(await text('vault', 'list'), /^v1 +lab +0 +20 days +\/.*\n?/m);
+  assert.match(await text('vault', 'list'), /^v1 +lab +0 +20 days +no +\/.*\n?/m);
 
   const key = join(folder, 'key.txt');
   writeFileSync(key, await text('vault', 'recovery-key', 'v2'));
   const points = await run(['repo', 'points', repo, '--password-file', key], { password: null });
   assert.equal(points.code, 0, points.stderr);
+  assert.match(await text('vault', 'set', 'v2', '--immutability', 'on'), /^Immutable: +yes$/m);
+  const lock = ['vault', 'set', 'v2', '--immutability', 'locked'];
+  await fails(lock, 2, /give --yes to lock the immutability of the vault backups\/v2 for ever/);
+  assert.match(await text(...lock, '--yes'), /^Immutable: +for ever$/m);
+  await fails(
+    ['vault', 'set', 'v2', '--immutability', 'off'],
+    1,
+    /is locked: it cannot be made Disabled any more.*\[UserErrorUnsupportedVaultImmutabilityState/,
+  );
   await fails(['vault', 'delete', 'v2'], 2, /give --yes to delete the vault backups\/v2/);
   assert.match(await text('vault', 'delete', 'v2', '--yes'), /^Vault backups\/v2 is deleted/);
 });
