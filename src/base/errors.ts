@@ -105,6 +105,7 @@ export const ERRORS = {
   ServiceResourceNotEmptyWithBackendMessage: { kind: 'invalid', retryable: false },
   ServiceUnavailable: { kind: 'unavailable', retryable: true },
   SessionEnded: { kind: 'conflict', retryable: false },
+  SettingsInvalid: { kind: 'invalid', retryable: false },
   SignInDelayed: { kind: 'unavailable', retryable: true },
   SignInRefused: { kind: 'invalid', retryable: false },
   StorageAccountInUse: { kind: 'conflict', retryable: false },

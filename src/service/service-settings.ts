@@ -1,4 +1,7 @@
-/** What an owner may set; every default is what most want. Azure's quotas and courtesies are off (AZURE-RULES). */
+/**
+ * What an owner may set (settings-file.ts); every default is what most want. Azure's quotas and courtesies are off
+ * (AZURE-RULES).
+ */
 
 import type { GuestLoadLimit } from '#backup';
 import type { Quotas } from './policy/quotas.ts';

@@ -29,6 +29,7 @@ import { openRepositories } from './repositories/repository-pool.ts';
 import { restoreWork } from './restoring/restore-work.ts';
 import type { ServiceParts } from './service-parts.ts';
 import { DEFAULT_SETTINGS, type ServiceSettings } from './service-settings.ts';
+import { readSettings } from './settings-file.ts';
 import { takeTurns } from './turns.ts';
 import { verifyWork } from './verifying/verify-work.ts';
 import { takeOver } from './vaults/reach-again.ts';
@@ -42,6 +43,7 @@ export type ServiceOptions = {
   readonly version: string;
   readonly process: Caller['process'];
   readonly log: ServiceLog;
+  /** Before those of the data folder's `settings.json`. */
   readonly settings?: Partial<ServiceSettings>;
   /** Absent: not known. */
   readonly machine?: MachineTime;
@@ -53,18 +55,19 @@ export type Service = ServiceParts & {
 };
 
 /**
- * @throws {HoldfastError} `DataFolderHeld`, `MasterKeyWrong`, `CatalogueUnusable`; `StoreReadOnly`,
+ * @throws {HoldfastError} `DataFolderHeld`, `SettingsInvalid`, `MasterKeyWrong`, `CatalogueUnusable`; `StoreReadOnly`,
  *   `StoreUnsupported` for the folder.
  */
 export async function openService(options: ServiceOptions): Promise<Service> {
   const { clock, random, version, process, log } = options;
   const holder = { ...process, sinceMs: clock.nowMs() };
   const folder = await lockDataFolder(options.data, holder);
-  const settings = { ...DEFAULT_SETTINGS, ...options.settings };
   const warn = (message: string): void => log.warn({}, message);
   const caller = { clock, random, version, warn, process };
   const opened: { readonly close: () => Promise<void> }[] = [];
   try {
+    const own = await readSettings(folder.settings);
+    const settings = { ...DEFAULT_SETTINGS, ...own, ...options.settings };
     const masterKey = await openMasterKey(folder.masterKey, { random, mayCreate: true });
     const catalogue = await openCatalogue(folder.catalogue);
     opened.unshift(catalogue);

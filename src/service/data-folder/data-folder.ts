@@ -7,6 +7,7 @@
  *   ca.pem, tls/     the certificate authority, 600       admin.json   600, the first account
  *   vaults/<id>/     repositories                         scratch/     of snapshots
  *   exports/<job>/   sockets of exported disks            state.json   where the running service listens
+ *   settings.json    the owner's, if he has any (settings-file.ts)
  * ```
  */
 import { access, chmod, constants, mkdir } from 'node:fs/promises';
@@ -26,6 +27,7 @@ export type DataFolder = {
   readonly scratch: string;
   readonly exports: string;
   readonly state: string;
+  readonly settings: string;
 };
 
 export type LockedDataFolder = DataFolder & { readonly release: () => void };
@@ -43,6 +45,7 @@ function dataFolder(path: string): DataFolder {
     scratch: join(path, 'scratch'),
     exports: join(path, 'exports'),
     state: join(path, 'state.json'),
+    settings: join(path, 'settings.json'),
   };
 }
 
