@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isHoldfastError } from '#base';
@@ -24,6 +24,12 @@ test('all that has a default can be set', async (t) => {
   const path = join((await testService(t)).data, 'settings.json');
   writeFileSync(path, JSON.stringify(DEFAULT_SETTINGS));
   assert.deepEqual(await readSettings(path), { ...DEFAULT_SETTINGS });
+});
+
+test('docs/operations.md lists every setting', () => {
+  const rows = readFileSync('docs/operations.md', 'utf8').matchAll(/^\| `(\w+)` /gm);
+  const known = [...Object.keys(DEFAULT_SETTINGS), 'guestLoad'].toSorted();
+  assert.deepEqual(Array.from(rows, ([, name]) => name).toSorted(), known);
 });
 
 test('what is no setting, or no value of it, keeps the service from starting and is named', async (t) => {
