@@ -32,6 +32,9 @@ export type Vm = {
   /** Of all images that hold the VM's data; CD-ROMs and floppies are none. */
   readonly disks: readonly VmDisk[];
   readonly firmware: 'bios' | 'uefi';
+  /** That it runs with, or will; absent: this hypervisor does not tell. */
+  readonly cores?: number;
+  readonly memoryBytes?: number;
   readonly networkCards: readonly NetworkCard[];
   /** Whether there is a channel to a guest agent; not whether the agent answers. */
   readonly hasAgentChannel: boolean;

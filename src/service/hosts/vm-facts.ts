@@ -18,6 +18,9 @@ const FACTS = z.strictObject({
   state: z.enum(['running', 'paused', 'off']),
   disks: z.array(DISK),
   firmware: z.enum(['bios', 'uefi']),
+  /** Undefined: its host does not tell. */
+  cores: z.number().optional(),
+  memoryBytes: z.number().optional(),
   networkCards: z.array(
     z.strictObject({
       mac: z.string(),
@@ -34,7 +37,7 @@ type HypervisorVm = Awaited<ReturnType<Hypervisor['list']>>[number];
 
 /** The first disk is the system's; the others have LUNs from 0, in their order. */
 export function factsOf(vm: HypervisorVm): VmFacts {
-  const { uuid, state, firmware, hasAgentChannel } = vm;
+  const { uuid, state, firmware, cores, memoryBytes, hasAgentChannel } = vm;
   return {
     ...(uuid === undefined ? {} : { uuid }),
     state,
@@ -47,6 +50,8 @@ export function factsOf(vm: HypervisorVm): VmFacts {
       ...(refusal === undefined ? {} : { refusal }),
     })),
     firmware,
+    ...(cores === undefined ? {} : { cores }),
+    ...(memoryBytes === undefined ? {} : { memoryBytes }),
     networkCards: vm.networkCards.map(({ mac, model, network }) => ({
       mac,
       ...(model === undefined ? {} : { model }),

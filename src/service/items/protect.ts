@@ -19,6 +19,7 @@ import { isSelected, type DiskSelection } from './disk-selection.ts';
 import { itemDocument } from './item-documents.ts';
 import { isOver, requireAllowed, type ItemState } from './item-states.ts';
 import { findItem, getItem, type Item, type ItemName } from './items.ts';
+import { requireProtectionQuotas } from './protection-quotas.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -38,7 +39,8 @@ export type Accepted = { readonly jobId: string };
  * @throws {HoldfastError} `ResourceNotFound` for vault or VM; `BMSUserErrorPolicyNotFound`, also where none is named
  *   and the item has none, or its last one is deleted; `UserErrorItemAlreadyProtected` if another vault protects it;
  *   `UserErrorItemSoftDeleted`; `DiskUnsupported` for a chosen disk that cannot be backed up;
- *   `UserErrorInvalidDiskSelection`; as `changeItem` in an immutable vault. So do the others.
+ *   `UserErrorInvalidDiskSelection`; `UserErrorQuotaExceeded` where the settings have one (R1, R6); as `changeItem` in
+ *   an immutable vault. So do the others.
  */
 export async function protect(
   parts: ServiceParts,
@@ -73,9 +75,10 @@ async function protectKnown(
     const isStopped = item.state === 'ProtectionStopped' || item.state === 'BackupsSuspended';
     requireAllowed(isStopped ? 'resume' : 'changePolicy', item);
     const policy = await policyOf(reader, { vault, item, wanted });
-    if (isStopped) await requireResumable(parts, vault, name);
+    const vm = isStopped ? await requireResumable(parts, vault, name) : undefined;
+    await requireProtectionQuotas(parts, { vaultId: vault.id, vm, policy, item });
     if (typeof wanted.diskSelection === 'object') {
-      requireDisks(await getVm(parts.catalogue.read, name.vm), wanted.diskSelection);
+      requireDisks(await getVm(reader, name.vm), wanted.diskSelection);
     }
     const now = parts.clock.nowMs();
     const state = item.lastBackup?.pointAt === undefined ? 'IRPending' : 'Protected';
@@ -103,9 +106,10 @@ export async function requireResumable(
   parts: Pick<ServiceParts, 'catalogue'>,
   vault: Pick<Vault, 'id'>,
   name: ItemName,
-): Promise<void> {
-  await getVm(parts.catalogue.read, name.vm);
+): Promise<HostVm> {
+  const vm = await getVm(parts.catalogue.read, name.vm);
   await requireUnprotected(parts, vault, name);
+  return vm;
 }
 
 /** The one that is named, else the item's. */
@@ -138,6 +142,7 @@ async function protectNew(
     const vm = await requireProtectable(parts, vault, name);
     const policy = await policyOf(reader, { vault, wanted });
     requireDisks(vm, wanted.diskSelection);
+    await requireProtectionQuotas(parts, { vaultId: vault.id, vm, policy, item: undefined });
     const now = parts.clock.nowMs();
     const row: Row<'items'> = {
       id: randomUUID(),
@@ -178,7 +183,10 @@ async function protectNew(
  */
 export async function checkProtection(parts: ServiceParts, name: ItemName): Promise<void> {
   const vault = await getVault(parts.catalogue.read, name.vault);
-  requireDisks(await requireProtectable(parts, vault, name), 'all');
+  const vm = await requireProtectable(parts, vault, name);
+  requireDisks(vm, 'all');
+  const of = { vaultId: vault.id, vm, policy: undefined, item: undefined };
+  await requireProtectionQuotas(parts, of);
 }
 
 async function requireProtectable(

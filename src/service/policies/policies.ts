@@ -9,12 +9,16 @@ import { refusalOfEdit } from '../immutability/refusals.ts';
 import { nameKey, parseName } from '../names.ts';
 import type { BackupPolicy } from '../policy/backup-policy.ts';
 import { policyFromJson, policyToJson } from '../policy/policy-json.ts';
+import { checkQuota } from '../policy/quotas.ts';
 import { validatePolicy } from '../policy/validate-policy.ts';
 import { changeVault } from '../repositories/change-vault.ts';
 import type { ServiceParts } from '../service-parts.ts';
 import { getVault, requireRevision, type Vault, type VaultName } from '../vaults/vaults.ts';
 import { itemsAfterChange, rememberingItems, type ChangedItem } from './change-for-items.ts';
 import { newPolicyRow, policyDocument, policyGone } from './policy-records.ts';
+
+const DAY_MS = 86_400_000;
+const PUT_POLICY = 'put policy';
 
 export type PolicyName = { readonly vault: VaultName; readonly name: string };
 
@@ -46,8 +50,8 @@ export async function listPolicies(
  * are soft-deleted (R24).
  *
  * @param wanted.draft what was asked for, in the shape of `BackupPolicy`.
- * @throws {HoldfastError} `InvalidResourceName`, `PreconditionFailed`, and as `validatePolicy`; in an immutable vault
- *   (R25) `UserErrorRetentionReductionOnImmutableVault`, `UserErrorRetentionChangeOfSuspendedItem`.
+ * @throws {HoldfastError} `InvalidResourceName`, `PreconditionFailed`, and as `validatePolicy`; `UserErrorQuotaExceeded`
+ *   where the settings have one (R1); in an immutable vault (R25) `UserErrorRetentionReductionOnImmutableVault`, `UserErrorRetentionChangeOfSuspendedItem`.
  */
 export async function putPolicy(
   parts: ServiceParts,
@@ -60,6 +64,7 @@ export async function putPolicy(
     const before = await findPolicy(parts.catalogue.read, vault.id, name);
     if (before !== undefined) requireRevision(before, wanted.revision);
     const policy = validatePolicy(wanted.draft, before?.policy);
+    await requireQuotas(parts, vault, before === undefined);
     const body = policyToJson(policy);
     const now = parts.clock.nowMs();
     const changed = await itemsOf(parts, { vaultId: vault.id, before, policy, now });
@@ -75,9 +80,9 @@ export async function putPolicy(
       apply: async (change) => {
         await items.apply(change);
         await noteActivity(parts, change, {
-          action: 'put policy',
+          action: PUT_POLICY,
           target: name,
-          detail: { vault: `${vault.group}/${vault.name}` },
+          detail: detailOf(vault),
         });
         const values = before === undefined ? row : { ...row, revision: before.revision + 1 };
         await change
@@ -90,6 +95,33 @@ export async function putPolicy(
       },
     };
   });
+}
+
+/** For the activity log. */
+function detailOf({ group, name }: Vault): object {
+  return { vault: `${group}/${name}` };
+}
+
+/** R1. @throws {HoldfastError} `UserErrorQuotaExceeded` */
+async function requireQuotas(
+  { catalogue, clock, settings }: ServiceParts,
+  vault: Vault,
+  isNew: boolean,
+): Promise<void> {
+  const { quotas } = settings;
+  if (isNew && quotas.policiesPerVault !== undefined) {
+    const policies = await policyRows(catalogue.read, vault.id).execute();
+    checkQuota(quotas, 'policiesPerVault', policies.length);
+  }
+  if (quotas.policyChangesPerDay === undefined) return;
+  const { used } = await catalogue.read
+    .selectFrom('activities')
+    .select(({ fn }) => fn.countAll<number>().as('used'))
+    .where('at', '>', clock.nowMs() - DAY_MS)
+    .where('action', '=', PUT_POLICY)
+    .where('detail', '=', JSON.stringify(detailOf(vault)))
+    .executeTakeFirstOrThrow();
+  checkQuota(quotas, 'policyChangesPerDay', used);
 }
 
 async function itemsOf(
@@ -161,7 +193,7 @@ export async function deletePolicy(parts: ServiceParts, at: PolicyName): Promise
         await noteActivity(parts, change, {
           action: 'delete policy',
           target: policy.name,
-          detail: { vault: `${vault.group}/${vault.name}` },
+          detail: detailOf(vault),
         });
         return true;
       },

@@ -9,7 +9,9 @@ export type Quotas = {
   readonly vaultsPerSubscription?: number;
   readonly policiesPerVault?: number;
   readonly policyChangesPerDay?: number;
+  /** Those that are backed up; `itemsPerVault`: stopped and soft-deleted ones too. */
   readonly vmsPerVault?: number;
+  readonly itemsPerVault?: number;
   readonly vmsPerPolicy?: number;
   readonly protectionChangesPerDay?: number;
   /** R14: tries, failed ones included. */
@@ -25,6 +27,7 @@ export const AZURE_QUOTAS: Required<Quotas> = {
   policiesPerVault: 200,
   policyChangesPerDay: 50,
   vmsPerVault: 1000,
+  itemsPerVault: 2000,
   vmsPerPolicy: 100,
   protectionChangesPerDay: 1000,
   onDemandBackupsPerDay: 9,
@@ -47,15 +50,22 @@ export function checkQuota(quotas: Quotas, quota: CountedQuota, used: number): v
   throw exceeded(quota, `${used} are in use already, and ${limit} is the most`);
 }
 
-/** @throws {HoldfastError} `UserErrorQuotaExceeded` if the VM is smaller than R6 allows. */
-export function checkVmSize(quotas: Quotas, vm: { cores: number; memoryBytes: number }): void {
-  const sizes: readonly [Minimum, number][] = [
+/**
+ * @param vm a size that is undefined nobody knows, and nobody is refused for.
+ * @throws {HoldfastError} `UserErrorQuotaExceeded` if the VM is smaller than R6 allows.
+ */
+export function checkVmSize(
+  quotas: Quotas,
+  vm: { readonly cores?: number | undefined; readonly memoryBytes?: number | undefined },
+): void {
+  const sizes: readonly [Minimum, number | undefined][] = [
     ['minimumCores', vm.cores],
     ['minimumMemoryBytes', vm.memoryBytes],
   ];
   for (const [quota, size] of sizes) {
     const least = quotas[quota] ?? 0;
-    if (size < least) throw exceeded(quota, `the VM has ${size}, and ${least} is the least`);
+    if (size !== undefined && size < least)
+      throw exceeded(quota, `the VM has ${size}, and ${least} is the least`);
   }
 }
 

@@ -28,6 +28,7 @@ import {
   vaultSettingsToJson,
   type VaultSettings,
 } from './vault-settings.ts';
+import { inTurnOfVaults } from './vault-quota.ts';
 import { getVault, listVaults, type Vault, type VaultName } from './vaults.ts';
 
 export type NewVault = VaultName & {
@@ -42,8 +43,8 @@ export type NewVault = VaultName & {
  * another; the second is refused.
  *
  * @throws {HoldfastError} `ResourceGroupNotFound`, `InvalidResourceName`, `InvalidTags`, `ResourceExists`,
- *   `RepositoryExists`, `BMSUserErrorInvalidVaultConfig`, `UserErrorUnsupportedVaultImmutabilityStateChange`; the
- *   store's.
+ *   `RepositoryExists`, `BMSUserErrorInvalidVaultConfig`, `UserErrorUnsupportedVaultImmutabilityStateChange`;
+ *   `UserErrorQuotaExceeded` (R1); the store's.
  */
 export async function createVault(parts: ServiceParts, wanted: NewVault): Promise<Vault> {
   const name = parseName(wanted.name, 'vault');
@@ -51,7 +52,7 @@ export async function createVault(parts: ServiceParts, wanted: NewVault): Promis
   const settings = changedSettings(DEFAULT_VAULT_SETTINGS, wanted.settings);
   const { tags } = wanted;
   tagsToJson(tags);
-  return await parts.turns(`vault ${nameKey(group)}/${nameKey(name)}`, async () => {
+  return await inTurnOfVaults(parts, { group, name }, async () => {
     const known = await listVaults(parts.catalogue.read, group);
     if (known.some((vault) => nameKey(vault.name) === nameKey(name))) {
       throw new HoldfastError('ResourceExists', `The vault '${name}' is there already.`);

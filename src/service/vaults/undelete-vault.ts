@@ -11,6 +11,7 @@ import type { ServiceParts } from '../service-parts.ts';
 import { getDeletedVault, type DeletedVault } from './deleted-vaults.ts';
 import { whyUnreadable } from './forget-vault.ts';
 import { takeOver } from './reach-again.ts';
+import { inTurnOfVaults } from './vault-quota.ts';
 import { VAULT_DOCUMENT, vaultDocument, vaultFromDocument } from './vault-document.ts';
 import { reasonOf, requireReachable, whyOutOfReach } from './vault-reach.ts';
 import { getVault, listVaults, type Vault } from './vaults.ts';
@@ -18,7 +19,7 @@ import { getVault, listVaults, type Vault } from './vaults.ts';
 /**
  * @param wanted `id` of the soft-deleted vault; `group` it comes back into, absent: its own.
  * @throws {HoldfastError} `ResourceNotFound`; `ResourceGroupNotFound`; `ResourceExists` where the group has another vault
- *   of its name; `VaultUnavailable` where its repository cannot be read.
+ *   of its name; `UserErrorQuotaExceeded` (R1); `VaultUnavailable` where its repository cannot be read.
  */
 export async function undeleteVault(
   parts: ServiceParts,
@@ -28,7 +29,7 @@ export async function undeleteVault(
   const deleted = await getDeletedVault(catalogue.read, wanted.id);
   const { name: group } = await getResourceGroup(catalogue.read, wanted.group ?? deleted.group);
   const back = { group, name: deleted.name };
-  return await turns(`vault ${nameKey(group)}/${nameKey(back.name)}`, async () => {
+  return await inTurnOfVaults(parts, back, async () => {
     await requireNameFree(parts, back);
     await requireReadable(parts, deleted);
     await turns(deleted.id, async () => await rememberBack(parts, deleted, group));
