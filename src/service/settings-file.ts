@@ -43,6 +43,7 @@ const FILE = z.strictObject({
       policiesPerVault: quota,
       policyChangesPerDay: quota,
       vmsPerVault: quota,
+      itemsPerVault: quota,
       vmsPerPolicy: quota,
       protectionChangesPerDay: quota,
       onDemandBackupsPerDay: quota,
