@@ -64,7 +64,8 @@ test('M1 a vault is created, shown and listed; what is not possible is refused',
   await refused(elsewhere, 1, /the only one here is 'local'/);
   await refused('backup vault create -g none -n x -l local', 1, /ResourceGroupNotFound/);
   const locked = 'backup vault create -g other -n x -l local --immutability-state Locked';
-  await refused(locked, 1, /\(NotSupported\)/);
+  // As at Azure, where one is made Unlocked first.
+  await refused(locked, 1, /\(UserErrorUnsupportedVaultImmutabilityStateChange\)/);
   assert.deepEqual(namesOf(await az('backup vault list')), ['main', 'v1']);
   assert.deepEqual(namesOf(await az('backup vault list -g other')), ['main']);
   assert.match(await table('backup vault list -g other'), /main/);
@@ -90,6 +91,29 @@ test('the properties of a vault are set and shown; those that Holdfast has not a
   await refused(`backup vault identity assign ${MAIN} --system-assigned`, 1, /\(NotSupported\)/);
   const none = 'backup vault backup-properties show -g other -n none';
   await refused(none, 1, /ResourceNotFound/);
+});
+
+test('R62 R25 az enables the immutability of a vault, which then refuses its policy set to keep less, and disables it', async () => {
+  const { az, refused } = lab;
+  const state = async () =>
+    (await az(`backup vault show ${MAIN}`)).properties.securitySettings.immutabilitySettings.state;
+  const set = async (to: string) =>
+    await az(`backup vault create ${MAIN} --location local --immutability-state ${to}`);
+  assert.equal(await state(), 'Disabled');
+  const made = await set('Unlocked');
+  assert.equal(made.properties.securitySettings.immutabilitySettings.state, 'Unlocked');
+  const policy = await az('backup policy show -g other -v main -n DefaultPolicy');
+  const { retentionDuration } = policy.properties.retentionPolicy.dailySchedule;
+  const keeping = (count: number): string => {
+    retentionDuration.count = count;
+    const file = lab.file(`keeping-${count}.json`, policy);
+    return `backup policy set -g other -v main -n DefaultPolicy --policy ${file}`;
+  };
+  await refused(keeping(29), 1, /\(UserErrorRetentionReductionOnImmutableVault\)/);
+  await az(keeping(31));
+  await set('Disabled');
+  assert.equal(await state(), 'Disabled');
+  await az(keeping(30));
 });
 
 test('a vault with items is refused to be deleted; by force its items go, and it is soft-deleted with them, or gone where nothing is kept', async () => {

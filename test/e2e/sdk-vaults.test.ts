@@ -74,6 +74,15 @@ test('M1 vaults are made, changed, listed and deleted through the pollers of the
   assert.deepEqual(changed.tags, { a: 'b' });
   assert.equal((await all(vaults.vaults.listBySubscriptionId())).length, 1);
   assert.equal((await all(vaults.vaults.listByResourceGroup('lab'))).length, 1);
+  const security = async (state: 'Unlocked' | 'Disabled') => {
+    const configuration = { type: 'AsPerPolicy' };
+    const securitySettings = { immutabilitySettings: { state, configuration } };
+    const { properties } = await vaults.vaults.update(...AT, { properties: { securitySettings } });
+    return properties?.securitySettings?.immutabilitySettings;
+  };
+  const unlocked = await security('Unlocked');
+  assert.deepEqual([unlocked?.state, unlocked?.configuration?.type], ['Unlocked', 'AsPerPolicy']);
+  assert.equal((await security('Disabled'))?.state, 'Disabled');
   const usages = await all(vaults.usages.listByVaults(...AT));
   const storage = usages.find(({ name }) => name?.value === 'LRSStorageUsage');
   assert.deepEqual([storage?.unit, storage?.currentValue], ['Bytes', 0]);

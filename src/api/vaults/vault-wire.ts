@@ -25,6 +25,17 @@ const SOFT_DELETE = z.strictObject({
   enhancedSecurityState: z.enum(['Enabled', 'Disabled', 'AlwaysON', 'Invalid']).optional(),
 });
 
+const IMMUTABILITY = z.strictObject({
+  state: z.enum(['Disabled', 'Unlocked', 'Locked']).optional(),
+  /** Of 2026: by the dates of the policies, or for so many days. */
+  configuration: z
+    .strictObject({
+      type: z.enum(['AsPerPolicy', 'TimeBased']).optional(),
+      durationInDays: z.int().optional(),
+    })
+    .nullish(),
+});
+
 const PROPERTIES = z.strictObject({
   ...ANSWERED_PROPERTIES,
   publicNetworkAccess: ON_OFF.optional(),
@@ -48,9 +59,7 @@ const PROPERTIES = z.strictObject({
   securitySettings: z
     .strictObject({
       softDeleteSettings: SOFT_DELETE.optional(),
-      immutabilitySettings: z
-        .strictObject({ state: z.enum(['Disabled', 'Unlocked', 'Locked']).optional() })
-        .optional(),
+      immutabilitySettings: IMMUTABILITY.optional(),
       multiUserAuthorization: z.string().optional(),
       sourceScanConfiguration: z.unknown().optional(),
     })
@@ -124,17 +133,13 @@ export function settingsFromWire({
 
 function refuseMissingFeatures(properties: z.infer<typeof PROPERTIES>): void {
   const { encryption, redundancySettings, restoreSettings, securitySettings } = properties;
-  const { multiUserAuthorization, sourceScanConfiguration } = securitySettings ?? {};
-  const isOther = (value: string | undefined, only: string): boolean =>
-    value !== undefined && value.toLowerCase() !== only.toLowerCase();
   const crossSubscription =
     restoreSettings?.crossSubscriptionRestoreSettings?.crossSubscriptionRestoreState;
-  const refusals: readonly (readonly [boolean, string])[] = [
+  const refusals: readonly Refused[] = [
     [isOther(properties.publicNetworkAccess, 'Enabled'), 'publicNetworkAccess Disabled is'],
     [encryption?.keyVaultProperties != null, 'Customer-managed keys are'],
     [isOther(encryption?.infrastructureEncryption, 'Disabled'), 'Infrastructure encryption is'],
-    [isOther(multiUserAuthorization, 'Disabled'), 'Multi-user authorization is'],
-    [sourceScanConfiguration !== undefined, 'Source scanning is'],
+    ...missingSecurity(securitySettings ?? {}),
     [
       isOther(redundancySettings?.standardTierStorageRedundancy, 'LocallyRedundant'),
       'Another redundancy than LocallyRedundant is',
@@ -144,6 +149,25 @@ function refuseMissingFeatures(properties: z.infer<typeof PROPERTIES>): void {
     [(properties.resourceGuardOperationRequests?.length ?? 0) > 0, 'Resource guards are'],
   ];
   for (const [isWanted, what] of refusals) refuseUnsupported(isWanted, what);
+}
+
+/** Whether it is wanted, and the beginning of the sentence that refuses it. */
+type Refused = readonly [isWanted: boolean, what: string];
+
+function missingSecurity(
+  settings: NonNullable<z.infer<typeof PROPERTIES>['securitySettings']>,
+): readonly Refused[] {
+  const { immutabilitySettings, multiUserAuthorization, sourceScanConfiguration } = settings;
+  const { type } = immutabilitySettings?.configuration ?? {};
+  return [
+    [isOther(type, 'AsPerPolicy'), 'Immutability for a time of its own is'],
+    [isOther(multiUserAuthorization, 'Disabled'), 'Multi-user authorization is'],
+    [sourceScanConfiguration !== undefined, 'Source scanning is'],
+  ];
+}
+
+function isOther(value: string | undefined, only: string): boolean {
+  return value !== undefined && value.toLowerCase() !== only.toLowerCase();
 }
 
 /** @throws {Refusal} `NotSupported` for `Invalid`, which Azure's models have as a value. */
@@ -175,6 +199,10 @@ export function given(settings: {
   return Object.fromEntries(entries) as Partial<VaultSettings>;
 }
 
+function immutabilityToWire({ immutability: state }: VaultSettings) {
+  return state === 'Disabled' ? { state } : { state, configuration: { type: 'AsPerPolicy' } };
+}
+
 export function vaultToWire(site: Pick<Site, 'access'>, vault: Vault) {
   const { settings, revision, name, location, tags } = vault;
   return {
@@ -200,7 +228,7 @@ export function vaultToWire(site: Pick<Site, 'access'>, vault: Vault) {
           softDeleteRetentionPeriodInDays: settings.softDeleteDays,
           enhancedSecurityState: settings.enhancedSecurity,
         },
-        immutabilitySettings: { state: settings.immutability },
+        immutabilitySettings: immutabilityToWire(settings),
         multiUserAuthorization: 'Disabled',
       },
       redundancySettings: {

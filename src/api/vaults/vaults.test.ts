@@ -78,6 +78,14 @@ test('what Holdfast has not is refused when a vault asks for it', async (t) => {
     { encryption: { keyVaultProperties: { keyUri: 'https://kv/keys/k' } } },
     { encryption: { infrastructureEncryption: 'Enabled' } },
     { securitySettings: { multiUserAuthorization: 'Enabled' } },
+    {
+      securitySettings: {
+        immutabilitySettings: {
+          state: 'Unlocked',
+          configuration: { type: 'TimeBased', durationInDays: 30 },
+        },
+      },
+    },
     { redundancySettings: { standardTierStorageRedundancy: 'GeoRedundant' } },
     { publicNetworkAccess: 'Disabled' },
     { resourceGuardOperationRequests: ['/guard'] },
