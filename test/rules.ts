@@ -69,6 +69,13 @@ export const RULES: Readonly<Record<string, readonly RegExp[]>> = {
   R41: [/refused while another takes its snapshot, and waits while it is in its transfer/],
   R42: [/24 hours fails with a clear timeout/, /one with a disk that was added/],
   R43: [/tells its disks and until when its point is kept, and is remembered for six months/],
+  R44: [
+    /above 90 % of CPU or memory in the guest the snapshot waits, and fails when its time is up/,
+    /holds no place that others want, and is cancelled at once/,
+    /nothing waits unless it is set, nor where the load is not known/,
+    /no member of a group is frozen before all of them are below the limit/,
+    /a guest that is really busy is waited for/,
+  ],
   R45: [/what cannot be cancelled says why/],
   R53: [/pending until its first backup/, /stopping with data retained ends backups/],
   R54: [/stopped for ever/, /the last one stays for ever/],
@@ -93,9 +100,7 @@ export const RULES: Readonly<Record<string, readonly RegExp[]>> = {
 };
 
 /** What is asked and not there. */
-export const NOT_YET: Readonly<Record<string, string>> = {
-  R44: 'A courtesy of Azure, off by default; nothing measures a guest’s load.',
-};
+export const NOT_YET: Readonly<Record<string, string>> = {};
 
 /** Of promises and rules that are shown, parts that are not there. */
 export const PARTS_NOT_YET: Readonly<Record<string, string>> = {
