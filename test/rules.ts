@@ -82,7 +82,11 @@ export const RULES: Readonly<Record<string, readonly RegExp[]>> = {
   R55: [/raises its pre-check only where somebody asked; its points age, the last stays/],
   R56: [/comes back under its name, in any case/, /one of its name takes its points over/],
   R57: [/full by hand too/],
-  R58: [/as was said when the data was deleted/, /preview of stop with delete names every point/],
+  R58: [
+    /as was said when the data was deleted/,
+    /preview of stop with delete names every point/,
+    /mails tell of deleted data on the day, two days before it goes/,
+  ],
   R59: [/only resuming lets it go/, /is protected in another vault/],
   R60: [/its vault is deleted then, its name is free again, and it comes back until its days/],
   R61: [/46 are charged and 6 are free/],
@@ -105,7 +109,6 @@ export const NOT_YET: Readonly<Record<string, string>> = {};
 /** Of promises and rules that are shown, parts that are not there. */
 export const PARTS_NOT_YET: Readonly<Record<string, string>> = {
   R53: 'ProtectionError, ProtectionPaused and Invalid are states that no VM here is in.',
-  R58: 'Mails: nothing is mailed.',
   R60: 'Snapshots that their owner could remove earlier: there is no snapshot tier.',
   R79: 'Snapshots are not charged for, as there is no snapshot tier.',
 };

@@ -8,11 +8,13 @@ import { discoverAll } from './hosts/discovery.ts';
 import { purgeEnded } from './items/purge.ts';
 import { forgetOldJobs } from './jobs/forget-old-jobs.ts';
 import type { ServiceParts } from './service-parts.ts';
+import { sendNotices } from './notices/send-notices.ts';
 import { purgeVaults } from './vaults/purge-vaults.ts';
 import { reachAgain } from './vaults/reach-again.ts';
 
 const PURGE_MS = 60_000;
 const COMPACTION_LOOK_MS = 10 * 60_000;
+const NOTICE_MS = 60_000;
 const FORGET_MS = 60 * 60_000;
 
 async function endSoftDelete(parts: ServiceParts, signal: AbortSignal): Promise<void> {
@@ -49,6 +51,9 @@ export async function runInBackground(parts: ServiceParts, signal: AbortSignal):
     again(parts.settings.expiryIntervalMs, 'expiring recovery points', byDate(expireVaults)),
     again(parts.settings.chargeLookMs, 'reading charges', readCharges),
     again(PURGE_MS, 'ending soft delete', byDate(endSoftDelete)),
+    ...(parts.settings.mail === undefined
+      ? []
+      : [again(NOTICE_MS, 'mailing of deleted data', sendNotices)]),
     again(FORGET_MS, 'forgetting old jobs', byDate(forgetOldJobs)),
     again(COMPACTION_LOOK_MS, 'compaction', compactVaults),
   ]);

@@ -42,10 +42,19 @@ export type ServiceSettings = {
   readonly guestLoad?: GuestLoadLimit | undefined;
   /** R1, R6, R14; absent: as many as are asked for. */
   readonly quotas: Quotas;
+  /** Who is told of deleted backup data (R58); absent: nobody. */
+  readonly mail?: MailSettings;
   /** How often it is looked whether a day has ended whose charges are to be read. */
   readonly chargeLookMs: number;
   /** R77, Azure's estimate for points without an agent: half of every disk's size. Else what is on it (M26). */
   readonly halfSizeIfCrashConsistent: boolean;
+};
+
+export type MailSettings = {
+  /** `smtp://user:secret@host:587`, or `smtps:` */
+  readonly smtp: string;
+  readonly from: string;
+  readonly to: readonly string[];
 };
 
 const MINUTE_MS = 60_000;

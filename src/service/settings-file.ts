@@ -51,6 +51,13 @@ const FILE = z.strictObject({
       minimumMemoryBytes: quota,
     })
     .exactOptional(),
+  mail: z
+    .strictObject({
+      smtp: z.url({ protocol: /^smtps?$/, error: 'it is no address as smtp://host:587' }),
+      from: z.email(),
+      to: z.array(z.email()).min(1),
+    })
+    .exactOptional(),
   chargeLookMs: duration(1000, DAY_MS),
   halfSizeIfCrashConsistent: z.boolean().exactOptional(),
 });

@@ -76,4 +76,9 @@ export const MIGRATIONS: readonly (readonly string[])[] = [
     `create table "deletedVaults" ("id" text primary key, "groupName" text not null, "name" text not null,
       "repository" text not null, "deletedAt" bigint not null, "purgeAt" bigint not null)`,
   ],
+  [
+    `create table "notices" ("id" text not null, "vaultId" text not null, "what" text not null,
+      "deletedAt" bigint not null, "purgeAt" bigint not null, "stage" text not null,
+      primary key ("id", "deletedAt"))`,
+  ],
 ];

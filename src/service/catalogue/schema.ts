@@ -49,6 +49,18 @@ export type Catalogue = {
     purgeAt: number;
   };
 
+  /** What people were told by mail (notices/plan-notices.ts). */
+  readonly notices: {
+    /** Of an item or a soft-deleted vault. */
+    id: string;
+    vaultId: string;
+    what: string;
+    deletedAt: number;
+    purgeAt: number;
+    /** deleted, soon. */
+    stage: string;
+  };
+
   readonly policies: {
     id: string;
     vaultId: string;
