@@ -54,6 +54,11 @@ export class ModelCharges {
     return true;
   }
 
+  /** The sizes of the last reading are lost, the days are not. */
+  forget(): void {
+    this.#measured.clear();
+  }
+
   #add(
     item: ModelItem,
     { as, day, isEstimated }: { as: Measured; day: number; isEstimated: boolean },

@@ -1,10 +1,10 @@
 /** Compares what the API shows with what the model says: items, points, what they hold, previews, charges. */
 import assert from 'node:assert/strict';
 import type { AnyJson } from '../../src/api/testing/any-json.ts';
-import { CLASSES, DAY_MS } from './calendar.ts';
+import { DAY_MS } from './calendar.ts';
 import type { ModelCharges } from './charges.ts';
 import type { Model } from './model.ts';
-import { fateOf, type ModelItem, type ModelPoint } from './rules.ts';
+import { fateOf, ruleNames, type ModelItem, type ModelPoint } from './rules.ts';
 import { assertBytes, assertFreed } from './storage.ts';
 import { bytesOf, type World } from './world.ts';
 
@@ -79,13 +79,12 @@ export async function assertPoints({ world, model }: Compared, item: ModelItem):
   });
   const expected = item.points.map((point) => {
     const { fate, by, date } = fateOf(item, point, model.now);
-    const kept = CLASSES.filter((of) => point.promises.get(of) !== undefined);
     return {
       name: point.id,
       time: iso(point.at),
       expiryTime: date === undefined ? undefined : iso(date),
       isSoftDeleted: item.state === 'SoftDeleted' || fate === 'softDeleted',
-      ruleName: kept.map((of) => of.charAt(0).toUpperCase() + of.slice(1)).join(', '),
+      ruleName: ruleNames(point.promises),
       info: { origin: point.origin, by },
     };
   });

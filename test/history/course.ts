@@ -14,7 +14,7 @@ import {
   monthOf,
 } from './checks.ts';
 import type { ModelGroup } from './group-model.ts';
-import { Model } from './model.ts';
+import { Model, type Taken } from './model.ts';
 import { pick, type Draw } from './policies.ts';
 import type { ModelPoint } from './rules.ts';
 import { assertFreed } from './storage.ts';
@@ -118,7 +118,7 @@ export class Course {
   ): Promise<void> {
     const wanted = this.model.groups.wanted(group);
     const isThere = wanted.every(({ vm }) => this.model.vms.get(vm)!.isThere);
-    const taken = new Map<string, { id: string; at: number }>();
+    const taken = new Map<string, Taken>();
     for (const { vm } of wanted) {
       const point = await this.#taken(vm, { run, isThere });
       if (point !== undefined) taken.set(vm, point);
@@ -130,7 +130,7 @@ export class Course {
   async #taken(
     vm: string,
     { run, isThere }: { readonly run?: Run | undefined; readonly isThere: boolean },
-  ): Promise<{ id: string; at: number } | undefined> {
+  ): Promise<Taken | undefined> {
     const known = new Set(this.model.items.get(vm)!.points.map(({ id }) => id));
     const listed = await listedPoints(this.world, vm);
     const fresh = listed.filter(({ name }) => !known.has(name));
@@ -139,7 +139,9 @@ export class Course {
     assert.equal(fresh.length, isThere ? 1 : 0, `new points of ${what}: ${told.join()}`);
     const [point] = fresh;
     if (point === undefined) return undefined;
-    return { id: String(point.name), at: Date.parse(point.properties.recoveryPointTime) };
+    const { recoveryPointTime, recoveryPointProperties } = point.properties;
+    const rules = String(recoveryPointProperties.ruleName ?? '');
+    return { id: String(point.name), at: Date.parse(recoveryPointTime), rules };
   }
 
   /** Which of them came first only the log knows. */

@@ -12,8 +12,10 @@ export type ModelGroup = {
   lastRun: number | undefined;
 };
 
+type TakenPoint = { readonly id: string; readonly at: number; readonly rules: string };
+
 /** A point of each member, by VM. */
-type Taken = ReadonlyMap<string, { readonly id: string; readonly at: number }>;
+type Taken = ReadonlyMap<string, TakenPoint>;
 
 /** What they need of the whole model. */
 type Whole = {
@@ -29,7 +31,7 @@ type Whole = {
       run?: Run;
       tagging?: BackupPolicy;
       asked?: number | undefined;
-      taken: { readonly id: string; readonly at: number } | undefined;
+      taken: TakenPoint | undefined;
     },
   ) => void;
 };
@@ -93,6 +95,15 @@ export class ModelGroups {
       for (const item of group.members) item.lastRun = run.at;
     }
     return due;
+  }
+
+  /** Its runs are those of its members, of which `Model.forget` knows. */
+  forget(): void {
+    for (const group of this.list()) {
+      const runs = group.members.flatMap(({ lastRun }) => lastRun ?? []);
+      const isKnown = group.policy !== undefined && runs.length > 0;
+      group.lastRun = isKnown ? Math.max(...runs) : undefined;
+    }
   }
 
   /** Whom a run backs up: a member that is stopped is left out. */

@@ -32,6 +32,7 @@ const WEIGHTS = {
   discover: 1,
   restore: 2,
   restart: 1,
+  lost: 1,
   killed: 4,
   group: 5,
   groupBackUp: 3,
@@ -115,6 +116,7 @@ export class History {
     group: async () => await this.#groups.change(),
     groupBackUp: async () => await this.#groups.backUp(),
     restart: async () => await this.#restart(),
+    lost: async () => await this.#lose(),
     killed: async (vm) => {
       if (await this.#killed.change(vm)) await this.#restart();
     },
@@ -126,5 +128,21 @@ export class History {
     // A start looks at the hosts, and at what is due.
     this.#machines.seen();
     await this.#course.follow();
+  }
+
+  /** The catalogue is made again from the repository; until its host is added again no VM is known. */
+  async #lose(): Promise<void> {
+    const { world, model, charges } = this.#course;
+    await world.loseCatalogue();
+    this.#course.sync();
+    charges.forget();
+    model.forget();
+    const there = [...model.vms.values()].filter(({ isThere }) => isThere);
+    for (const vm of there) vm.isThere = false;
+    this.#machines.seen();
+    await this.#course.follow();
+    for (const vm of there) vm.isThere = true;
+    await world.addPlaces();
+    this.#machines.seen();
   }
 }

@@ -11,8 +11,10 @@ import {
   fateOf,
   isActive,
   newestOf,
+  newestRunOf,
   owedRun,
   REFUSALS,
+  ruleNames,
   tagsOf,
   type Content,
   type ModelItem,
@@ -31,6 +33,9 @@ export type ModelVm = {
   /** By the newest look at its host: a backup that misses it looks, too. */
   isKnownGone: boolean;
 };
+
+/** A point that came; `rules`: as the API names what keeps it. */
+export type Taken = { readonly id: string; readonly at: number; readonly rules: string };
 
 export type ModelPolicy = { body: BackupPolicy; changedAt: number };
 
@@ -120,7 +125,7 @@ export class Model {
       run?: Run;
       tagging?: BackupPolicy;
       asked?: number | undefined;
-      taken: { id: string; at: number } | undefined;
+      taken: Taken | undefined;
     },
   ): void {
     const item = this.items.get(vm)!;
@@ -133,21 +138,35 @@ export class Model {
       return;
     }
     item.lastBackup = 'Completed';
-    const policy = this.policies.get(item.policy!)!.body;
-    const tags = run === undefined ? [] : tagsOf(item, of.tagging ?? policy, run);
+    const { id, at } = taken;
     item.points.push({
-      ...taken,
+      id,
+      at,
       order: Infinity,
       origin: run === undefined ? 'on-demand' : 'scheduled',
       asked,
       runAt: run?.at,
       content: contentOf(this.vms.get(vm)!, item.disks),
-      promises: new Map(tags.map((tag: Class) => [tag, promiseOf(policy, tag, taken.at)])),
+      promises: run === undefined ? new Map() : this.#promised(item, { ...of, run, taken }),
       isPinned: false,
       extended: undefined,
       lost: undefined,
     });
     if (item.state === 'IRPending') item.state = 'Protected';
+  }
+
+  /** Clean-up may have been there before: which of them came first the point's rules tell. */
+  #promised(
+    item: ModelItem,
+    { run, tagging, taken }: { run: Run; tagging?: BackupPolicy; taken: Taken },
+  ): ModelPoint['promises'] {
+    const policy = this.policies.get(item.policy!)!.body;
+    const left = item.points.filter((point) => fateOf(item, point, this.now).fate !== 'removed');
+    const [first, other] = [item.points, left].map((points) => {
+      const tags = tagsOf({ ...item, points }, tagging ?? policy, run);
+      return new Map(tags.map((tag: Class) => [tag, promiseOf(policy, tag, taken.at)]));
+    });
+    return ruleNames(other!) === taken.rules ? other! : first!;
   }
 
   /** What clean-up takes away now. @param byHand whatever the clock did; `deleted`: only what a user deleted of that VM. */
@@ -174,6 +193,13 @@ export class Model {
     );
     for (const { vm } of gone) this.items.delete(vm);
     return gone;
+  }
+
+  /** The catalogue is lost: which runs were done is known of points only, and of the clock nothing. */
+  forget(): void {
+    this.#trust();
+    for (const item of this.items.values()) item.lastRun = newestRunOf(item);
+    this.groups.forget();
   }
 
   // What users do

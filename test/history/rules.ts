@@ -99,6 +99,18 @@ export function newestOf({ points }: ModelItem, now: number): ModelPoint | undef
   return sorted.at(-1);
 }
 
+/** Classes that keep it, as lists of points name them. */
+export function ruleNames(promises: ModelPoint['promises']): string {
+  const kept = CLASSES.filter((of) => promises.get(of) !== undefined);
+  return kept.map((of) => of.charAt(0).toUpperCase() + of.slice(1)).join(', ');
+}
+
+/** The latest run that has a point. */
+export function newestRunOf({ points }: ModelItem): number | undefined {
+  const runs = points.flatMap(({ runAt }) => runAt ?? []);
+  return runs.length === 0 ? undefined : Math.max(...runs);
+}
+
 /** The longest of what rules and wishes promise (R17), of equal ones the higher. */
 export function dateOf(point: ModelPoint): { date: number | undefined; by: string } {
   const all: (readonly [string, number | undefined])[] = [

@@ -11,7 +11,7 @@ import type { TestContext } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { startApi } from '#api';
 import { forEachBlock } from '#repository';
-import { discoverHost, putStorageAccount, readCharges } from '#service';
+import { discoverHost, putHost, putStorageAccount, readCharges } from '#service';
 import { repositoryStatistics } from '#backup';
 import type { AnyJson } from '../../src/api/testing/any-json.ts';
 import type { Service } from '../../src/service/service.ts';
@@ -72,7 +72,7 @@ export class World {
     const world = new World(made, clock);
     mkdirSync(world.account);
     await withVault(made);
-    await putStorageAccount(made.service(), { group: GROUP, name: 'sa1', path: world.account });
+    await world.#addAccount();
     await world.#listen();
     t.after(async () => await world.#hang());
     await world.quiet();
@@ -88,6 +88,28 @@ export class World {
     await this.made.restart();
     await this.#listen();
     await this.quiet();
+  }
+
+  /** As `restart`, after the catalogue was lost: hosts and storage accounts are in it alone (`addPlaces`). */
+  async loseCatalogue(): Promise<void> {
+    await this.#hang();
+    await this.service.close();
+    for (const end of ['', '-wal', '-shm']) {
+      rmSync(join(this.made.data, `catalogue.db${end}`), { force: true });
+    }
+    await this.made.restart();
+    await this.#listen();
+    await this.quiet();
+  }
+
+  async addPlaces(): Promise<void> {
+    await putHost(this.service, { name: GROUP, uri: `images:${this.made.images}` });
+    await this.discover();
+    await this.#addAccount();
+  }
+
+  async #addAccount(): Promise<void> {
+    await putStorageAccount(this.service, { group: GROUP, name: 'sa1', path: this.account });
   }
 
   async #listen(): Promise<void> {

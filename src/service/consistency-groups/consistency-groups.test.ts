@@ -363,3 +363,28 @@ test('a group survives a lost catalogue, and loses an item that is removed', asy
   );
   await refused(backUpGroupNow(service, SHOP, undefined), 'ConsistencyGroupInvalid', /two VMs/);
 });
+
+test('runs that have points are not done again when the catalogue is lost: of a VM alone, and of a group', async (t) => {
+  const clock = new FakeClock(Date.UTC(2026, 2, 1));
+  const made = await shop(t, clock);
+  await putGroup(made.service(), SHOP, { members: [vm('web'), vm('db')], policy: 'p' });
+  clock.advance(3 * HOUR_MS);
+  await startDueBackups(made.service());
+  while ((await jobs(made)).some(({ endedAt }) => endedAt === undefined)) {
+    clock.advance(1000);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  await made.service().close();
+  for (const end of ['', '-wal', '-shm']) {
+    rmSync(join(made.data, `catalogue.db${end}`), { force: true });
+  }
+  await made.restart();
+  await startDueBackups(made.service());
+  assert.deepEqual(await jobs(made), []);
+  const { read } = made.service().catalogue;
+  assert.equal((await getGroup(read, SHOP)).lastRunAt, Date.UTC(2026, 2, 1, 2));
+  for (const name of ['web', 'db', 'mail']) {
+    const { lastBackup, lastRunAt } = await getItem(read, itemName(name));
+    assert.deepEqual([lastBackup?.status, lastRunAt], ['Completed', Date.UTC(2026, 2, 1, 2)]);
+  }
+});

@@ -56,7 +56,7 @@ export async function withoutItem(
   };
 }
 
-/** The rows of the vault become what its documents say. After its policies. */
+/** The rows of the vault become what its documents say. After its policies and items. */
 export async function takeOverGroups(
   change: CatalogueChange,
   vaultId: string,
@@ -68,14 +68,25 @@ export async function takeOverGroups(
     const id = groupIdOf(document.id);
     if (id === undefined) continue;
     const group = groupFromDocument({ vaultId, id, value: document.value });
-    // When it ran is in the catalogue alone.
-    const before = known.find((one) => one.id === id);
-    const runs = { lastRunAt: before?.lastRunAt ?? null, nextRunAt: before?.nextRunAt ?? null };
+    // When it ran is in the catalogue alone; where that was lost, its members' points tell.
+    const before = known.find((one) => one.id === id) ?? {
+      lastRunAt: await lastRunOfMembers(change, group),
+      nextRunAt: null,
+    };
+    const runs = { lastRunAt: before.lastRunAt, nextRunAt: before.nextRunAt };
     await change
       .insertInto('consistencyGroups')
       .values({ ...group, ...runs })
       .execute();
   }
+}
+
+/** Of a group whose schedule runs them; null: none is known. */
+async function lastRunOfMembers(change: CatalogueChange, group: GroupRow): Promise<number | null> {
+  if (group.policyId === null) return null;
+  const query = change.selectFrom('items').select((row) => row.fn.max('lastRunAt').as('lastRunAt'));
+  const newest = await query.where('id', 'in', membersOf(group)).executeTakeFirst();
+  return newest?.lastRunAt ?? null;
 }
 
 export async function deleteGroupRows(change: CatalogueChange, vaultId: string): Promise<void> {

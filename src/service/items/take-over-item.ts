@@ -3,6 +3,7 @@ import type { VmPointDescription } from '#backup';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import type { Row } from '../catalogue/schema.ts';
 import { pointFactsOf, pointFactsToJson } from '../points/point-facts.ts';
+import { retentionFromJson } from '../retention/point-retention.ts';
 import { itemFromDocument } from './item-documents.ts';
 
 export type ItemToTakeOver = {
@@ -25,9 +26,12 @@ export async function takeOverItem(
 ): Promise<{ readonly isStale: boolean }> {
   const { item, points: remembered } = itemFromDocument(of);
   const { lastRunAt: _l, nextRunAt: _n, revision: _r, ...columns } = item;
+  // A lost catalogue knew which runs were done: those that have a point are not done again.
+  const runs = remembered.flatMap(({ retention }) => retentionFromJson(retention).runAt ?? []);
+  const lastRunAt = runs.length === 0 ? null : Math.max(...runs);
   await change
     .insertInto('items')
-    .values(item)
+    .values({ ...item, lastRunAt })
     .onConflict((known) => known.column('id').doUpdateSet(columns))
     .execute();
   const there: string[] = [];
