@@ -196,6 +196,12 @@ test('a restore that cannot work is refused, and a validation says why without s
     [{ objectType: 'IaasVMRestoreWithRehydrationRequest' }, 400, 'NotSupported'],
     [newVm, 400, 'InvalidRequestContent'],
     [{ ...newVm, targetVirtualMachineId: lab.vmId('web') }, 409, 'VmExists'],
+    // The host `lab` is a folder of images.
+    [
+      { ...newVm, targetVirtualMachineId: lab.vmId('x'), startVirtualMachine: true },
+      400,
+      'DefinitionUnsupported',
+    ],
     [
       { ...newVm, targetVirtualMachineId: lab.vmId('x').replace(`/${GROUP}/`, '/nohost/') },
       404,

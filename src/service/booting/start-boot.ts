@@ -4,7 +4,7 @@ import { HoldfastError } from '#base';
 import { checkBoot } from '#backup';
 import { noteItemActivity } from '../activities/activities.ts';
 import type { CatalogueReader } from '../catalogue/catalogue.ts';
-import { getHost, runsVms } from '../hosts/hosts.ts';
+import { requireRunsVms } from '../hosts/hosts.ts';
 import { requireAllowed } from '../items/item-states.ts';
 import { getItem, type ItemName } from '../items/items.ts';
 import type { Accepted } from '../items/protect.ts';
@@ -44,7 +44,7 @@ export async function startBoot(
   const point = await getPoint(reader, item.id, wanted.point);
   const account = await getStorageAccount(reader, wanted.account);
   const disks = luns === undefined ? {} : { disks: disksAt(point, luns).map((disk) => disk.name) };
-  await requireRuns(reader, wanted.hostKey);
+  await requireRunsVms(reader, wanted.hostKey, 'boot on a host of libvirt or QEMU');
   await requireNetwork(reader, item, wanted);
   await requireFree(parts, wanted);
   const request = { ...asked, ...disks, directory: folderOf(parts, account.path, wanted.vmName) };
@@ -93,16 +93,6 @@ function folderOf({ clock, random }: ServiceParts, account: string, vmName: stri
   const time = new Date(clock.nowMs()).toISOString().replaceAll(/[-:]|\.\d+Z/g, '');
   const vm = vmName.toLowerCase().replaceAll(/[^\p{L}\p{N}_.-]/gu, '_');
   return join(account, `${vm}-${time.replace('T', '-')}-${random(2).toString('hex')}`);
-}
-
-/** @throws {HoldfastError} `ResourceNotFound`, `DefinitionUnsupported`. */
-async function requireRuns(reader: CatalogueReader, hostKey: string): Promise<void> {
-  const host = await getHost(reader, hostKey);
-  if (runsVms(host)) return;
-  throw new HoldfastError(
-    'DefinitionUnsupported',
-    `The host '${host.name}' is a folder of images, which runs no VMs: boot on a host of libvirt or QEMU.`,
-  );
 }
 
 /** A boot that is still to begin has the name, too. @throws {HoldfastError} `VmExists`. */

@@ -88,6 +88,23 @@ export function runsVms({ uri }: Pick<Host, 'uri'>): boolean {
   return !uri.startsWith('images:');
 }
 
+/**
+ * @param instead what to do, in a few words: `boot on a host of libvirt or QEMU`.
+ * @throws {HoldfastError} `ResourceNotFound`, `DefinitionUnsupported`.
+ */
+export async function requireRunsVms(
+  reader: CatalogueReader,
+  hostKey: string,
+  instead: string,
+): Promise<void> {
+  const host = await getHost(reader, hostKey);
+  if (runsVms(host)) return;
+  throw new HoldfastError(
+    'DefinitionUnsupported',
+    `The host '${host.name}' is a folder of images, which runs no VMs: ${instead}.`,
+  );
+}
+
 export async function listHosts(reader: CatalogueReader): Promise<readonly Host[]> {
   return (await reader.selectFrom('hosts').selectAll().orderBy('key').execute()).map(hostOf);
 }

@@ -2,7 +2,7 @@
 import { HoldfastError, isHoldfastError } from '#base';
 import { noteItemActivity } from '../activities/activities.ts';
 import { discoverHost } from '../hosts/discovery.ts';
-import { getHost } from '../hosts/hosts.ts';
+import { getHost, requireRunsVms } from '../hosts/hosts.ts';
 import { findVmNow } from '../hosts/look-again.ts';
 import { findVm, listVms } from '../hosts/vms.ts';
 import { requireAllowed } from '../items/item-states.ts';
@@ -26,7 +26,8 @@ import { LOAD, type RestoreRequest } from './restore-request.ts';
  * @throws {HoldfastError} `ResourceNotFound` for vault, storage account, VM or host;
  *   `BMSUserErrorProtectedItemNotFound`, `BMSUserErrorRecoveryPointNotFound`; `UserErrorInvalidDiskSelection`;
  *   `VaultUnavailable`; `UserErrorStorageAccountFull`, `StorageAccountUnusable` where its folder is not there;
- *   of a new VM: `InvalidResourceName`, `VmExists`; of a replacement: `UserErrorVmNotShutDown` (R68),
+ *   of a new VM: `InvalidResourceName`, `VmExists`, `DefinitionUnsupported` where its host cannot start or plug it in as
+ *   was asked; of a replacement: `UserErrorVmNotShutDown` (R68),
  *   `UserErrorVmNotFoundV2`, and `UserErrorProtectionStopped` or `StoreReadOnly`, as it takes a backup first.
  */
 export async function startRestore(
@@ -97,6 +98,10 @@ async function checkAllButRoom(
   await getStorageAccount(reader, request.account);
   disksAt(point, request.luns);
   if (request.kind === 'new-vm') {
+    if (request.starts) {
+      const instead = 'let the new VM not be started, or restore to a host of libvirt or QEMU';
+      await requireRunsVms(reader, request.hostKey, instead);
+    }
     await requireNetwork(reader, item, request);
     await requireFree(parts, request);
   }
