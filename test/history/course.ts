@@ -84,9 +84,11 @@ export class Course {
     // What goes is charged for until the day that has ended, whoever reads it first.
     const isMeasured = this.#readDays();
     const gone = new Set(this.model.expire());
-    for (const { points } of this.model.purge()) for (const { id } of points) gone.add(id);
+    const purged = this.model.purge();
+    for (const { points } of purged) for (const { id } of points) gone.add(id);
     await this.world.readDays();
-    if (isMeasured && gone.size === 0) await assertOwned(this.compared);
+    // Whatever goes is followed by a compaction, whose seals differ by bytes.
+    if (isMeasured && gone.size === 0 && purged.length === 0) await assertOwned(this.compared);
     const runs = due.size + dueGroups.size;
     this.#isQuiet = runs === 0;
     return { runs, gone };
