@@ -1,6 +1,7 @@
 /** Declares `holdfast vm …`: VMs of a hypervisor on this machine, without a server; `list` and `show` of the service, too. */
 import { InvalidArgumentError, type Command } from 'commander';
 import { HoldfastError, isHoldfastError } from '#base';
+import { minutes } from './arguments/values.ts';
 import { serviceAction } from './service/run-service-command.ts';
 import type { VmBackupOptions } from './vm/backup.ts';
 import type { ConnectOptions } from './vm/options.ts';
@@ -146,6 +147,8 @@ function addBackupCommand(vm: Command, running: Running): void {
     .option('--disk <disk>', 'only this disk; repeatable', collect)
     .option('--exclude-disk <disk>', 'all disks but this; repeatable', collect)
     .option('--no-quiesce', 'do not ask the guest: the point is crash-consistent')
+    .option('--guest-load <percent>', 'wait while more of its CPU or memory is in use')
+    .option('--guest-wait <time>', 'for so long at most, then fail (default: 140m)', minutes)
     .option('--scratch <dir>', 'for what the guest overwrites while it is read', folder, '/var/tmp')
     .addHelpText('after', CONNECT_HELP)
     .addHelpText('after', SCRATCH_HELP)

@@ -5,8 +5,9 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { refusal } from '../../src/hypervisor/agent/testing/scripted-agent.ts';
-import { run, succeed, withoutPasswords } from '../cli/holdfast.ts';
+import { ended, run, start, succeed, withoutPasswords } from '../cli/holdfast.ts';
 import { startWindows, type WindowsVm } from './windows-vm.ts';
 
 withoutPasswords();
@@ -80,4 +81,28 @@ test('M3 Windows: writers in a bad state fail the job with the code of Azure, an
   assert.equal(code, 1);
   assert.match(stderr, /\[ExtensionFailedVssWriterInBadState\]/);
   assert.equal((await take(vm)).consistency, 'AppConsistent', 'the next is a first copy');
+});
+
+test('Windows: with --guest-load a guest that PowerShell shows to be busy is not frozen', async (t) => {
+  const vm = await windows(t);
+  const limited = [...vm.command, '--guest-load', '90', '--guest-wait', '1m'];
+  /** Idle time of two CPUs and time before and after, in 100 ns; CPUs; memory in all and free, in KiB. */
+  const told = (idle: number): { readonly code: number; readonly out: string } => ({
+    code: 0,
+    out: `0 133000000000000000 ${idle} 133000000005000000 2 4000000 3000000\r\n`,
+  });
+  vm.guest.exits.set('-EncodedCommand', told(100_000));
+  const waiting = start(limited);
+  while (!vm.guest.programs.some((words) => words.startsWith('powershell'))) await sleep(20);
+  vm.guest.exits.set('-EncodedCommand', told(9_000_000));
+  const { code, stdout, stderr } = await ended(waiting);
+  assert.equal(code, 0, stderr);
+  const { consistency, steps } = JSON.parse(stdout) as Taken;
+  assert.equal(consistency, 'AppConsistent');
+  assert.deepEqual([steps[0]!.name, steps[0]!.outcome], ['Guest load', 'succeeded']);
+  const order = vm.agent.calls.flatMap(({ command, args }) => {
+    if (args['path'] === 'powershell.exe') return ['look'];
+    return command.endsWith('fsfreeze-freeze') ? ['freeze'] : [];
+  });
+  assert.deepEqual(order, ['look', 'look', 'freeze']);
 });

@@ -120,7 +120,10 @@ async function lookAt(
   const step: QuiesceStep = {
     name: 'Guest load',
     outcome: load === undefined ? 'skipped' : 'succeeded',
-    message: load === undefined ? `not known, so it is not waited for: ${seen.why}` : inWords(load),
+    message:
+      load === undefined
+        ? `the guest's load is not known, so it is not waited for: ${seen.why}`
+        : inWords(load),
     durationMs: clock.monotonicMs() - begunMs,
   };
   const isAbove = (share: number | undefined): boolean => share !== undefined && share > mostShare;

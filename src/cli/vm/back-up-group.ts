@@ -14,6 +14,7 @@ import { formatBytes, formatDuration } from '../output/units.ts';
 import { UsageError } from '../usage-error.ts';
 import type { VmBackupOptions } from './backup.ts';
 import { FailedAfterSteps, type Steps } from './failed-after-steps.ts';
+import { guestLoadOf } from './guest-load.ts';
 import { openHypervisor } from './with-hypervisor.ts';
 
 export type GroupOptions = Omit<VmBackupOptions, 'connect'> & {
@@ -26,6 +27,7 @@ export async function backUpGroup(
   options: GroupOptions,
 ): Promise<void> {
   refuseSingle(names, options);
+  const guestLoad = guestLoadOf(options);
   const { onProgress, warn } = context.terminal;
   warmUpBackup();
   const steps: Steps[number][] = [];
@@ -39,6 +41,7 @@ export async function backUpGroup(
             members,
             scratchDir,
             quiesces: options.quiesce,
+            ...guestLoad,
             clock: context.surroundings.clock,
             signal: context.signal,
             warn,

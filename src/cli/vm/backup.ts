@@ -16,16 +16,18 @@ import { formatBytes, formatDuration, formatSpeed } from '../output/units.ts';
 import { UsageError } from '../usage-error.ts';
 import type { ConnectOptions } from './options.ts';
 import { FailedAfterSteps, type Steps } from './failed-after-steps.ts';
+import { guestLoadOf, type GuestLoadOptions } from './guest-load.ts';
 import { openHypervisor } from './with-hypervisor.ts';
 
-export type VmBackupOptions = ConnectOptions & {
-  readonly repo: string;
-  readonly item?: string;
-  readonly disk?: readonly string[];
-  readonly excludeDisk?: readonly string[];
-  readonly quiesce: boolean;
-  readonly scratch: string;
-};
+export type VmBackupOptions = ConnectOptions &
+  GuestLoadOptions & {
+    readonly repo: string;
+    readonly item?: string;
+    readonly disk?: readonly string[];
+    readonly excludeDisk?: readonly string[];
+    readonly quiesce: boolean;
+    readonly scratch: string;
+  };
 
 type QuiesceStep = Steps[number];
 
@@ -39,6 +41,7 @@ export async function backup(
   if (disk !== undefined && excludeDisk !== undefined) {
     throw new UsageError('--disk and --exclude-disk contradict each other: give one of them');
   }
+  const guestLoad = guestLoadOf(options);
   const { clock } = context.surroundings;
   const { onProgress, warn } = context.terminal;
   warmUpBackup();
@@ -58,6 +61,7 @@ export async function backup(
           ...(disks === undefined ? {} : { disks }),
           scratchDir,
           quiesces: quiesce,
+          ...guestLoad,
           clock,
           signal: context.signal,
           warn,
@@ -162,7 +166,9 @@ function describe(item: string, result: VmBackupResult): string {
   );
   // A step that failed was told as a warning.
   const skipped = result.steps.flatMap(({ name, outcome, message }) =>
-    name === 'Contact guest agent' && outcome === 'skipped' ? [capitalised(message)] : [],
+    ['Contact guest agent', 'Guest load'].includes(name) && outcome === 'skipped'
+      ? [capitalised(message)]
+      : [],
   );
   return [
     `Recovery point ${pointId} of ${item}, ${CONSISTENCY[consistency]}${frozen}, taken in ` +
