@@ -211,6 +211,8 @@ test('the images of a guest keep their names, sizes, formats and serials', async
       { name: 'vd1', sizeBytes: 256 << 20, format: 'raw', location: images[1], serial: 'tg-disk1' },
     ],
     firmware: 'bios',
+    cores: 1,
+    memoryBytes: 256 << 20,
     networkCards: [{ mac: '52:54:00:11:22:33', model: 'virtio-net-pci' }],
     hasAgentChannel: true,
   });

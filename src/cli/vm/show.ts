@@ -35,10 +35,11 @@ async function lookAt({ surroundings, terminal }: Context, hypervisor: Hyperviso
 }
 
 function valueOf({ vm, guest, tracking, boot }: Sight): unknown {
-  const { disks, networkCards, firmware, hasAgentChannel: agent, ...rest } = vm;
+  const { disks, networkCards, firmware, memoryBytes, hasAgentChannel: agent, ...rest } = vm;
   return {
     ...rest,
     firmware,
+    ...(memoryBytes === undefined ? {} : { memory: memoryBytes }),
     agent,
     ...guestValue(guest),
     disks: disks.map(({ sizeBytes: size, ...disk }, at) => ({ ...disk, role: roleOf(at), size })),

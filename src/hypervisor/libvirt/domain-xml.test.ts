@@ -16,6 +16,7 @@ test("the lab's domain: two disks, no cards, an agent's channel, BIOS", async ()
   const facts = readDomain(await readFile(join(LAB, 'dom.xml'), 'utf8'));
   assert.equal(facts.name, 'tiny1');
   assert.equal(facts.firmware, 'bios');
+  assert.deepEqual(facts.size, { cores: 1, memoryBytes: 256 << 20 });
   assert.ok(facts.hasAgentChannel);
   assert.deepEqual(
     facts.disks.map(({ name, format, source, refusal }) => [name, format, source, refusal]),
@@ -34,6 +35,19 @@ test("the lab's domain: two disks, no cards, an agent's channel, BIOS", async ()
       ],
     ],
   );
+});
+
+test('the size of a domain: CPUs that are plugged in, memory in any unit; what is not told is left out', () => {
+  const size = (rest: string) => domain('', rest).size;
+  assert.deepEqual(size("<vcpu placement='static' current='2'>8</vcpu><memory>1048576</memory>"), {
+    cores: 2,
+    memoryBytes: 1024 ** 3,
+  });
+  assert.deepEqual(size("<vcpu>4</vcpu><memory unit='GB'>2</memory>"), {
+    cores: 4,
+    memoryBytes: 2_000_000_000,
+  });
+  assert.deepEqual(size("<memory unit='parsecs'>2</memory>"), {});
 });
 
 test('the source of a disk is its top image, not that of its backing', async () => {

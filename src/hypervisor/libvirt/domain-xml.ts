@@ -1,5 +1,5 @@
 /** A domain's XML as facts: what it is called, its disks as libvirt names them, its cards, its firmware. */
-import type { NetworkCard } from '../vm.ts';
+import type { NetworkCard, Vm } from '../vm.ts';
 import { attribute, child, children, parseXml, textAt, type XmlElement } from './xml.ts';
 
 /** Where an image is. */
@@ -30,6 +30,7 @@ export type DomainFacts = {
   readonly disks: readonly DomainDisk[];
   readonly networkCards: readonly NetworkCard[];
   readonly firmware: 'bios' | 'uefi';
+  readonly size: Pick<Vm, 'cores' | 'memoryBytes'>;
   readonly hasAgentChannel: boolean;
   /** UEFI's variables. */
   readonly nvramPath: string | undefined;
@@ -56,12 +57,42 @@ export function readDomain(xml: string): DomainFacts {
     ],
     networkCards: children(devices, 'interface').flatMap(cardOf),
     firmware: isUefi(domain) ? 'uefi' : 'bios',
+    size: sizeOf(domain),
     hasAgentChannel: children(devices, 'channel').some(
       (channel) => attribute(child(channel, 'target'), 'name') === AGENT_CHANNEL,
     ),
     nvramPath: textAt(domain, 'os', 'nvram', 'source') ?? nvramPath(domain),
     tpmVersion: tpm === undefined ? undefined : (attribute(tpm, 'version') ?? '1.2'),
     owner: ownerOf(domain),
+  };
+}
+
+/** What libvirt calls the units of memory; KiB where it says none. */
+const UNITS: Readonly<Record<string, number>> = {
+  b: 1,
+  bytes: 1,
+  KB: 1000,
+  k: 1024,
+  KiB: 1024,
+  MB: 1000 ** 2,
+  M: 1024 ** 2,
+  MiB: 1024 ** 2,
+  GB: 1000 ** 3,
+  G: 1024 ** 3,
+  GiB: 1024 ** 3,
+  TB: 1000 ** 4,
+  T: 1024 ** 4,
+  TiB: 1024 ** 4,
+};
+
+/** Of its CPUs those that are plugged in. */
+function sizeOf(domain: XmlElement): DomainFacts['size'] {
+  const cores = Number(attribute(child(domain, 'vcpu'), 'current') ?? textAt(domain, 'vcpu'));
+  const unit = UNITS[attribute(child(domain, 'memory'), 'unit') ?? 'KiB'];
+  const memoryBytes = Number(textAt(domain, 'memory')) * (unit ?? NaN);
+  return {
+    ...(Number.isInteger(cores) ? { cores } : {}),
+    ...(Number.isInteger(memoryBytes) ? { memoryBytes } : {}),
   };
 }
 

@@ -75,9 +75,10 @@ async function readDomainState(virsh: Virsh, uuid: string, options: Options): Pr
       return vmDisk(disk, { state, location, sizeBytes: sizes.get(disk.name) });
     }),
   );
-  const { name, firmware, networkCards, hasAgentChannel } = facts;
+  const { name, firmware, size, networkCards, hasAgentChannel } = facts;
   const saved = isSaved ? { hasSavedMemory: true } : {};
-  const vm = { name, uuid, state, ...saved, disks, firmware, networkCards, hasAgentChannel };
+  const known = { firmware, ...size, networkCards, hasAgentChannel };
+  const vm = { name, uuid, state, ...saved, disks, ...known };
   return { uuid, state, facts, vm, unshowable };
 }
 

@@ -34,11 +34,12 @@ export async function describeVm(
   },
 ): Promise<Vm> {
   const commandLine = known.process?.commandLine ?? [];
-  const [facts, state, { disks, flash }, networkCards] = await Promise.all([
+  const [facts, state, { disks, flash }, networkCards, size] = await Promise.all([
     nameAndUuid(qmp, known.qmpPath),
     powerStateOf(qmp),
     readBlockLayer(qmp),
     networkCardsOf(qmp, commandLine),
+    sizeOf(qmp),
   ]);
   const bios = valueAfter(commandLine, '-bios') ?? '';
   return {
@@ -46,9 +47,19 @@ export async function describeVm(
     state,
     disks: disks.map(toVmDisk),
     firmware: flash.size > 0 || UEFI_FILE.test(bios) ? 'uefi' : 'bios',
+    ...size,
     networkCards,
     hasAgentChannel: known.hasAgentChannel,
   };
+}
+
+async function sizeOf(qmp: QmpClient): Promise<Required<Pick<Vm, 'cores' | 'memoryBytes'>>> {
+  const [cpus, memory] = await Promise.all([
+    qmp.execute('query-cpus-fast'),
+    qmp.execute('query-memory-size-summary'),
+  ]);
+  const memoryBytes = memory['base-memory'] + (memory['plugged-memory'] ?? 0);
+  return { cores: cpus.length, memoryBytes };
 }
 
 function toVmDisk({

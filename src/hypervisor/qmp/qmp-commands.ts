@@ -155,7 +155,12 @@ type Commands = {
   'qom-set': [{ readonly path: string; readonly property: string; readonly value: string }, Done];
   'query-block': [Nothing, readonly QmpBlock[]];
   'query-block-exports': [Nothing, readonly { readonly id: string; readonly type: string }[]];
+  'query-cpus-fast': [Nothing, readonly object[]];
   'query-jobs': [Nothing, readonly QmpJob[]];
+  'query-memory-size-summary': [
+    Nothing,
+    { readonly 'base-memory': number; readonly 'plugged-memory'?: number },
+  ];
   'query-migrate': [Nothing, { readonly status?: string }];
   'query-name': [Nothing, { readonly name?: string }];
   'query-named-block-nodes': [{ readonly flat?: boolean }, readonly QmpNode[]];
