@@ -145,7 +145,7 @@ export async function setVault(
   const { service, terminal } = context;
   const vault = await findVault(service, name);
   if (change.immutability === 'locked') {
-    const what = `lock the immutability of the vault ${fullName(vault)} for ever: nobody can delete its data before its time, nor shorten that`;
+    const what = `lock the immutability of the vault ${fullName(vault)} for ever (nobody can delete its data before its time then, or shorten that)`;
     await confirm(context, what, yes);
   }
   await patch(service, vault, change);

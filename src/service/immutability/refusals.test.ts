@@ -227,13 +227,16 @@ function nearby({ retention, schedule, timeZone }: BackupPolicy, draw: Draw): Ba
   return { ...policyOf(other, rules, zone), instantRestoreDays: 1 + draw(5) };
 }
 
+/** Of a soft-deleted point nothing is changed but that (points/hold-point.ts). */
 function withRetention(
   points: readonly RetainedPoint[],
   at: number,
   change: (retention: PointRetention) => PointRetention,
 ): readonly RetainedPoint[] {
   return points.map((one, place) =>
-    place === at ? { ...one, retention: change(one.retention) } : one,
+    place === at && one.retention.lost === undefined
+      ? { ...one, retention: change(one.retention) }
+      : one,
   );
 }
 
@@ -288,6 +291,14 @@ const STEPS: readonly Step[] = [
     const at = draw(world.points.length);
     const lost = { until: world.now + 14 * DAY, by: 'hand' as const };
     world.change({ points: withRetention(world.points, at, (of) => ({ ...of, lost })) });
+  },
+  // Undeleted, all of them.
+  (world) => {
+    const points = world.points.map((one) => {
+      const { lost, ...retention } = one.retention;
+      return lost?.by === 'hand' ? { ...one, retention } : one;
+    });
+    world.change({ points });
   },
 ];
 

@@ -153,7 +153,7 @@ function denied(
   return new HoldfastError(
     'UserErrorOperationDeniedOnImmutableItem',
     `The recovery point ${broken.id} of ${calledOf(of)} is to be kept ${untilText(broken)}, and ${isImmutable(vault)}: ` +
-      `nothing lets it go earlier${otherwise(vault)}.`,
+      `nothing lets it go earlier${vault.isLocked ? '' : ', unless the immutability of the vault is turned off first'}.`,
   );
 }
 

@@ -97,8 +97,8 @@ function changesOf(
 /** Who deletes a point by hand takes its promise back. */
 function untilOf(dating: Dating, point: RetainedPoint): number | undefined {
   const { isPinned, lost } = point.retention;
-  if (lost?.by === 'hand') return undefined;
-  return isPinned === true ? Infinity : dateOf(dating, point).until;
+  if (isPinned === true) return Infinity;
+  return lost?.by === 'hand' ? undefined : dateOf(dating, point).until;
 }
 
 function durationIn(

@@ -85,7 +85,7 @@ function requireImmutabilityChange(
   throw new HoldfastError(
     'UserErrorUnsupportedVaultImmutabilityStateChange',
     isLost
-      ? `The immutability of this vault is locked: it cannot be made ${after} any more, by nobody.`
+      ? `The immutability of this vault is locked: it cannot be made ${after} any more.`
       : 'Immutability is locked only where it is enabled: make the vault Unlocked first. Locked, it stays so for ever.',
   );
 }
