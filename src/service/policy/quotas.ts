@@ -47,7 +47,7 @@ export type CountedQuota = Exclude<keyof Quotas, Minimum>;
 export function checkQuota(quotas: Quotas, quota: CountedQuota, used: number): void {
   const limit = quotas[quota];
   if (limit === undefined || used < limit) return;
-  throw exceeded(quota, `${used} are in use already, and ${limit} is the most`);
+  throw exceeded(quota, `${used} used, and ${limit} is the most`);
 }
 
 /**

@@ -99,7 +99,8 @@ async function checkAllButRoom(
   disksAt(point, request.luns);
   if (request.kind === 'new-vm') {
     if (request.starts) {
-      const instead = 'let the new VM not be started, or restore to a host of libvirt or QEMU';
+      const instead =
+        'make the new VM without starting it (no --start), or restore to a host of libvirt or QEMU';
       await requireRunsVms(reader, request.hostKey, instead);
     }
     await requireNetwork(reader, item, request);
