@@ -110,6 +110,7 @@ export const NOT_YET: Readonly<Record<string, string>> = {};
 export const PARTS_NOT_YET: Readonly<Record<string, string>> = {
   R53: 'ProtectionError, ProtectionPaused and Invalid are states that no VM here is in.',
   R60: 'Snapshots that their owner could remove earlier: there is no snapshot tier.',
+  R62: 'WORM storage: the service refuses, but who has the repository can delete it.',
   R79: 'Snapshots are not charged for, as there is no snapshot tier.',
 };
 
