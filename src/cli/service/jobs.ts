@@ -154,7 +154,7 @@ export function describeJob(job: JobFacts): string {
     ['Status', job.status],
     ['Begun', shortTime(job.startTime)],
     ['Took', durationSeconds === undefined ? undefined : formatDuration(durationSeconds)],
-    ...Object.entries(properties).filter(([name]) => !/^(VM Name|Phase|Bytes .*)$/.test(name)),
+    ...Object.entries(properties).filter(([name]) => !/^(VM Name|Bytes .*)$/.test(name)),
   ]);
   const table = formatTable(
     [left('TASK'), left('STATUS'), right('TOOK')],
