@@ -1,6 +1,7 @@
 /** The next twelve months of an item: what it will store and cost, and by which assumptions. */
 import type { CatalogueReader } from '../catalogue/catalogue.ts';
 import { getItem, type ItemName } from '../items/items.ts';
+import { runningPolicy } from '../consistency-groups/running-policy.ts';
 import { policyOfItem } from '../points/planned-points.ts';
 import { listPoints, type Point } from '../points/points.ts';
 import type { ServiceParts } from '../service-parts.ts';
@@ -38,8 +39,10 @@ export async function forecastItem(
   const nowMs = clock.nowMs();
   const item = await getItem(read, name);
   const points = (await listPoints(read, item.id)).toReversed();
+  const policy = await policyOfItem(read, item);
   const { kept, runs } = keptPoints({
-    item: { state: item.state, policy: await policyOfItem(read, item) },
+    item: { state: item.state, policy },
+    running: policy === undefined ? undefined : await runningPolicy(read, item, policy),
     points,
     purgeAt: item.purgeAt,
     nowMs,

@@ -8,6 +8,8 @@ import type { PointsKept } from './forecast.ts';
 
 export type KeptPointsOptions = {
   readonly item: RetainedItem;
+  /** Whose schedule runs it: the item's policy, or that with the schedule of its group. */
+  readonly running: BackupPolicy | undefined;
   readonly points: readonly RetainedPoint[];
   /** Of a soft-deleted item: when all goes. */
   readonly purgeAt: number | undefined;
@@ -21,12 +23,12 @@ export function keptPoints(options: KeptPointsOptions): {
   readonly kept: PointsKept;
   readonly runs: readonly ScheduledRun[];
 } {
-  const { item, points, purgeAt, nowMs, untilMs, schedule } = options;
+  const { item, running, points, purgeAt, nowMs, untilMs, schedule } = options;
   const isBackedUp = item.state === 'Protected' || item.state === 'IRPending';
   const runs =
-    item.policy === undefined || !isBackedUp
+    running === undefined || !isBackedUp
       ? []
-      : runsBetween(item.policy, { afterMs: nowMs, untilMs }, schedule);
+      : runsBetween(running, { afterMs: nowMs, untilMs }, schedule);
   const all = [...points, ...pointsToCome(options, runs)];
   return {
     runs,
@@ -41,13 +43,13 @@ export function keptPoints(options: KeptPointsOptions): {
 }
 
 function pointsToCome(
-  { item, points, nowMs, schedule }: KeptPointsOptions,
+  { running, points, nowMs, schedule }: KeptPointsOptions,
   runs: readonly ScheduledRun[],
 ): readonly RetainedPoint[] {
   let before = Math.max(-Infinity, ...points.flatMap(({ retention }) => retention.runAt ?? []));
   return runs.map((run) => {
     const asked = { run, earlierRuns: [before], sinceMs: nowMs };
-    const tags = tagsFor(item.policy as BackupPolicy, asked, schedule);
+    const tags = tagsFor(running as BackupPolicy, asked, schedule);
     before = run.atMs;
     return {
       id: `run ${run.atMs}`,

@@ -5,6 +5,7 @@ import { test, type TestContext } from 'node:test';
 import { FakeClock, isHoldfastError, type ErrorCode } from '#base';
 import { startDueBackups } from '../backing-up/scheduler.ts';
 import { backUpNow } from '../backing-up/start-backup.ts';
+import { forecastItem } from '../charges/item-forecast.ts';
 import { examine } from '../doctor/doctor.ts';
 import { findVm } from '../hosts/vms.ts';
 import { deletePolicy, putPolicy } from '../policies/policies.ts';
@@ -156,6 +157,15 @@ test('R17 each week has one weekly point where the group runs before the time of
     retention.tags.map((tag) => tag.class),
   );
   assert.deepEqual(tags, [['daily'], ['daily', 'weekly']]);
+  // What is foreseen is what the group's schedule makes: a week of one point of a day.
+  const sundays = { frequency: 'weekly', weekdays: ['sunday'], runTimes: ['01:00'] } as const;
+  const retention = { weekly: { ...weekly, times: ['01:00'] } };
+  const draft = { ...at('01:00'), schedule: sundays, retention, instantRestoreDays: 5 };
+  const { months: daily } = await forecastItem(service, itemName('web'));
+  await putPolicy(service, { vault: VAULT, name: 'sundays' }, { draft });
+  await putGroup(service, SHOP, { members: [vm('web'), vm('db')], policy: 'sundays' });
+  const { months: onSundays } = await forecastItem(service, itemName('web'));
+  assert.deepEqual([daily.at(-1)!.points, onSundays.at(-1)!.points], [30, 4]);
 });
 
 test('the schedule of the group takes the place of its members’ own', async (t) => {
