@@ -108,7 +108,10 @@ export class Course {
   }
 
   /** A backup has ended: its point is the one that was not there. */
-  async learn(vm: string, of: { readonly run?: Run; readonly asked?: number }): Promise<void> {
+  async learn(
+    vm: string,
+    of: { readonly run?: Run; readonly asked?: number; readonly isSafety?: boolean },
+  ): Promise<void> {
     const { isThere } = this.model.vms.get(vm)!;
     this.model.backedUp(vm, { ...of, taken: await this.#taken(vm, { ...of, isThere }) });
   }

@@ -1,8 +1,9 @@
 /**
  * Random histories through the API, on real repositories, against an independent model of the rules (model.ts,
- * rules.ts, calendar.ts, storage.ts, charges.ts). After each step all points with their tags, dates and states, items
- * and charges are compared, and the bytes of one point, read from the repository; previews with what then happened. One
- * step in fifty restores through the API; some are killed between a document and the catalogue.
+ * group-model.ts, rules.ts, calendar.ts, storage.ts, charges.ts). After each step all points with their tags, dates and
+ * states, items, consistency groups and charges are compared, and the bytes of one point, read from the repository;
+ * previews with what then happened. One step in thirty restores through the API, to an account or in place of disks;
+ * some are killed between a document and the catalogue, and now and then the catalogue is lost.
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -26,17 +27,21 @@ test(`in ${STEPS} random steps through the API, points, tags, dates, states, byt
     const steps = Math.min(STEPS_AT_ONCE, STEPS - done);
     const seed = first + done / STEPS_AT_ONCE;
     await t.test(`${steps} steps of the seed ${seed}`, async (one) => {
-      one.diagnostic(await live(seed, steps));
+      one.diagnostic(await live(seed, { steps, signal: one.signal }));
     });
   }
 });
 
 /** @returns how often each action was one. */
-async function live(seed: number, steps: number): Promise<string> {
+async function live(
+  seed: number,
+  { steps, signal }: { readonly steps: number; readonly signal: AbortSignal },
+): Promise<string> {
   const flags = ['--disable-warning=ExperimentalWarning', '--single-threaded-gc'];
   const child = spawn(process.execPath, [...flags, CHILD, String(seed), String(steps)], {
     env: { ...process.env, NODE_COMPILE_CACHE: CACHE },
     stdio: ['ignore', 'pipe', 'pipe'],
+    signal,
   });
   const ended = once(child, 'exit');
   const [said, complaint] = await Promise.all([text(child.stdout), text(child.stderr)]);

@@ -7,6 +7,7 @@ import { Killed } from './killed.ts';
 import { Machines, VMS } from './machines.ts';
 import { pick, type Draw } from './policies.ts';
 import { Requests } from './requests.ts';
+import { Restores } from './restores.ts';
 import { MINUTE_MS, type World } from './world.ts';
 
 /** Of so many steps each action is one so often. */
@@ -31,6 +32,7 @@ const WEIGHTS = {
   gone: 3,
   discover: 1,
   restore: 2,
+  replace: 2,
   restart: 1,
   lost: 1,
   killed: 4,
@@ -52,6 +54,7 @@ export class History {
   readonly #requests: Requests;
   readonly #killed: Killed;
   readonly #groups: Groups;
+  readonly #restores: Restores;
   readonly #draw: Draw;
 
   constructor(world: World, draw: Draw) {
@@ -59,6 +62,7 @@ export class History {
     this.#machines = new Machines(this.#course, draw);
     this.#requests = new Requests(this.#course, draw);
     this.#groups = new Groups(this.#course, this.#requests, draw);
+    this.#restores = new Restores(this.#course, this.#requests, draw);
     this.#killed = new Killed(this.#course, this.#requests, draw);
     this.#draw = draw;
   }
@@ -98,7 +102,8 @@ export class History {
     hold: async (vm) => await this.#requests.hold(vm),
     expire: async () => void (await this.#requests.expire()),
     softDelete: async () => await this.#requests.softDelete(),
-    restore: async (vm) => await this.#requests.restore(vm),
+    restore: async (vm) => await this.#restores.disks(vm),
+    replace: async (vm) => await this.#restores.replace(vm),
     hours: async () => await this.#course.hop((1 + this.#draw(30)) * HOUR_MS),
     days: async () => await this.#course.hop((1 + this.#draw(20)) * DAY_MS),
     months: async () => await this.#course.hop((20 + this.#draw(400)) * DAY_MS),

@@ -13,6 +13,7 @@ import {
   newestOf,
   newestRunOf,
   owedRun,
+  promiseAnew,
   REFUSALS,
   ruleNames,
   tagsOf,
@@ -125,6 +126,8 @@ export class Model {
       run?: Run;
       tagging?: BackupPolicy;
       asked?: number | undefined;
+      /** Before the VM's disks are replaced: of all of them. */
+      isSafety?: boolean;
       taken: Taken | undefined;
     },
   ): void {
@@ -139,19 +142,24 @@ export class Model {
     }
     item.lastBackup = 'Completed';
     const { id, at } = taken;
-    item.points.push({
+    const isSafety = of.isSafety === true;
+    const origin = run === undefined ? 'on-demand' : 'scheduled';
+    const point: ModelPoint = {
       id,
       at,
       order: Infinity,
-      origin: run === undefined ? 'on-demand' : 'scheduled',
+      origin: isSafety ? 'safety' : origin,
       asked,
       runAt: run?.at,
-      content: contentOf(this.vms.get(vm)!, item.disks),
+      content: contentOf(this.vms.get(vm)!, isSafety ? 'all' : item.disks),
       promises: run === undefined ? new Map() : this.#promised(item, { ...of, run, taken }),
+      isTagless: isSafety,
       isPinned: false,
       extended: undefined,
       lost: undefined,
-    });
+    };
+    if (isSafety) promiseAnew(point, this.policies.get(item.policy!)!.body);
+    item.points.push(point);
     if (item.state === 'IRPending') item.state = 'Protected';
   }
 
@@ -205,9 +213,10 @@ export class Model {
   // What users do
 
   putPolicy(name: string, body: BackupPolicy): void {
+    const before = this.policies.get(name)?.body;
     this.policies.set(name, { body, changedAt: this.now });
     for (const item of this.items.values()) {
-      if (item.policy === name) this.#become(item, item.state, name);
+      if (item.policy === name) this.#become(item, { state: item.state, policy: name, before });
     }
   }
 
@@ -216,8 +225,10 @@ export class Model {
     const item = this.items.get(vm)!;
     const before = item.points.map(({ promises }) => new Map(promises));
     const { now, softDeleteDays } = this;
-    change(item, { state: item.state, policy: body, now, softDeleteDays });
+    const had = this.policies.get(item.policy!)!.body;
+    change(item, { state: item.state, policy: body, before: had, now, softDeleteDays });
     for (const [at, { promises }] of item.points.entries()) {
+      promises.clear();
       for (const [of, date] of before[at]!) promises.set(of, date);
     }
   }
@@ -237,10 +248,11 @@ export class Model {
     if (isKnownGone && needsVm) return 'ResourceNotFound';
     item.disks = disks ?? item.disks;
     if (isActive(item.state)) {
-      this.#become(item, item.state, policy);
+      this.#become(item, { state: item.state, policy });
       return undefined;
     }
-    this.#become(item, item.points.length === 0 ? 'IRPending' : 'Protected', policy);
+    const state = item.points.length === 0 ? 'IRPending' : 'Protected';
+    this.#become(item, { state, policy });
     item.since = this.now;
     return undefined;
   }
@@ -251,7 +263,7 @@ export class Model {
     if (item.state === 'ProtectionStopped') return 'UserErrorProtectionStopped';
     if (item.state === 'SoftDeleted') return 'UserErrorItemSoftDeleted';
     item.lastPolicy = item.policy;
-    this.#become(item, 'ProtectionStopped', undefined);
+    this.#become(item, { state: 'ProtectionStopped', policy: undefined });
     return undefined;
   }
 
@@ -259,7 +271,7 @@ export class Model {
     const item = this.items.get(vm);
     if (item === undefined) return 'BMSUserErrorProtectedItemNotFound';
     if (item.state !== 'Protected') return REFUSALS[item.state];
-    this.#become(item, 'BackupsSuspended', item.policy);
+    this.#become(item, { state: 'BackupsSuspended', policy: item.policy });
     return undefined;
   }
 
@@ -268,7 +280,7 @@ export class Model {
     const item = this.items.get(vm)!;
     if (item.state === 'SoftDeleted') return 'UserErrorItemSoftDeleted';
     item.lastPolicy = item.policy ?? item.lastPolicy;
-    this.#become(item, 'SoftDeleted', undefined);
+    this.#become(item, { state: 'SoftDeleted', policy: undefined });
     item.deletedAt = this.now;
     item.purgeAt = this.now + (this.softDeleteDays ?? 0) * DAY_MS;
     return undefined;
@@ -279,7 +291,7 @@ export class Model {
     if (item === undefined) return 'BMSUserErrorProtectedItemNotFound';
     if (item.state !== 'SoftDeleted') return REFUSALS[item.state];
     if (item.purgeAt! <= this.now) return 'UserErrorSoftDeleteEnded';
-    this.#become(item, 'ProtectionStopped', undefined);
+    this.#become(item, { state: 'ProtectionStopped', policy: undefined });
     [item.deletedAt, item.purgeAt] = [undefined, undefined];
     return undefined;
   }
@@ -289,6 +301,16 @@ export class Model {
     if (asked <= this.now) return 'UserErrorInvalidRecoveryPointExpiry';
     if (item === undefined) return 'BMSUserErrorProtectedItemNotFound';
     return isActive(item.state) ? undefined : REFUSALS[item.state];
+  }
+
+  /** Its disks; of an item that has points. */
+  replace(vm: string): Refusal {
+    const { state } = this.items.get(vm)!;
+    if (!isActive(state)) return REFUSALS[state];
+    const { isThere, isKnownGone } = this.vms.get(vm)!;
+    // Whoever misses a VM looks at its host.
+    if (!isThere || isKnownGone) this.seen();
+    return isThere ? undefined : 'UserErrorVmNotFoundV2';
   }
 
   hold(vm: string, point: ModelPoint, asked: Asked): Refusal {
@@ -332,11 +354,16 @@ export class Model {
     return all.toSorted((one, other) => one.order - other.order);
   }
 
-  #become(item: ModelItem, state: State, policy: string | undefined): void {
+  /** @param to.before its policy, where that is not what its name says any more. */
+  #become(
+    item: ModelItem,
+    to: { state: State; policy: string | undefined; before?: BackupPolicy | undefined },
+  ): void {
     const { now, softDeleteDays } = this;
+    const { state, policy, before = this.policies.get(item.policy ?? '')?.body } = to;
     const body = policy === undefined ? undefined : this.policies.get(policy)!.body;
     item.policy = policy;
-    change(item, { state, policy: body, now, softDeleteDays });
+    change(item, { state, policy: body, before, now, softDeleteDays });
   }
 }
 

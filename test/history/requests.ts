@@ -4,7 +4,7 @@ import type { AnyJson } from '../../src/api/testing/any-json.ts';
 import { policyToWire } from '../../src/api/policies/policy-to-wire.ts';
 import type { BackupPolicy } from '../../src/service/policy/backup-policy.ts';
 import { DAY_MS } from './calendar.ts';
-import { assertForetold, assertSame, iso, previewed, type Preview } from './checks.ts';
+import { assertForetold, iso, previewed, type Preview } from './checks.ts';
 import type { Course } from './course.ts';
 import type { Model } from './model.ts';
 import { pick, randomPolicy, type Draw } from './policies.ts';
@@ -206,27 +206,6 @@ export class Requests {
     await this.#world.quiet();
     this.#course.sync();
     if (this.#model.softDeleteDays === undefined) this.#model.expire({ vm, deletedOnly: true });
-  }
-
-  /** Its disks, as images in a storage account. */
-  async restore(vm: string): Promise<void> {
-    const points = this.#model.items.get(vm)?.points ?? [];
-    if (points.length === 0) return;
-    const { id, content } = pick(this.#draw, points);
-    this.#course.tell(id);
-    const properties = {
-      objectType: 'IaasVMRestoreRequest',
-      recoveryPointId: id,
-      recoveryType: 'RestoreDisks',
-      sourceResourceId: this.#world.vmId(vm),
-      storageAccountId: this.#world.accountId,
-      region: 'local',
-    };
-    const path = `${this.#world.itemPath(vm)}/recoveryPoints/${id}/restore`;
-    this.agree(undefined, await this.#world.call('POST', path, { properties }));
-    await this.#world.quiet();
-    this.#course.sync();
-    assertSame(this.#world.takeRestored(), content);
   }
 
   async put(vm: string, properties: object): Promise<Answer> {

@@ -30,13 +30,15 @@ export type ModelPoint = {
   readonly at: number;
   /** Its place in the log of the repository, among all. */
   order: number;
-  readonly origin: 'scheduled' | 'on-demand';
+  readonly origin: 'scheduled' | 'on-demand' | 'safety';
   /** On demand. */
   readonly asked: number | undefined;
   readonly runAt: number | undefined;
   readonly content: Content;
   /** Each tag, and until when it keeps the point; undefined: no more, or not yet. */
   readonly promises: Map<Class, number | undefined>;
+  /** No day keeps it: its policy's own class does, until what that promised is noted. */
+  isTagless: boolean;
   isPinned: boolean;
   extended: number | undefined;
   lost: { readonly until: number; readonly by: 'policy' | 'hand' } | undefined;
@@ -131,26 +133,58 @@ export function change(
   to: {
     readonly state: State;
     readonly policy: BackupPolicy | undefined;
+    /** What it had. */
+    readonly before: BackupPolicy | undefined;
     readonly now: number;
     readonly softDeleteDays: number | undefined;
   },
 ): void {
-  const { state, policy, now, softDeleteDays } = to;
+  const { state, policy, before: had, now, softDeleteDays } = to;
+  const isNoted = had !== undefined && (policy === undefined || dropsWeekly(had, policy));
   for (const point of item.points) {
     const before = dateOf(point).date;
+    if (isNoted) point.isTagless = false;
     if (policy !== undefined) promiseAnew(point, policy);
-    if (state === 'ProtectionStopped' || state === 'SoftDeleted' || point.lost?.by === 'hand') {
-      continue;
-    }
-    if (point.isPinned || isAfter(dateOf(point).date, now)) point.lost = undefined;
-    else if (point.lost === undefined && isAfter(before, now) && softDeleteDays !== undefined) {
-      point.lost = { until: now + softDeleteDays * DAY_MS, by: 'policy' };
-    }
+    if (state === 'ProtectionStopped' || state === 'SoftDeleted') continue;
+    if (point.lost?.by !== 'hand') loseOrKeep(point, { before, now, softDeleteDays });
   }
   item.state = state;
 }
 
-function promiseAnew(point: ModelPoint, policy: BackupPolicy): void {
+/** R24 @param of.before until when it was kept. */
+function loseOrKeep(
+  point: ModelPoint,
+  of: {
+    readonly before: number | undefined;
+    readonly now: number;
+    readonly softDeleteDays: number | undefined;
+  },
+): void {
+  const { before, now, softDeleteDays } = of;
+  if (point.isPinned || isAfter(dateOf(point).date, now)) point.lost = undefined;
+  else if (point.lost === undefined && isAfter(before, now) && softDeleteDays !== undefined) {
+    point.lost = { until: now + softDeleteDays * DAY_MS, by: 'policy' };
+  }
+}
+
+/** R22 */
+function dropsWeekly(before: BackupPolicy, after: BackupPolicy): boolean {
+  const isDropped = before.retention.weekly !== undefined && after.retention.weekly === undefined;
+  return isDropped && after.schedule.frequency !== 'weekly';
+}
+
+/** That keeps what no day does. */
+export function ownClassOf({ retention }: BackupPolicy): Class {
+  return retention.daily === undefined ? 'weekly' : 'daily';
+}
+
+export function promiseAnew(point: ModelPoint, policy: BackupPolicy): void {
+  if (point.isTagless) {
+    const own = ownClassOf(policy);
+    point.promises.clear();
+    point.promises.set(own, promiseOf(policy, own, point.at));
+    return;
+  }
   const isOfWeeklySchedule = !point.promises.has('daily') && !point.promises.has('instant');
   for (const of of point.promises.keys()) {
     const date = promiseOf(policy, of, point.at);
@@ -176,7 +210,7 @@ export function tagsOf(item: ModelItem, policy: BackupPolicy, run: Run): readonl
     return owed.at >= item.since && !item.points.some((point) => isBetween(point, owed, run));
   });
   if (tags.length > 0) return tags;
-  return [policy.retention.daily === undefined ? 'weekly' : 'daily'];
+  return [ownClassOf(policy)];
 }
 
 function isBetween({ runAt }: ModelPoint, from: Run, to: Run): boolean {

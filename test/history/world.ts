@@ -281,11 +281,13 @@ export class World {
   /** The disks that a restore has made, the system disk first; they are removed. */
   takeRestored(): readonly Buffer[] {
     const images = readdirSync(this.account, { recursive: true, encoding: 'utf8' })
-      .filter((name) => name.endsWith('.qcow2'))
+      .filter((name) => /\.(qcow2|raw)$/.test(name))
       .toSorted(
         (one, other) => Number(one.includes('datadisk')) - Number(other.includes('datadisk')),
       );
     const disks = images.map((image) => {
+      // Disks that are replaced are of the format that they had.
+      if (image.endsWith('.raw')) return readFileSync(join(this.account, image));
       const raw = join(this.account, 'raw');
       const from = ['-f', 'qcow2', '-O', 'raw', join(this.account, image)];
       execFileSync('qemu-img', ['convert', ...from, raw]);
