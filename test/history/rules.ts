@@ -174,7 +174,7 @@ function dropsWeekly(before: BackupPolicy, after: BackupPolicy): boolean {
 }
 
 /** That keeps what no day does. */
-export function ownClassOf({ retention }: BackupPolicy): Class {
+function ownClassOf({ retention }: BackupPolicy): Class {
   return retention.daily === undefined ? 'weekly' : 'daily';
 }
 
