@@ -50,7 +50,7 @@ export type ServiceSettings = {
   readonly halfSizeIfCrashConsistent: boolean;
 };
 
-export type MailSettings = {
+type MailSettings = {
   /** `smtp://user:secret@host:587`, or `smtps:` */
   readonly smtp: string;
   readonly from: string;
@@ -60,8 +60,8 @@ export type MailSettings = {
 const MINUTE_MS = 60_000;
 
 /**
- * R44 as Azure has it. Of memory Azure says no number; how long it waits it does not say at all: 140 minutes are
- * what its extension for Linux gives a snapshot from the command to its taking.
+ * R44 as Azure has it: above 90 percent of CPU or memory. How long a snapshot waits Azure does not say: 140 minutes are
+ * what its extension for Linux gives one from the command to its taking.
  */
 export const AZURE_GUEST_LOAD: GuestLoadLimit = { mostShare: 0.9, waitMs: 140 * MINUTE_MS };
 

@@ -35,7 +35,10 @@ async function tellOf(parts: ServiceParts, of: UnreadableRow): Promise<Finding> 
   const { table, column, row, reason } = of;
   const name = row['vmName'] ?? row['name'] ?? row['id'] ?? row['key'] ?? '';
   const group = row['vmGroup'] ?? row['groupKey'] ?? row['hostKey'];
-  const called = [group, name].filter((part) => part !== undefined).map(String).join('/');
+  const called = [group, name]
+    .filter((part) => part !== undefined)
+    .map(String)
+    .join('/');
   const where = `${WORDS[table] ?? table} ${called}`;
   const what = `the catalogue holds what cannot be read in ${table}.${column}: ${reason}`;
   return { severity: 'error', where, what, advice: await adviceFor(parts, of) };

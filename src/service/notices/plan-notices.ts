@@ -23,7 +23,7 @@ export type SoftDeleted = {
 
 export type Told = SoftDeleted & { readonly stage: Stage };
 
-export type Stage = 'deleted' | 'soon';
+type Stage = 'deleted' | 'soon';
 
 export type Notice = {
   readonly about: 'deleted' | 'soon' | 'gone';
