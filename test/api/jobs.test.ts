@@ -162,7 +162,10 @@ test('R41 a backup is refused while another takes its snapshot, and waits while 
   const refused = await ask();
   assert.equal(refused.status, 409);
   assert.equal(refused.body.error.code, 'UserErrorBackupOperationInProgress');
-  assert.match(refused.body.error.message, /backup of 'lab\/web' as another backup operation is currently in progress/);
+  assert.match(
+    refused.body.error.message,
+    /backup of 'lab\/web' as another backup operation is currently in progress/,
+  );
   await lab.client.jobCancellations.trigger(VAULT, GROUP, stuck);
   await lab.ended(stuck);
   openSnapshots();
