@@ -95,6 +95,7 @@ export const ERRORS = {
   RepositoryExists: { kind: 'conflict', retryable: false },
   RepositoryHeld: { kind: 'conflict', retryable: true },
   RepositoryNotFound: { kind: 'notFound', retryable: false },
+  RepositoryOfVault: { kind: 'conflict', retryable: false },
   RepositoryPresent: { kind: 'conflict', retryable: false },
   RepositoryRolledBack: { kind: 'corrupt', retryable: false },
   ResourceExists: { kind: 'conflict', retryable: false },

@@ -19,7 +19,10 @@ export function addPointCommands(program: Command, running: Running): void {
           await holdPoint(context, hold, { ...options, vm: args[0]!, point: args[1]! });
         }),
       );
-  add('pin', 'keep a recovery point until it is unpinned');
+  add('pin', 'keep a recovery point until it is unpinned').option(
+    '--yes',
+    'do not ask, also where nobody can unpin it',
+  );
   add('unpin', 'leave a recovery point to its policy again');
   add('extend', 'keep a recovery point longer than its policy does').requiredOption(
     '--until <date>',

@@ -91,6 +91,7 @@ function addExpireCommand(repo: Command, running: Running): void {
     expire.option(`--keep-${kind} <n>`, `keep ${what}`);
   }
   expire.addHelpText('after', KEEP_HELP);
+  expire.option('--of-vault', 'also where the repository is the vault of a service');
   expire.option('--dry-run', 'only say what would expire').action(
     commandAction<ExpireOptions>(running, async ({ context, location, rest, options }) => {
       await (await import('./repo/expire.ts')).expire(context, { location, ids: rest, options });

@@ -135,7 +135,10 @@ function addDeletions(vault: Command, running: Running): void {
     );
   ofService(vault.command('undelete').description('bring a soft-deleted vault back'))
     .argument('<vault>', 'its name, or GROUP/NAME, or its id; "vault list" shows them')
-    .option('--group <group>', 'into this resource group (default: that it was in)')
+    .option(
+      '--group <group>',
+      'into this resource group, made where it is not there (default: that it was in)',
+    )
     .action(
       serviceAction<{ readonly group?: string }>(running, async ({ context, args, options }) => {
         await (

@@ -253,6 +253,15 @@ test('protection is stopped, resumed, deleted and undeleted', async () => {
     /its points are kept until they are deleted/,
   );
   assert.match(await text('points', 'web'), /^\d+ .* never$/m);
+  await fails(
+    ['vault', 'set', 'v1', '--soft-delete', 'always'],
+    2,
+    /give --yes to turn soft .* on/,
+  );
+  await text('vault', 'set', 'v1', '--immutability', 'on');
+  const pinned = ['point', 'pin', 'web', 'latest'];
+  await fails(pinned, 2, /give --yes to pin .*in an immutable vault nobody can unpin it/);
+  await text('vault', 'set', 'v1', '--immutability', 'off');
   await fails(['unprotect', 'web', '--delete-data'], 2, /give --yes to stop the protection/);
   const question = new TerminalSession([
     'unprotect',
@@ -277,7 +286,11 @@ test('protection is stopped, resumed, deleted and undeleted', async () => {
   );
   assert.match(await text('vault', 'list'), /^v1 +lab +\d{4}-.* [-0-9a-f]{36}$/m);
   await fails(['vault', 'undelete', 'v7'], 1, /no soft-deleted vault v7; there is lab\/v1/);
-  await fails(['vault', 'undelete', 'v1', '--group', 'no'], 1, /\[ResourceGroupNotFound\]/);
+  await fails(
+    ['vault', 'show', 'v1'],
+    1,
+    /lab\/v1 is soft-deleted until .*holdfast vault undelete lab\/v1 /,
+  );
   assert.match(await text('vault', 'undelete', 'V1'), /^Vault lab\/v1 is back/);
   assert.doesNotMatch(await text('vault', 'list'), /SOFT-DELETED/);
   assert.match(await text('undelete', 'web'), /are back, its protection is stopped/);

@@ -181,6 +181,13 @@ test('a vault is made, set and shown; its recovery key opens its repository', as
   writeFileSync(key, await text('vault', 'recovery-key', 'v2'));
   const points = await run(['repo', 'points', repo, '--password-file', key], { password: null });
   assert.equal(points.code, 0, points.stderr);
+  // What the service has promised is not its plumbing's to take back.
+  const expire = ['repo', 'expire', repo, '--keep-last', '1', '--password-file', key];
+  const refused = await run(expire, { password: null });
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /the vault of a service.*--of-vault.*\[RepositoryOfVault\]/);
+  const forced = await run([...expire, '--of-vault'], { password: null });
+  assert.equal(forced.code, 0, forced.stderr);
   assert.match(await text('vault', 'set', 'v2', '--immutability', 'on'), /^Immutable: +yes$/m);
   const lock = ['vault', 'set', 'v2', '--immutability', 'locked'];
   await fails(lock, 2, /give --yes to lock the immutability of the vault backups\/v2 for ever/);

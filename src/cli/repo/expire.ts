@@ -1,11 +1,12 @@
 /** `holdfast repo expire`: ends points, by id or by rules of what to keep, or says what would end. */
-import { shellQuoted } from '#base';
+import { HoldfastError, shellQuoted } from '#base';
 import {
   expirePoints,
   findPoint,
   itemNames,
   keepPlanOfItems,
   planExpiry,
+  readDocument,
   type ExpiryResult,
   type KeepPlan,
 } from '#backup';
@@ -15,7 +16,11 @@ import { formatTable, left } from '../output/table.ts';
 import { formatBytes, formatCount, formatTime } from '../output/units.ts';
 import { UsageError } from '../usage-error.ts';
 
-export type ExpireOptions = KeepOptions & { readonly item?: string; readonly dryRun?: boolean };
+export type ExpireOptions = KeepOptions & {
+  readonly item?: string;
+  readonly dryRun?: boolean;
+  readonly ofVault?: boolean;
+};
 
 type OpenRepository = Parameters<typeof findPoint>[0];
 /** Which points, and for those that stay by a rule, why. */
@@ -52,11 +57,22 @@ export async function expire(
   }
   const target = { location, access: 'own', freesSpace: true } as const;
   const expired = await context.withRepository(target, async (repository) => {
+    if (options.ofVault !== true) await requireNoVault(repository);
     const choice = await choose(repository);
     const shown = await shownOf(repository); // Before they are gone.
     return { ...shown, choice, result: await expirePoints(repository.parts, choice.expire) };
   });
   context.terminal.result(expiredJson(expired), () => describe(expired, location));
+}
+
+/** What a service promised of its points (pins, policies, an immutable vault) only the service knows. */
+async function requireNoVault({ parts, state }: OpenRepository): Promise<void> {
+  if (!state.documents.has('vault') || (await readDocument(parts, 'vault')) === null) return;
+  throw new HoldfastError(
+    'RepositoryOfVault',
+    'this repository is the vault of a service, which has promised how long each point is kept: use holdfast policy set, ' +
+      'holdfast point delete or holdfast unprotect; where that service is gone for good, --of-vault expires them all the same',
+  );
 }
 
 async function shownOf(repository: OpenRepository): Promise<Shown> {

@@ -1,32 +1,10 @@
 /** Soft-deleted vaults: shown beside the others, and brought back by `holdfast vault undelete`. */
 import { HoldfastError, shellQuoted } from '#base';
 import { formatTable, left } from '../output/table.ts';
-import { findById, fullName, isSame, namedBy, notFound, type Named } from './names.ts';
-import { LOCATION } from './resources.ts';
+import { findById, fullName, isSame, notFound, type Named } from './names.ts';
+import { inGroup, listDeletedVaults, LOCATION, type DeletedVault } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
-import type { Service } from './service.ts';
-import { isoTime, shortTime } from './time.ts';
-
-export type DeletedVault = Named & {
-  /** The name of the deletion, by which it is told from others of its name. */
-  readonly id: string;
-  /** ISO 8601. */
-  readonly deletedAt: string | undefined;
-  /** When it goes for good, ISO 8601. */
-  readonly until: string | undefined;
-};
-
-/** The newest first. */
-export async function listDeletedVaults(service: Service): Promise<readonly DeletedVault[]> {
-  const { deletedVaults } = await service.vaults();
-  const found = await service.all(deletedVaults.listBySubscriptionId(LOCATION));
-  return found.map(({ name, properties }) => ({
-    ...namedBy(properties?.vaultId),
-    id: name ?? '',
-    deletedAt: isoTime(properties?.vaultDeletionTime),
-    until: isoTime(properties?.purgeAt),
-  }));
-}
+import { shortTime } from './time.ts';
 
 /** Empty where there are none. */
 export function deletedVaultsText(vaults: readonly DeletedVault[]): readonly string[] {
@@ -61,12 +39,14 @@ export async function undeleteVault(
   options: { readonly group?: string },
 ): Promise<void> {
   const vault = findDeleted(await listDeletedVaults(service), text);
-  const group = options.group ?? vault.group;
   const { deletedVaults } = await service.vaults();
-  const properties = { recoveryResourceGroupId: `${service.root}/resourceGroups/${group}` };
-  await service.ask(
-    async () => await deletedVaults.undelete(LOCATION, vault.id, { properties }).pollUntilDone(),
-  );
+  const group = await inGroup(service, options.group ?? vault.group, async (into) => {
+    const properties = { recoveryResourceGroupId: `${service.root}/resourceGroups/${into}` };
+    await service.ask(
+      async () => await deletedVaults.undelete(LOCATION, vault.id, { properties }).pollUntilDone(),
+    );
+    return into;
+  });
   const back = fullName({ group, name: vault.name });
   terminal.result(
     { undeleted: back, id: vault.id },

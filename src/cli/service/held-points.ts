@@ -5,8 +5,9 @@ import { fullName } from './names.ts';
 import { confirm } from './confirm.ts';
 import { findPoint } from './points.ts';
 import { UsageError } from '../usage-error.ts';
-import { findItem } from './resources.ts';
+import { findItem, findVault, type ServiceItem } from './resources.ts';
 import type { ServiceContext } from './run-service-command.ts';
+import type { Service } from './service.ts';
 import { shortTime } from './time.ts';
 
 export type HoldOptions = { readonly vault?: string };
@@ -48,11 +49,27 @@ export async function holdPoint(
   const vm = fullName(item.vm);
   const expiryTime =
     of.until === undefined ? undefined : dateToCome('--until', of.until, service.clock);
+  const isForEver = hold === 'pin' && (await isImmutable(service, item));
+  if (isForEver) {
+    const what = `pin the recovery point ${id} of ${vm} (in an immutable vault nobody can unpin it)`;
+    await confirm(context, what, of.yes);
+  }
   if (hold === 'delete') await confirm(context, `delete the recovery point ${id} of ${vm}`, of.yes);
   const own = resourceId!.replace('Microsoft.RecoveryServices', 'Holdfast.Backup');
   const body = expiryTime === undefined ? {} : { expiryTime };
   const held = (await service.http.json('POST', `${own}/${hold}`, { body })) as HeldPoint;
-  terminal.result({ ...held, vm }, () => `Recovery point ${id} of ${vm} ${words(held)}.`);
+  terminal.result(
+    { ...held, vm },
+    () => `Recovery point ${id} of ${vm} ${isForEver ? PINNED_FOR_EVER : words(held)}.`,
+  );
+}
+
+const PINNED_FOR_EVER = 'is pinned, and stays: its vault is immutable';
+
+async function isImmutable(service: Service, { vault }: ServiceItem): Promise<boolean> {
+  const { resource } = await findVault(service, fullName(vault));
+  const state = resource.properties?.securitySettings?.immutabilitySettings?.state ?? 'Disabled';
+  return state !== 'Disabled';
 }
 
 function words({ fate, isPinned, keptBy, expiryTime, softDeletedUntil }: HeldPoint): string {

@@ -11,6 +11,7 @@ import { listHosts } from './hosts.ts';
 import { findNamed, fullName, isSame, namedBy, notFound, type Named } from './names.ts';
 import { ServiceRefusal } from './refusal.ts';
 import type { Service } from './service.ts';
+import { isoTime, shortTime } from './time.ts';
 
 /** The only fabric there is. */
 export const FABRIC = 'Azure';
@@ -73,6 +74,27 @@ export async function listVaults(service: Service): Promise<readonly ServiceVaul
   return found.map((resource) => ({ ...namedBy(resource.id), id: resource.id ?? '', resource }));
 }
 
+export type DeletedVault = Named & {
+  /** The name of the deletion, by which it is told from others of its name. */
+  readonly id: string;
+  /** ISO 8601. */
+  readonly deletedAt: string | undefined;
+  /** When it goes for good, ISO 8601. */
+  readonly until: string | undefined;
+};
+
+/** The newest first. */
+export async function listDeletedVaults(service: Service): Promise<readonly DeletedVault[]> {
+  const { deletedVaults } = await service.vaults();
+  const found = await service.all(deletedVaults.listBySubscriptionId(LOCATION));
+  return found.map(({ name, properties }) => ({
+    ...namedBy(properties?.vaultId),
+    id: name ?? '',
+    deletedAt: isoTime(properties?.vaultDeletionTime),
+    until: isoTime(properties?.purgeAt),
+  }));
+}
+
 /**
  * @param text undefined: the only one.
  * @param option by which one is named; absent: by an argument.
@@ -83,7 +105,7 @@ export async function findVault(
   option?: '--vault',
 ): Promise<ServiceVault> {
   const vaults = await listVaults(service);
-  if (text !== undefined) return findNamed(vaults, text, 'vault');
+  if (text !== undefined) return await namedVault(service, vaults, text);
   const [only] = vaults;
   if (vaults.length === 1 && only !== undefined) return only;
   if (only === undefined) {
@@ -91,6 +113,27 @@ export async function findVault(
   }
   const how = option === undefined ? 'name one,' : `give ${option}`;
   throw new UsageError(`there are several vaults: ${how} ${orOf(vaults.map(fullName))}`);
+}
+
+async function namedVault(
+  service: Service,
+  vaults: readonly ServiceVault[],
+  text: string,
+): Promise<ServiceVault> {
+  try {
+    return findNamed(vaults, text, 'vault');
+  } catch (error) {
+    if (!isHoldfastError(error, 'ResourceNotFound')) throw error;
+    const deleted = await listDeletedVaults(service);
+    const one = deleted.find((vault) => isSame(vault.name, text) || isSame(fullName(vault), text));
+    if (one === undefined) throw error;
+    const back = `holdfast vault undelete ${shellQuoted(fullName(one))}`;
+    throw new HoldfastError(
+      'ResourceNotFound',
+      `the vault ${fullName(one)} is soft-deleted until ${shortTime(one.until)}: ${back} brings it back`,
+      { cause: error },
+    );
+  }
 }
 
 /**

@@ -4,11 +4,12 @@ import { HoldfastError, shellQuoted } from '#base';
 import { formatFacts } from '../output/facts.ts';
 import { formatTable, left, right } from '../output/table.ts';
 import { confirm } from './confirm.ts';
-import { deletedText, deletedVaultsText, listDeletedVaults } from './deleted-vaults.ts';
+import { deletedText, deletedVaultsText } from './deleted-vaults.ts';
 import { fullName, type Named } from './names.ts';
 import {
   findVault,
   inGroup,
+  listDeletedVaults,
   listItems,
   listVaults,
   LOCATION,
@@ -146,6 +147,10 @@ export async function setVault(
   const vault = await findVault(service, name);
   if (change.immutability === 'locked') {
     const what = `lock the immutability of the vault ${fullName(vault)} for ever (nobody can delete its data before its time then, or shorten that)`;
+    await confirm(context, what, yes);
+  }
+  if (change.softDelete === 'always') {
+    const what = `turn soft delete of the vault ${fullName(vault)} on for ever (nobody can turn it off then)`;
     await confirm(context, what, yes);
   }
   await patch(service, vault, change);

@@ -6,6 +6,7 @@ import { HoldfastError } from '#base';
 import { noteItemActivity } from '../activities/activities.ts';
 import type { CatalogueChange } from '../catalogue/catalogue.ts';
 import { addExpiry } from '../expiring/start-expiry.ts';
+import { immutableVault } from '../immutability/immutable-vault.ts';
 import { changeItem } from '../items/change-item.ts';
 import { getItem, type Item, type ItemName } from '../items/items.ts';
 import { requireAllowed } from '../items/item-states.ts';
@@ -105,7 +106,9 @@ export async function deletePoint(
       if (shown.point.retention.isPinned === true) {
         throw new HoldfastError(
           'UserErrorRecoveryPointPinned',
-          `The recovery point ${name.point} is pinned: unpin it first.`,
+          (await immutableVault(read, item.vaultId)) === undefined
+            ? `The recovery point ${name.point} is pinned: unpin it first.`
+            : `The recovery point ${name.point} is pinned, and its vault is immutable: it stays.`,
         );
       }
       const days = await softDeleteDays(read, item.vaultId);
