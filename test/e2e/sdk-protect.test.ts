@@ -229,7 +229,14 @@ test('protection is stopped in both ways, resumed, its data deleted and undelete
   const deleted = await jobOf(async (options) => client.protectedItems.delete(...NAMES, options));
   assert.equal(deleted.operation, 'DeleteBackupData');
   assert.equal((await item()).isScheduledForDeferredDelete, true);
-  await assert.rejects(vaults.vaults.beginDeleteAndWait(GROUP, VAULT), { statusCode: 400 });
+  // Its vault can go and come back then, with what is soft-deleted in it.
+  await vaults.vaults.beginDeleteAndWait(GROUP, VAULT);
+  await assert.rejects(item(), { statusCode: 404 });
+  const [gone] = await Array.fromAsync(vaults.deletedVaults.listBySubscriptionId('local'));
+  const recoveryResourceGroupId = gone!.properties!.vaultId!.split('/providers/')[0]!;
+  const into = { properties: { recoveryResourceGroupId } };
+  await vaults.deletedVaults.undelete('local', gone!.name!, into).pollUntilDone();
+  assert.equal((await item()).isScheduledForDeferredDelete, true);
   await put({ policyId: '', isRehydrate: true, protectionState: 'ProtectionStopped' });
   await put({ policyId: policyId() });
   const kept = await pointNames();
