@@ -1,7 +1,7 @@
 /** A running VM for tests: QEMU and its disk are real, the guest is a model that speaks the agent's protocol. */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestContext } from 'node:test';
@@ -61,6 +61,18 @@ export async function startModelVm(
     qemu.kill('SIGKILL');
     if (qemu.exitCode === null && qemu.signalCode === null) await once(qemu, 'exit');
   });
-  while (!existsSync(qmp)) await sleep(20);
+  while (!(await listens(qmp))) await sleep(20);
   return { guest, agent, folder, name, uri: `qmp:${qmp},agent=${agentPath}` };
+}
+
+/** The socket is there before QEMU listens. */
+async function listens(path: string): Promise<boolean> {
+  return await new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('error', () => resolve(false));
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+  });
 }

@@ -42,9 +42,7 @@ export class ModelCharges {
     for (let day = this.lastRead + 1; day <= ended; day += 1) {
       for (const item of model.items.values()) {
         const isMissed = day < ended;
-        const wasRead = this.days.get(item)?.some((one) => one.day === this.lastRead) === true;
-        const before = isMissed && wasRead ? this.#measured.get(item) : undefined;
-        const found = before ?? measured.get(item);
+        const found = (isMissed ? this.#before(item) : undefined) ?? measured.get(item);
         if (found === undefined) continue;
         this.#add(item, { as: found, day, isEstimated: isMissed });
       }
@@ -57,6 +55,14 @@ export class ModelCharges {
   /** The sizes of the last reading are lost, the days are not. */
   forget(): void {
     this.#measured.clear();
+  }
+
+  /** As the last day was that is still read; what its points own is as it was measured last. */
+  #before(item: ModelItem): Measured | undefined {
+    const last = this.days.get(item)?.find(({ day }) => day === this.lastRead);
+    const measured = this.#measured.get(item);
+    if (last === undefined || measured === undefined) return undefined;
+    return { ...measured, instance: last.instance };
   }
 
   #add(
