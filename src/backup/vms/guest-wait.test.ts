@@ -1,7 +1,7 @@
 /** Waiting for guests as time passes; that they are asked rightly is shown in `#hypervisor` and through the API. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FakeClock, isHoldfastError } from '#base';
+import { FakeClock, isHoldfastError, toldElsewhere } from '#base';
 import { awaitGuests, type LoadLook } from './guest-wait.ts';
 
 const MINUTE_MS = 60_000;
@@ -26,7 +26,7 @@ function bench(quietAtMs: number, more: object = {}) {
     onProgress: ({ phase }) => void phases.push(phase),
     ...more,
   });
-  waiting.catch(() => undefined); // Given to the caller below.
+  void toldElsewhere(waiting); // Given to the caller below.
   return {
     waiting,
     phases,

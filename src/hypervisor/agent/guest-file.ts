@@ -67,13 +67,10 @@ async function withHandle<T>(
   use: (handle: number) => Promise<T>,
 ): Promise<T> {
   const handle = (await call('guest-file-open', open)) as number;
-  let result: T;
-  try {
-    result = await use(handle);
-  } catch (error) {
-    await call('guest-file-close', { handle }).catch(() => undefined); // The first failure counts.
-    throw error;
-  }
-  await call('guest-file-close', { handle });
-  return result;
+  const [used] = await Promise.allSettled([use(handle)]);
+  const [closed] = await Promise.allSettled([call('guest-file-close', { handle })]);
+  // The first failure counts.
+  if (used.status === 'rejected') throw used.reason;
+  if (closed.status === 'rejected') throw closed.reason;
+  return used.value;
 }

@@ -65,8 +65,8 @@ class SocketChannel implements AgentChannel {
         limit.abort();
       }
     };
-    const result = this.#turn.then(run, run);
-    this.#turn = result.catch(() => undefined); // The caller has the failure; the next one only waits.
+    const result = this.#turn.then(run);
+    this.#turn = Promise.allSettled([result]); // The next one waits, however this one ends.
     return result;
   }
 

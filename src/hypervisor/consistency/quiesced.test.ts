@@ -12,6 +12,7 @@ import { CONFIGURATION_PATH } from './script-configuration.ts';
 import { contactGuest } from './guest-contact.ts';
 import { quiesced } from './quiesced.ts';
 import type { QuiesceOptions } from './quiesce-run.ts';
+import { driven } from './testing/driven.ts';
 import { ModelGuest } from './testing/model-guest.ts';
 
 const DISK = { name: 'vda', sizeBytes: 1, format: 'raw', location: '/x' } as const;
@@ -44,20 +45,6 @@ async function bench(t: TestContext, family: 'linux' | 'windows') {
       }),
     );
   return { guest, agent, clock, channel, options, warnings, take };
-}
-
-/** Time passes only while the event loop turns, so that a slow machine changes nothing. */
-async function driven<T>(clock: FakeClock, work: Promise<T>): Promise<T> {
-  let isOver = false;
-  const ended = work.finally(() => {
-    isOver = true;
-  });
-  ended.catch(() => undefined); // Given to the caller below.
-  while (!isOver) {
-    await new Promise((resolve) => setImmediate(resolve));
-    clock.advance(10);
-  }
-  return await ended;
 }
 
 async function sleepIn(clock: FakeClock, durationMs: number): Promise<string> {

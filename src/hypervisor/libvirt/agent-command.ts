@@ -27,7 +27,7 @@ export function libvirtAgent(virsh: Virsh, uuid: string): AgentChannel {
   return {
     execute: async (command, options) => {
       const result = last.then(() => execute(command, options));
-      last = result.catch(() => {}); // The caller has it; the next command does not depend on it.
+      last = Promise.allSettled([result]); // The next one waits, however this one ends.
       return await result;
     },
     close: async () => {

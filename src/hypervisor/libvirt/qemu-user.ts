@@ -4,7 +4,7 @@
  */
 import { lchown, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { HoldfastError, type ErrorCode } from '#base';
+import { HoldfastError, isHoldfastError, type ErrorCode } from '#base';
 import { runTool } from '#disk';
 import { readDomain } from './domain-xml.ts';
 import type { Virsh } from './virsh.ts';
@@ -89,8 +89,13 @@ async function canPass({ uid, gid }: QemuUser, folder: string): Promise<boolean>
   const as = [`--reuid=${uid}`, `--regid=${gid}`, '--init-groups'];
   const script = 'test -x "$1" && echo yes || echo no';
   const args = [...as, 'sh', '-c', script, 'sh', folder];
-  const result = await runTool({ command: 'setpriv', args }).catch(() => undefined);
-  return result === undefined || 'complaint' in result || result.output.trim() !== 'no';
+  try {
+    const result = await runTool({ command: 'setpriv', args });
+    return 'complaint' in result || result.output.trim() !== 'no';
+  } catch (error) {
+    if (isHoldfastError(error, 'ToolMissing')) return true;
+    throw error;
+  }
 }
 
 async function nameOf({ uid }: QemuUser): Promise<string> {

@@ -8,6 +8,7 @@ import { test, type TestContext } from 'node:test';
 import { FakeClock, isHoldfastError } from '#base';
 import { openSocketChannel } from '../agent/socket-channel.ts';
 import { refusal, ScriptedAgent } from '../agent/testing/scripted-agent.ts';
+import { driven } from '../consistency/testing/driven.ts';
 import { ModelGuest } from '../consistency/testing/model-guest.ts';
 import { guestLoad } from './guest-load.ts';
 import { memoryShare, timesOfStat } from './linux-load.ts';
@@ -25,19 +26,8 @@ async function bench(t: TestContext, family: 'linux' | 'windows') {
     await agent.stop();
     await rm(folder, { recursive: true });
   });
-  /** Time passes only while the event loop turns. */
-  const look = async (signal?: AbortSignal): Promise<GuestLoad> => {
-    let isOver = false;
-    const looking = guestLoad(channel, { clock, signal }).finally(() => {
-      isOver = true;
-    });
-    looking.catch(() => undefined); // Given to the caller below.
-    while (!isOver) {
-      await new Promise((resolve) => setImmediate(resolve));
-      clock.advance(10);
-    }
-    return await looking;
-  };
+  const look = async (signal?: AbortSignal): Promise<GuestLoad> =>
+    await driven(clock, guestLoad(channel, { clock, signal }));
   return { guest, agent, look };
 }
 
